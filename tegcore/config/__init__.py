@@ -1,0 +1,1 @@
+"""Settings: one table a program feeds file keys, flags, help and docs."""

@@ -1,0 +1,1 @@
+"""Motion of agents: Langevin dynamics, mass and charge."""

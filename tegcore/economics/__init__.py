@@ -1,0 +1,1 @@
+"""Laws of the market quoted on both sides: prices, friction, memory, stride."""

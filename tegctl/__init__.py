@@ -1,0 +1,1 @@
+"""The operators' command line. Speaks only the contract in tegcore.wire, through control sockets."""

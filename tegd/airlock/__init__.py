@@ -1,0 +1,1 @@
+"""The airlock side: starts, freezes, thaws, signals and ends workloads; survives kill -9 at any instruction."""

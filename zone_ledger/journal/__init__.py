@@ -1,0 +1,1 @@
+"""The journal: record batches on disk, recovery, audit."""
