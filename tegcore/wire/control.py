@@ -1,0 +1,263 @@
+"""The control sockets: what `tegctl` asks of the programs on its own machine.
+
+A request and its replies are length-prefixed MessagePack on a Unix stream socket. The kernel tells the server who asks
+(SO_PEERCRED); nothing that the peer says about itself is believed. A request that changes something carries a key, so
+that asking again after a lost answer changes nothing twice.
+"""
+
+from typing import Any
+
+import msgspec
+
+from tegcore.errors import DecodeError
+
+CONTROL_VERSION = 1
+CONTROL_BYTES_MAX = 4 << 20
+ARGV_BYTES_MAX = 128 << 10
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="verb"):
+    """What every request is."""
+
+    v: int = CONTROL_VERSION
+
+
+class Hook(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The application's checkpoint hook: signal in, checkpoint file and mark out (docs/reference/hook.md).
+
+    Attributes:
+        signal: Name of the signal that asks for a checkpoint.
+        checkpoint: File that the program writes, relative to its state folder unless absolute.
+        mark: File that it makes last.
+    """
+
+    signal: str = "SIGUSR1"
+    checkpoint: str = "checkpoint"
+    mark: str = "checkpoint.mark"
+
+
+class WorkloadSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A piece of work that someone wants run: also the form of a file for `tegctl submit`.
+
+    Attributes:
+        name: Unique among the living workloads of a host; empty: one is made.
+        argv: Command and arguments.
+        env: Added to a minimal environment.
+        cwd: Working folder; empty: the workload's state folder.
+        sizes: log2 of the slots of each block, one to four: `[2]` is a 2 x 2 block.
+        share_permille: A part of one slot, in thousandths; 0: whole slots.
+        cpu_milli: Of a core, per slot.
+        mem_bytes: Host memory per slot at the start; more is bought just in time.
+        limit_ucr: Most that it pays per slot-period.
+        endow_ucr: E_init; 0: four periods at the limit.
+        sla_priority: 0..255 (12).
+        tenant: Whose credits; empty: the asking user's own.
+        hook: Its checkpoint hook, if it has one.
+        ttl_ticks: Stop seeking after this; 0: seek on.
+    """
+
+    argv: list[str]
+    name: str = ""
+    env: dict[str, str] = {}
+    cwd: str = ""
+    sizes: list[int] = [0]
+    share_permille: int = 0
+    cpu_milli: int = 0
+    mem_bytes: int = 0
+    limit_ucr: int = 0
+    endow_ucr: int = 0
+    sla_priority: int = 1
+    tenant: str = ""
+    hook: Hook | None = None
+    ttl_ticks: int = 0
+
+
+class Submit(Request, frozen=True, tag="submit"):
+    """tegd: run this. Acknowledged when it is on disk."""
+
+    spec: WorkloadSpec
+    key: int
+
+
+class Workloads(Request, frozen=True, tag="workloads"):
+    """tegd: every workload with its agent's state."""
+
+
+class Why(Request, frozen=True, tag="why"):
+    """tegd: every reason that a workload waits, with the number that is missing."""
+
+    name: str
+
+
+class CancelWorkload(Request, frozen=True, tag="cancel"):
+    """tegd: stop seeking, or save and end."""
+
+    name: str
+
+
+class TopUpWorkload(Request, frozen=True, tag="top_up"):
+    """tegd: more credits into a workload's purse."""
+
+    name: str
+    amount_ucr: int
+    key: int
+
+
+class Logs(Request, frozen=True, tag="logs"):
+    """tegd: a workload's output from an offset, and on while it runs if `follow`."""
+
+    name: str
+    offset: int = 0
+    follow: bool = False
+
+
+class Host(Request, frozen=True, tag="host"):
+    """tegd: mode, telemetry sources, capabilities, what it uses itself."""
+
+
+class Accounts(Request, frozen=True, tag="accounts"):
+    """zone-ledger: balances; those of others for operators only."""
+
+
+class MintCredits(Request, frozen=True, tag="mint"):
+    """zone-ledger, operators: credits into a tenant's account, which is opened if need be."""
+
+    tenant: str
+    amount_ucr: int
+    key: int
+
+
+class Leases(Request, frozen=True, tag="leases"):
+    """zone-ledger: every lease and every order that waits."""
+
+
+class Hosts(Request, frozen=True, tag="hosts"):
+    """zone-ledger: every host with its place, its usage and when it was last heard."""
+
+
+class BookView(Request, frozen=True, tag="book"):
+    """zone-ledger: what is free, what is leased, prices, largest blocks."""
+
+
+class LedgerView(Request, frozen=True, tag="ledger"):
+    """zone-ledger: sums, rates, journal position, state hash, lateness of ticks."""
+
+
+class DrainHost(Request, frozen=True, tag="drain"):
+    """zone-ledger, operators: keep work off a host, or let it on again."""
+
+    host: str
+    on: bool
+    key: int
+
+
+class CordonSlot(Request, frozen=True, tag="cordon"):
+    """zone-ledger, operators: keep work off a slot, or let it on again."""
+
+    slot: int
+    on: bool
+    key: int
+
+
+class PinLease(Request, frozen=True, tag="pin"):
+    """zone-ledger, operators: protect a lease from challengers, or stop."""
+
+    lease: int
+    on: bool
+    key: int
+
+
+class SetMarket(Request, frozen=True, tag="mode"):
+    """zone-ledger, operators: `fixed` or `auction`."""
+
+    market: str
+    key: int
+
+
+class FieldView(Request, frozen=True, tag="field"):
+    """governor: the field that was broadcast last, at the cells of a grid."""
+
+
+class GovernorView(Request, frozen=True, tag="governor"):
+    """governor: the last certificate, the phase's history, the rates."""
+
+
+class PauseGovernor(Request, frozen=True, tag="pause"):
+    """governor, operators: hold g at 0, or let it move again."""
+
+    on: bool
+
+
+AnyRequest = (
+    Submit
+    | Workloads
+    | Why
+    | CancelWorkload
+    | TopUpWorkload
+    | Logs
+    | Host
+    | Accounts
+    | MintCredits
+    | Leases
+    | Hosts
+    | BookView
+    | LedgerView
+    | DrainHost
+    | CordonSlot
+    | PinLease
+    | SetMarket
+    | FieldView
+    | GovernorView
+    | PauseGovernor
+)
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True):
+    """What comes back; `more` while further replies follow.
+
+    Attributes:
+        ok: Whether it was done.
+        data: The answer, of built-in types only.
+        reason: Name of a `Reason`, or of a fault, where not ok.
+        message: What happened, for people.
+        hint: What to try.
+    """
+
+    ok: bool = True
+    data: Any = None
+    reason: str = ""
+    message: str = ""
+    hint: str = ""
+    more: bool = False
+    v: int = CONTROL_VERSION
+
+
+_request_decoder: msgspec.msgpack.Decoder[AnyRequest] = msgspec.msgpack.Decoder(AnyRequest)
+_reply_decoder: msgspec.msgpack.Decoder[Reply] = msgspec.msgpack.Decoder(Reply)
+
+
+def decode_request(raw: bytes) -> AnyRequest:
+    """The request in a frame.
+
+    Raises:
+        DecodeError: If there is none of this version.
+    """
+    try:
+        request = _request_decoder.decode(raw)
+    except msgspec.MsgspecError as error:
+        raise DecodeError(f"not a request: {error}", hint="is tegctl of the same version?") from None
+    if request.v != CONTROL_VERSION:
+        raise DecodeError(f"a request of version {request.v}; this is {CONTROL_VERSION}", hint="update tegctl")
+    return request
+
+
+def decode_reply(raw: bytes) -> Reply:
+    """The reply in a frame.
+
+    Raises:
+        DecodeError: If there is none.
+    """
+    try:
+        return _reply_decoder.decode(raw)
+    except msgspec.MsgspecError as error:
+        raise DecodeError(f"not a reply: {error}", hint="is the program of the same version?") from None

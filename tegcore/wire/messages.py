@@ -1,0 +1,343 @@
+"""The messages of the zone, each with a tag, a schema version and a bound on its size.
+
+Structs are encoded as arrays: new fields come last, with defaults, and a receiver passes over fields that it does not
+know. Orders and events hold runs of `tegcore.wire.records`; grids and weights hold little-endian arrays.
+"""
+
+import msgspec
+
+SCHEMA = 1
+"""Version of the messages below; raised when a field changes its meaning."""
+
+SAMPLES_PER_MESSAGE_MAX = 5
+SOURCES_MAX = 64
+HEAT_GRID = 16
+"""Heat is sent at the cells of a 16 x 16 grid a zone (DESIGN 4)."""
+
+
+class Message(msgspec.Struct, frozen=True, array_like=True, gc=False, tag_field="t"):
+    """What every message is."""
+
+
+class Hello(Message, frozen=True, tag="hello"):
+    """A host introduces itself, again and again until it is welcomed.
+
+    Attributes:
+        boot: Number of this start of tegd, greater than any before on this host.
+        base: Morton base that the host asks for, or -1 for the first free aligned run.
+        log2_slots: The host has 2^this slots.
+        absent_mask: Bit i set: slot i of the host is absent. Hosts of more than 63 slots have none.
+    """
+
+    v: int
+    host: str
+    boot: int
+    base: int
+    log2_slots: int
+    slot_class: int
+    cpu_milli: int
+    mem_bytes: int
+    absent_mask: int = 0
+
+
+class Orders(Message, frozen=True, tag="orders"):
+    """All commands of a host that are not acknowledged yet, and its quotes: at most one message a tick.
+
+    Attributes:
+        boot: As in `Hello`.
+        event_ack: Greatest sequence number up to which events were taken in.
+        records: Commands, `tegcore.wire.records`.
+        quotes: Virtual FOK records; answered, not acknowledged.
+    """
+
+    v: int
+    host: str
+    boot: int
+    event_ack: int
+    records: bytes = b""
+    quotes: bytes = b""
+
+
+class Welcome(Message, frozen=True, tag="welcome"):
+    """The ledger's answer to `Hello`: the host's number and place, and the settings of the zone."""
+
+    v: int
+    host: str
+    boot: int
+    host_id: int
+    base: int
+    zone_k: int
+    tick: int
+    period_ticks: int
+    term_ticks: int
+    renew_ticks: int
+    grace_ticks: int
+    notice_ticks: int
+    epoch_ticks: int
+
+
+class Events(Message, frozen=True, tag="events"):
+    """Events that the host has not acknowledged yet, answers to its quotes, and how far its commands were taken in.
+
+    Attributes:
+        ack: Greatest sequence number of a command that was applied and is durable.
+    """
+
+    v: int
+    host: str
+    boot: int
+    tick: int
+    ack: int
+    records: bytes = b""
+    quotes: bytes = b""
+
+
+class Rejected(Message, frozen=True, tag="rejected"):
+    """Input that was not taken in, and why: never a command's outcome.
+
+    Attributes:
+        reason: A `Reason`.
+        detail: One line for people.
+    """
+
+    v: int
+    host: str
+    boot: int
+    reason: int
+    detail: str
+
+
+class Beat(Message, frozen=True, tag="beat"):
+    """The zone's tick: its own count, the merged time, and what operators look at first."""
+
+    v: int
+    zone: str
+    tick: int
+    tau: int
+    market: int
+    leases: int
+    free_slots: int
+
+
+class Heat(Message, frozen=True, tag="heat"):
+    """H_auction at the cells of a 16 x 16 grid: a full frame every 20 ticks, numbered deltas between.
+
+    Attributes:
+        frame: Number of the full frame.
+        delta: 0 for the full frame, then 1, 2, ...
+        cells: float32 of all 256 cells (full), or pairs of uint16 cell and float32 value (delta), little-endian.
+    """
+
+    v: int
+    zone: str
+    tick: int
+    frame: int
+    delta: int
+    cells: bytes
+
+
+class Sample(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One reading of a host; NaN where there is no such source.
+
+    Attributes:
+        at_ns: Boot-time clock of the host.
+        cpu, memory, io, network, accelerator: Utilisation or pressure-stall share, the larger, 0..1.
+        heat: (T - T_idle) / (T_crit - T_idle), 0..1.
+        fragmentation: Share of free capacity that the mix of requests cannot use, 0..1.
+        temperature_c: Hottest sensor.
+        power_w: Of the whole host.
+    """
+
+    at_ns: int
+    cpu: float
+    memory: float
+    io: float
+    network: float
+    accelerator: float
+    heat: float
+    fragmentation: float
+    temperature_c: float
+    power_w: float
+
+
+class Motion(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What a host's agents did since its last telemetry, for Re (DESIGN 8).
+
+    Attributes:
+        agents: All agents of the host, ghosts with weight 1.
+        ghosts: Of them, how many seek.
+        attempts_slots: Sum of attempted displacement, in slots.
+        ticks: Over how many ticks.
+        mass: Mean mass, in units of (11).
+    """
+
+    agents: int
+    ghosts: int
+    attempts_slots: float
+    ticks: int
+    mass: float
+
+
+class Telemetry(Message, frozen=True, tag="telemetry"):
+    """Four messages a second of up to five samples."""
+
+    v: int
+    host: str
+    boot: int
+    seq: int
+    base: int
+    log2_slots: int
+    samples: list[Sample]
+    motion: Motion
+
+
+class Status(Message, frozen=True, tag="status"):
+    """A host's presence: said when it comes and goes, and by its last will."""
+
+    v: int
+    host: str
+    boot: int
+    up: bool
+
+
+class Digest(Message, frozen=True, tag="digest"):
+    """What a zone tells the governor each tick.
+
+    Attributes:
+        tick: The ledger's own count.
+        tau: Merged time.
+        slots: Present slots.
+        free_slots: Of them, free.
+        leases: Seated leases.
+        demand_slots: Slots that orders of the last epoch asked for and did not get.
+        rent_ucr: Rent of all leases, a period.
+        used_rent_ucr: Rent times measured use, a period.
+        reserve_ucr: Reserve of all present slots, a period.
+        attempts: FOK and MOVE since the last digest.
+        refused: Of them, refused for want of fit or price.
+        refused_span: Sum of min(region side, L0) over those refused, in slots.
+        epoch: Number of the rates in force.
+    """
+
+    v: int
+    zone: str
+    tick: int
+    tau: int
+    slots: int
+    free_slots: int
+    leases: int
+    demand_slots: int
+    rent_ucr: int
+    used_rent_ucr: int
+    reserve_ucr: int
+    attempts: int
+    refused: int
+    refused_span: int
+    epoch: int
+
+
+class Field(Message, frozen=True, tag="field"):
+    """The projected field S_phys of a zone: weights that are dual in tau on a fixed grid of inducing points.
+
+    Attributes:
+        tau: When the posterior was taken.
+        grid: Points along each side.
+        lengthscale: Support of the compact kernel, in slots.
+        mean: Prior mean, added to the sum.
+        noise: Standard deviation of the observations.
+        weights: float32, row by row, `grid` x `grid`.
+        rates: float32, d weights / d tau.
+        stale: Ticks since the last posterior that was fit to be sent; 0 when fresh.
+        temperature: T of the agents' noise.
+        friction: gamma_0 exp(g).
+    """
+
+    v: int
+    zone: str
+    tau: int
+    grid: int
+    lengthscale: float
+    mean: float
+    noise: float
+    weights: bytes
+    rates: bytes
+    stale: int
+    temperature: float
+    friction: float
+
+
+class Rates(Message, frozen=True, tag="rates"):
+    """The governor's rates and admission for a zone: records of `SET_RATES`, `ADMIT` and `SET_CAP`."""
+
+    v: int
+    zone: str
+    epoch: int
+    records: bytes
+
+
+class Certificate(Message, frozen=True, tag="certificate"):
+    """Why the governor decided as it did.
+
+    Attributes:
+        epoch: Number of the decision.
+        tau: When.
+        phase: Name of the phase.
+        reynolds: Re.
+        entropy_rate: S-dot.
+        g: Order parameter.
+        free_energy: F at its minimum (16).
+        barrier: h (27); NaN where the barrier is not evaluated.
+        bound: Which rule bound: `landau`, `barrier` or `paused`.
+        cost: J (20).
+        stale: Ticks since the last telemetry that could be used.
+    """
+
+    v: int
+    zone: str
+    epoch: int
+    tau: int
+    phase: str
+    reynolds: float
+    entropy_rate: float
+    g: float
+    free_energy: float
+    barrier: float
+    bound: str
+    cost: float
+    stale: int
+
+
+AnyMessage = (
+    Hello
+    | Orders
+    | Welcome
+    | Events
+    | Rejected
+    | Beat
+    | Heat
+    | Telemetry
+    | Status
+    | Digest
+    | Field
+    | Rates
+    | Certificate
+)
+
+BYTES_MAX: dict[type[Message], int] = {
+    Hello: 512,
+    Orders: 64 << 10,
+    Welcome: 512,
+    Events: 64 << 10,
+    Rejected: 1024,
+    Beat: 256,
+    Heat: 4 << 10,
+    Telemetry: 4 << 10,
+    Status: 256,
+    Digest: 512,
+    Field: 8 << 10,
+    Rates: 4 << 10,
+    Certificate: 1024,
+}
+"""Bound of each message, encoded."""
+
+PAYLOAD_BYTES_MAX = max(BYTES_MAX.values())
