@@ -43,6 +43,7 @@ class Op(IntEnum):
     CANCEL = 21
     TOP_UP = 22
     STAY = 23
+    ACKED = 24
     MINT = 32
     CORDON = 33
     DRAIN = 34
@@ -432,6 +433,12 @@ class Stay(NamedTuple):
     token: Count
 
 
+class Acked(NamedTuple):
+    """The host has taken in its events up to this number. Made by the ledger's door from `Orders.event_ack`."""
+
+    event_seq: Count
+
+
 class Mint(NamedTuple):
     """Credits from an operator into a tenant's account."""
 
@@ -688,6 +695,7 @@ BODIES: dict[Op, type[Any]] = {
     Op.CANCEL: Cancel,
     Op.TOP_UP: TopUp,
     Op.STAY: Stay,
+    Op.ACKED: Acked,
     Op.MINT: Mint,
     Op.CORDON: Cordon,
     Op.DRAIN: Drain,
