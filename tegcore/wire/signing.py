@@ -9,7 +9,11 @@ Signatures are BLAKE2b with a key, cut to 16 bytes. They prove origin; order and
 
 import hashlib
 import hmac
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import NewType
+
+from tegcore.wire.topics import Channel, Topic
 
 Key = NewType("Key", bytes)
 
@@ -54,3 +58,34 @@ def sign(key: Key, topic: str, payload: bytes) -> bytes:
 def verify(key: Key, topic: str, payload: bytes, signature: bytes) -> bool:
     """Whether a signature is right, in constant time."""
     return hmac.compare_digest(sign(key, topic, payload), signature)
+
+
+@dataclass(frozen=True, slots=True)
+class Keyring:
+    """The keys that a program holds, and the one rule of which key signs which channel.
+
+    A host's orders, events and status are signed with that host's key, rates with the governor's, all else with the
+    members' key. `keyring.key_of(topic)` is what `codec.decode` asks for.
+
+    Attributes:
+        members: See `members_key`.
+        governor: See `governor_key`; None where it is not held.
+        hosts: Keys of the hosts that this program speaks for or with; the ledger derives any host's.
+    """
+
+    members: Key
+    governor: Key | None = None
+    hosts: Callable[[str], Key | None] = field(default=lambda _: None)
+
+    def key_of(self, topic: Topic) -> Key | None:
+        """The key that signs what is said on a topic, or None where it is not held."""
+        if topic.channel in {Channel.ORDERS, Channel.EVENTS, Channel.STATUS}:
+            return self.hosts(topic.host)
+        return self.governor if topic.channel is Channel.RATES else self.members
+
+
+def ledger_keyring(zone_secret: Key, zone: str) -> Keyring:
+    """The ledger's: it can check whom it provisioned."""
+    return Keyring(
+        members_key(zone_secret, zone), governor_key(zone_secret, zone), lambda host: host_key(zone_secret, host)
+    )
