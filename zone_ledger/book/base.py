@@ -40,11 +40,13 @@ class HostUse(NamedTuple):
     Attributes:
         cpu_milli: To leases.
         mem_bytes: To leases.
-        mem_max_bytes: C_max: promises stay below it.
+        cpu_max_milli: Promises of cpu stay at or below it.
+        mem_max_bytes: C_max: promises of memory stay below it.
     """
 
     cpu_milli: int
     mem_bytes: int
+    cpu_max_milli: int
     mem_max_bytes: int
 
 
@@ -140,6 +142,9 @@ class Book(Protocol):
     def hosts_of(self, block: Region) -> tuple[int, ...]:
         """The hosts that a block touches, by place."""
 
+    def region_of(self, host: int) -> Region:
+        """A host's run of slots."""
+
     def set_reserve(self, slot_class: int, reserve_ucr: int) -> None:
         """Reserve of every slot of a class, from now on."""
 
@@ -159,7 +164,7 @@ class Book(Protocol):
         """Give slots that are free to a lease."""
 
     def unseat(self, lease: int) -> Seat:
-        """Take a lease out: the inverse of `seat`; memory that it bought since goes with it."""
+        """Take a lease out: the inverse of `seat`; what it was promised since goes with it."""
 
     def seat_of(self, lease: int) -> Seat:
         """What a lease holds."""
@@ -167,8 +172,11 @@ class Book(Protocol):
     def set_threshold(self, lease: int, threshold_ucr: int | None) -> None:
         """What displacing a lease costs from now on."""
 
-    def expand(self, lease: int, host: int, delta_bytes: int) -> None:
-        """Promise a lease more of a host's memory, or less."""
+    def promise(self, lease: int, host: int, mem_bytes: int, cpu_milli: int = 0) -> None:
+        """Promise a lease more of a host's memory and cpu than its seat says, or, below 0, take some back."""
+
+    def held_on(self, lease: int, host: int) -> tuple[int, int]:
+        """Memory in bytes and cpu in thousandths that a lease holds on a host, with what was promised since."""
 
     def leases_in(self, block: Region) -> tuple[int, ...]:
         """The leases that hold a slot of a block, in order of their numbers."""

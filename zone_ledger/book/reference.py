@@ -58,7 +58,7 @@ class _Node:
 @dataclass(slots=True)
 class _Lease:
     seat: Seat
-    extra_bytes: dict[int, int] = field(default_factory=dict)
+    promised: dict[int, tuple[int, int]] = field(default_factory=dict)
 
 
 class ReferenceBook:
@@ -102,6 +102,10 @@ class ReferenceBook:
         """See `Book.hosts_of`."""
         found = dict.fromkeys(self._slots[slot].host for slot in _slots(block) if slot in self._slots)
         return tuple(found)
+
+    def region_of(self, host: int) -> Region:
+        """See `Book.region_of`."""
+        return self._hosts[host].shape.region
 
     def set_reserve(self, slot_class: int, reserve_ucr: int) -> None:
         """See `Book.set_reserve`."""
@@ -155,8 +159,9 @@ class ReferenceBook:
                 slot.leases.remove(lease)
                 slot.free_permille += gone.seat.share_permille or PERMILLE
         self._promise(gone.seat, -1)
-        for host, extra_bytes in gone.extra_bytes.items():
-            self._hosts[host].mem_bytes -= extra_bytes
+        for host, (mem_bytes, cpu_milli) in gone.promised.items():
+            self._hosts[host].mem_bytes -= mem_bytes
+            self._hosts[host].cpu_milli -= cpu_milli
         self._rebuild(*gone.seat.blocks)
         return gone.seat
 
@@ -170,11 +175,20 @@ class ReferenceBook:
         entry.seat = entry.seat._replace(threshold_ucr=threshold_ucr)
         self._rebuild(*entry.seat.blocks)
 
-    def expand(self, lease: int, host: int, delta_bytes: int) -> None:
-        """See `Book.expand`."""
-        extra = self._leases[lease].extra_bytes
-        extra[host] = extra.get(host, 0) + delta_bytes
-        self._hosts[host].mem_bytes += delta_bytes
+    def promise(self, lease: int, host: int, mem_bytes: int, cpu_milli: int = 0) -> None:
+        """See `Book.promise`."""
+        promised = self._leases[lease].promised
+        mem_before, cpu_before = promised.get(host, (0, 0))
+        promised[host] = (mem_before + mem_bytes, cpu_before + cpu_milli)
+        self._hosts[host].mem_bytes += mem_bytes
+        self._hosts[host].cpu_milli += cpu_milli
+
+    def held_on(self, lease: int, host: int) -> tuple[int, int]:
+        """See `Book.held_on`."""
+        entry, region = self._leases[lease], self._hosts[host].shape.region
+        inside = sum(_overlap(block, region) for block in entry.seat.blocks)
+        mem_bytes, cpu_milli = entry.promised.get(host, (0, 0))
+        return inside * entry.seat.mem_bytes + mem_bytes, inside * entry.seat.cpu_milli + cpu_milli
 
     def leases_in(self, block: Region) -> tuple[int, ...]:
         """See `Book.leases_in`."""
@@ -242,7 +256,7 @@ class ReferenceBook:
             cpu_milli = host.cpu_milli + inside * query.cpu_milli
             mem_bytes = host.mem_bytes + inside * query.mem_bytes
             for lease in displaced:
-                held_cpu, held_mem = self._held(lease, host_number)
+                held_mem, held_cpu = self.held_on(lease, host_number)
                 cpu_milli -= held_cpu
                 mem_bytes -= held_mem
             if query.cpu_milli and cpu_milli > host.shape.cpu_milli:
@@ -251,15 +265,10 @@ class ReferenceBook:
                 return False
         return True
 
-    def _held(self, lease: int, host: int) -> tuple[int, int]:
-        entry, region = self._leases[lease], self._hosts[host].shape.region
-        inside = sum(_overlap(block, region) for block in entry.seat.blocks)
-        return inside * entry.seat.cpu_milli, inside * entry.seat.mem_bytes + entry.extra_bytes.get(host, 0)
-
     def use_of(self, host: int) -> HostUse:
         """See `Book.use_of`."""
         entry = self._hosts[host]
-        return HostUse(entry.cpu_milli, entry.mem_bytes, entry.mem_max_bytes)
+        return HostUse(entry.cpu_milli, entry.mem_bytes, entry.shape.cpu_milli, entry.mem_max_bytes)
 
     def summary(self, region: Region) -> Summary:
         """See `Book.summary`."""
@@ -289,7 +298,7 @@ class ReferenceBook:
         for number, lease in sorted(self._leases.items()):
             seat = lease.seat
             threshold = -1 if seat.threshold_ucr is None else seat.threshold_ucr
-            extra = [value for pair in sorted(lease.extra_bytes.items()) if pair[1] for value in pair]
+            extra = [word for host, more in sorted(lease.promised.items()) if any(more) for word in (host, *more)]
             blocks = [value for block in seat.blocks for value in block]
             row = [number, seat.share_permille, seat.cpu_milli, seat.mem_bytes, threshold, len(blocks), *blocks, *extra]
             digest.update(struct.pack(f"<{len(row)}q", *row))
@@ -303,8 +312,8 @@ class ReferenceBook:
             region = self._hosts[slot.host].shape.region
             assert region.base <= number < region.end, f"slot {number}"
         for number, host in self._hosts.items():
-            held = [self._held(lease, number) for lease in self.leases_in(host.shape.region)]
-            assert (host.cpu_milli, host.mem_bytes) == (sum(cpu for cpu, _ in held), sum(mem for _, mem in held))
+            held = [self.held_on(lease, number) for lease in self._leases]
+            assert (host.mem_bytes, host.cpu_milli) == (sum(mem for mem, _ in held), sum(cpu for _, cpu in held))
         for height in range(2 * self.zone_k + 1):
             for place, node in enumerate(self._tree[height]):
                 assert node == self._aggregate(Region(place << height, height)), f"node {place} at height {height}"

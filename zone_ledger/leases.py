@@ -1,0 +1,235 @@
+"""What the ledger keeps of orders, leases and hosts between commands."""
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import NamedTuple
+
+from tegcore.economics.fixed import friction_ucr, prorated_ucr
+from tegcore.units import PERMILLE
+from tegcore.wire.records import OrderFlag, Reason, Region, Shape, Traits
+from tegcore.wire.session import Inbox, Outbox
+
+
+class LeaseState(IntEnum):
+    """HELD until a notice, then EVICTING until its hosts are clear or its term has surely ended."""
+
+    HELD = 1
+    EVICTING = 2
+
+
+class OrderState(IntEnum):
+    """WAITING for a tick that clears it, or EVICTING: a block is reserved that others have yet to leave."""
+
+    WAITING = 1
+    EVICTING = 2
+
+
+class OrderKey(NamedTuple):
+    """What an order is known by, and how ties are broken: the least wins."""
+
+    host: int
+    boot: int
+    seq: int
+
+
+def charge_ucr(price_ucr: int, shape: Shape) -> int:
+    """What a price per slot-period comes to for a shape, rounded up."""
+    if shape.share_permille:
+        return -(-price_ucr * shape.share_permille // PERMILLE)
+    return price_ucr * shape.slots
+
+
+def price_ucr(charge: int, shape: Shape) -> int:
+    """The least price per slot-period that comes to a charge: rounded up."""
+    if shape.share_permille:
+        return -(-charge * PERMILLE // shape.share_permille)
+    return -(-charge // shape.slots)
+
+
+@dataclass(slots=True)
+class Order:
+    """A FOK that has not ended.
+
+    Attributes:
+        tenant: 0 for a tenant that the ledger does not know.
+        arrived: Tick in which it came.
+        blocks: What is reserved, once EVICTING; with `price_ucr`, `deadline` and the incumbents that have yet to leave.
+        serial: Names its reservation in the book, negative.
+        extended: The deadline was moved once, to the sure end of the incumbents' terms.
+    """
+
+    key: OrderKey
+    ref: int
+    tenant: int
+    region: Region
+    shape: Shape
+    cpu_milli: int
+    mem_bytes: int
+    limit_ucr: int
+    endow_ucr: int
+    traits: Traits
+    arrived: int
+    serial: int
+    state: OrderState = OrderState.WAITING
+    blocks: tuple[Region, ...] = ()
+    price_ucr: int = 0
+    deadline: int = 0
+    incumbents: list[int] = field(default_factory=list)
+    extended: bool = False
+
+    @property
+    def bid_ucr(self) -> int:
+        """The most that it pays for a period."""
+        return charge_ucr(self.limit_ucr, self.shape)
+
+
+@dataclass(slots=True)
+class Range:
+    """A range of a host's memory or cpu, at the price (15) that it had when it was bought.
+
+    Attributes:
+        mem_bytes: 0 for cpu.
+        price_ucr: Per period.
+        since: Tick from which it is paid in this period.
+    """
+
+    host: int
+    mem_bytes: int
+    price_ucr: int
+    since: int
+
+
+@dataclass(slots=True)
+class Lease:
+    """Blocks held by a workload, and the money and the clock that it holds them by."""
+
+    number: int
+    token: int
+    tenant: int
+    origin: int
+    ref: int
+    blocks: tuple[Region, ...]
+    hosts: tuple[int, ...]
+    shape: Shape
+    cpu_milli: int
+    mem_bytes: int
+    limit_ucr: int
+    price_ucr: int
+    mass_micro: int
+    mu_ucr: int
+    traits: Traits
+    granted: int
+    period_start: int
+    term_end: int
+    next_limit_ucr: int
+    state: LeaseState = LeaseState.HELD
+    pinned: bool = False
+    purse_ucr: int = 0
+    escrow_ucr: int = 0
+    paid_ucr: int = 0
+    ranges: list[Range] = field(default_factory=list)
+    use_sum: int = 0
+    use_count: int = 0
+    challenge_ucr: int = 0
+    deadline: int = 0
+    why: Reason = Reason.OK
+    challenger: OrderKey | None = None
+    clear: set[int] = field(default_factory=set)
+
+    @property
+    def friction_ucr(self) -> int:
+        """Static friction mu m (14) of the whole lease, per period."""
+        return friction_ucr(self.mu_ucr, self.mass_micro)
+
+    @property
+    def threshold_ucr(self) -> int | None:
+        """What displacing it costs (14), or None while it cannot be displaced."""
+        if self.pinned or self.state is LeaseState.EVICTING:
+            return None
+        return charge_ucr(self.limit_ucr, self.shape) + self.friction_ucr
+
+    @property
+    def savable(self) -> bool:
+        """Whether its work can be saved before it leaves."""
+        return not self.traits.flags & OrderFlag.UNSAVABLE
+
+    @property
+    def use_permille(self) -> int:
+        """Mean measured use of the period; all of it while nothing was measured."""
+        return self.use_sum // self.use_count if self.use_count else PERMILLE
+
+    def ranges_ucr(self) -> int:
+        """What its memory and cpu cost a whole period."""
+        return sum(held.price_ucr for held in self.ranges)
+
+    def ranges_due_ucr(self, tick: int, period_ticks: int) -> int:
+        """What its memory and cpu cost from the start of the period to a tick."""
+        return sum(
+            prorated_ucr(held.price_ucr, tick - max(held.since, self.period_start), period_ticks)
+            for held in self.ranges
+        )
+
+
+@dataclass(slots=True)
+class HostSession:
+    """A host as the ledger knows it.
+
+    Attributes:
+        boot: 0 before its first HOST_UP.
+        up: Whether its last will has not spoken since.
+        stale: Its outbox overflowed: it is not heard until it comes up under a new boot.
+    """
+
+    number: int
+    name: str
+    boot: int = 0
+    up: bool = False
+    stale: bool = False
+    drained: bool = False
+    inbox: Inbox = field(default_factory=Inbox)
+    outbox: Outbox = field(default_factory=Outbox)
+
+
+@dataclass(slots=True)
+class Rates:
+    """What SET_RATES sets; in force from each lease's next boundary."""
+
+    epoch: int = 0
+    mu_ucr: int = 0
+    tax_permille: int = 0
+    subsidy_permille: int = 0
+    subsidy_ucr_max: int = 0
+    gas_ucr: int = 0
+    burn_permille: int = 0
+    mem_k_ucr: int = 0
+    cpu_k_ucr: int = 0
+    peg: int = 0
+
+
+@dataclass(slots=True)
+class Counters:
+    """What has happened since the journal began; the governor and people look at differences.
+
+    Attributes:
+        outcomes: Orders that ended, by reason; OK for those filled.
+        evicting: Orders that had to wait for others to leave.
+        evictions: Leases that got notice because of a stronger bid.
+        inertia_refusals: Orders that bid more than the standing limits in their way, but not more than friction on top.
+        bankruptcies: Leases whose purse ran out.
+        attempts: FOK and MOVE.
+        refused: Of them, refused for want of fit or price.
+        refused_span: Sum over those of min(region side, 8 slots).
+        demand_slots: Sum over those of the slots asked for.
+    """
+
+    outcomes: dict[int, int] = field(default_factory=dict)
+    leases: int = 0
+    evicting: int = 0
+    evictions: int = 0
+    inertia_refusals: int = 0
+    bankruptcies: int = 0
+    expansions: int = 0
+    attempts: int = 0
+    refused: int = 0
+    refused_span: int = 0
+    demand_slots: int = 0
