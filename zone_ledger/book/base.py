@@ -142,6 +142,9 @@ class Book(Protocol):
     def hosts_of(self, block: Region) -> tuple[int, ...]:
         """The hosts that a block touches, by place."""
 
+    def shape_of(self, host: int) -> HostShape:
+        """What a host brought."""
+
     def region_of(self, host: int) -> Region:
         """A host's run of slots."""
 

@@ -103,6 +103,10 @@ class ReferenceBook:
         found = dict.fromkeys(self._slots[slot].host for slot in _slots(block) if slot in self._slots)
         return tuple(found)
 
+    def shape_of(self, host: int) -> HostShape:
+        """See `Book.shape_of`."""
+        return self._hosts[host].shape
+
     def region_of(self, host: int) -> Region:
         """See `Book.region_of`."""
         return self._hosts[host].shape.region

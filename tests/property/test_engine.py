@@ -1,0 +1,176 @@
+"""The engine under random histories: what holds after every command, whatever comes."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tegcore.units import GIB
+from tegcore.wire.records import (
+    Cancel,
+    Evict,
+    Expand,
+    Fok,
+    Genesis,
+    HostUp,
+    Market,
+    Mint,
+    NameIs,
+    NameKind,
+    Op,
+    Reason,
+    Record,
+    Region,
+    Release,
+    Renew,
+    SetRates,
+    SetReserve,
+    Shape,
+    Stay,
+    Tick,
+)
+from zone_ledger.book.reference import ReferenceBook
+from zone_ledger.engine import Engine
+
+GENESIS = Genesis(2, 10, 2, 4, 3, 6, 20, Market.AUCTION)
+
+
+def opening() -> list[Record]:
+    def system(op, body, seq=0, actor=0, boot=0):
+        return Record(op, actor, boot, seq, body)
+
+    rates = SetRates(1, 20_000, 500, 0, 0, 1_000, 100, 1_000_000, 0, 0)
+    return [
+        system(Op.GENESIS, GENESIS),
+        system(Op.NAME_IS, NameIs.of(NameKind.ZONE, 0, "z")),
+        system(Op.NAME_IS, NameIs.of(NameKind.TENANT, 1, "ada")),
+        system(Op.NAME_IS, NameIs.of(NameKind.TENANT, 2, "bob")),
+        system(Op.NAME_IS, NameIs.of(NameKind.HOST, 1, "n1")),
+        system(Op.NAME_IS, NameIs.of(NameKind.HOST, 2, "n2")),
+        system(Op.SET_RESERVE, SetReserve(0, 100_000), seq=1),
+        system(Op.SET_RATES, rates, seq=2),
+        system(Op.MINT, Mint(1, 50_000_000), seq=3),
+        system(Op.MINT, Mint(2, 50_000_000), seq=4),
+        system(Op.HOST_UP, HostUp(0, 2, 0, 8_000, 8 * GIB, 0), actor=1, boot=1),
+        system(Op.HOST_UP, HostUp(8, 2, 0, 8_000, 8 * GIB, 0), actor=2, boot=1),
+    ]
+
+
+host_numbers = st.sampled_from([1, 2])
+orders = st.builds(
+    Fok,
+    ref=st.integers(1, 12),
+    tenant=st.integers(0, 3),
+    region=st.sampled_from([Region(0, 4), Region(0, 2), Region(8, 2), Region(0, 5), Region(4, 2)]).map(Region.packed),
+    shape=st.sampled_from([Shape((0,)), Shape((1,)), Shape((2,)), Shape((1, 0)), Shape((0,), 1, 300)]).map(
+        Shape.packed
+    ),
+    cpu_milli=st.sampled_from([0, 2_000]),
+    mem_bytes=st.sampled_from([0, GIB, 3 * GIB]),
+    limit_ucr=st.integers(50_000, 1_000_000),
+    endow_ucr=st.integers(0, 9_000_000),
+    traits=st.just(0),
+    lease=st.just(0),
+)
+leases = st.integers(1, 8)
+commands = st.one_of(
+    st.tuples(st.just(Op.FOK), host_numbers, orders),
+    st.tuples(st.just(Op.TICK), st.just(0), st.integers(1, 7)),
+    st.tuples(st.just(Op.TICK), st.just(0), st.integers(1, 3)),
+    st.tuples(
+        st.just(Op.RENEW),
+        host_numbers,
+        st.builds(Renew, leases, st.just(-1), st.integers(0, 900_000), st.integers(0, 1000)),
+    ),
+    st.tuples(st.just(Op.RELEASE), host_numbers, st.builds(Release, leases, st.just(-1), st.just(int(Reason.DONE)))),
+    st.tuples(st.just(Op.STAY), host_numbers, st.builds(Stay, leases, st.just(-1))),
+    st.tuples(st.just(Op.CANCEL), host_numbers, st.builds(Cancel, st.integers(1, 12))),
+    st.tuples(
+        st.just(Op.EXPAND),
+        host_numbers,
+        st.builds(Expand, leases, st.just(-1), host_numbers, st.integers(-2 * GIB, 4 * GIB), st.integers(0, 2_000_000)),
+    ),
+    st.tuples(st.just(Op.EVICT), st.just(0), st.builds(Evict, leases)),
+    st.tuples(st.just(Op.HOST_UP), host_numbers, st.just(None)),
+)
+
+
+class Driver:
+    """Turns drawn commands into records that are next in their sessions, and keeps them."""
+
+    def __init__(self) -> None:
+        self.engine = Engine(ReferenceBook)
+        self.journal: list[Record] = []
+        self.boots = {1: 1, 2: 1}
+        self.keys = 100
+        for record in opening():
+            self.apply(record)
+
+    def apply(self, record: Record):
+        self.journal.append(record)
+        return self.engine.apply(record)
+
+    def command(self, op: Op, host: int, body) -> None:
+        state = self.engine.state
+        if op is Op.TICK:
+            for _ in range(body):
+                self.apply(Record(op, 0, 0, 0, Tick(state.tick + 1, state.tick + 1)))
+        elif op is Op.HOST_UP:
+            self.boots[host] += 1
+            shape = state.book.shape_of(host)
+            up = HostUp(shape.region.base, shape.region.log2, 0, shape.cpu_milli, shape.mem_bytes, 0)
+            self.apply(Record(op, host, self.boots[host], 0, up))
+        elif host == 0:
+            self.keys += 1
+            self.apply(Record(op, 0, 0, self.keys, body))
+        else:
+            if getattr(body, "token", 0) == -1:
+                lease = state.leases.get(body.lease)
+                body = body._replace(token=lease.token if lease else 0)
+            self.apply(Record(op, host, self.boots[host], state.hosts[host].inbox.last_seq + 1, body))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(commands, max_size=60))
+def test_what_must_hold_holds_and_replay_is_equal(drawn) -> None:
+    driver = Driver()
+    for op, host, body in drawn:
+        driver.command(op, host, body)
+        driver.engine.check()
+    again = Engine(ReferenceBook)
+    for record in driver.journal:
+        again.apply(record)
+    assert again.state.hash() == driver.engine.state.hash()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(commands, max_size=40), st.data())
+def test_a_repeated_command_changes_nothing(drawn, data) -> None:
+    driver = Driver()
+    for op, host, body in drawn:
+        driver.command(op, host, body)
+    before = driver.engine.state.hash()
+    sent = [record for record in driver.journal if record.op is not Op.TICK and record.op is not Op.HOST_UP]
+    repeat = data.draw(st.sampled_from(sent))
+    driver.engine.apply(repeat)
+    assert driver.engine.state.hash() == before
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(host_numbers, orders), min_size=1, max_size=8), st.randoms(use_true_random=False))
+def test_the_order_of_arrival_within_a_tick_changes_no_price(drawn, shuffler) -> None:
+    """Hosts' own sequences break ties, so only the interleaving of hosts is permuted."""
+    outcomes = []
+    for interleaving in (drawn, shuffled(drawn, shuffler)):
+        driver = Driver()
+        for host, order in interleaving:
+            driver.command(Op.FOK, host, order._replace(tenant=1, endow_ucr=2_000_000, mem_bytes=0, cpu_milli=0))
+        driver.command(Op.TICK, 0, 1)
+        leases = driver.engine.state.leases.values()
+        outcomes.append(sorted((lease.origin, lease.ref, lease.blocks, lease.price_ucr) for lease in leases))
+    assert outcomes[0] == outcomes[1]
+
+
+def shuffled(drawn, shuffler):
+    queues = {host: [item for item in drawn if item[0] == host] for host in (1, 2)}
+    picks = [host for host, _ in drawn]
+    shuffler.shuffle(picks)
+    return [queues[host].pop(0) for host in picks]

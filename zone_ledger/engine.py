@@ -1,0 +1,422 @@
+"""The engine: one command in, the state changed, events put in the hosts' outboxes.
+
+It computes in integers only, draws nothing, asks no clock, and raises for nothing that a peer can send.
+
+A TICK, in this order: (1) the count; (2) deadlines of evictions, and terms that have surely ended; (3) boundaries of
+periods, and bankruptcy; (4) clearing of what has arrived. All that the state is follows from the records applied.
+"""
+
+import heapq
+from collections.abc import Callable
+from typing import Any
+
+from tegcore.errors import JournalError
+from tegcore.wire.records import (
+    GOVERNOR_OPS,
+    OPERATOR_OPS,
+    Answer,
+    HostUp,
+    Market,
+    NameIs,
+    NameKind,
+    Notice,
+    Op,
+    Reason,
+    Record,
+    Refused,
+    Region,
+    Renewed,
+    Synced,
+)
+from tegcore.wire.session import Inbox, Outbox
+from zone_ledger import orders, settlement
+from zone_ledger.book.base import Book, HostShape
+from zone_ledger.eviction import Situation, give_notice, left, refuse, rule
+from zone_ledger.leases import HostSession, Lease, LeaseState, OrderState, Rates
+from zone_ledger.state import Due, Outcome, State
+
+OPERATOR_KEYS_MAX = 1024
+TENANTS_MAX = 100_000
+HOSTS_MAX = 1 << 20
+
+_REFUSED_LEASE = Outcome(Reason.LEASE)
+
+
+class Engine:
+    """The ledger of one zone as a state machine.
+
+    Args:
+        book_of: Makes the book of a zone of 2^k x 2^k slots.
+    """
+
+    def __init__(self, book_of: Callable[[int], Book]) -> None:
+        self._book_of = book_of
+        self._state: State | None = None
+        self._cases: dict[Op, Callable[[Record], Outcome]] = {
+            Op.NAME_IS: self._name_is,
+            Op.TICK: self._tick,
+            Op.HOST_UP: self._host_up,
+            Op.HOST_LOST: self._host_lost,
+            Op.HOST_LEFT: self._host_left,
+            Op.ACKED: self._acked,
+            Op.FOK: lambda record: orders.arrive(self.state, record),
+            Op.EXPAND: self._expand,
+            Op.RENEW: self._renew,
+            Op.RELEASE: self._release,
+            Op.CANCEL: self._cancel,
+            Op.TOP_UP: self._top_up,
+            Op.STAY: self._stay,
+            Op.MINT: self._mint,
+            Op.CORDON: self._cordon,
+            Op.DRAIN: self._drain,
+            Op.PIN: self._pin,
+            Op.MODE: self._mode,
+            Op.SET_RATES: self._set_rates,
+            Op.SET_RESERVE: self._set_reserve,
+            Op.ADMIT: self._admit,
+            Op.EVICT: self._evict,
+        }
+
+    @property
+    def state(self) -> State:
+        """The state, once a GENESIS was applied.
+
+        Raises:
+            JournalError: Before.
+        """
+        if self._state is None:
+            raise JournalError("the first record of a journal is its GENESIS", hint="is this a ledger's journal?")
+        return self._state
+
+    def apply(self, record: Record) -> Outcome:
+        """Carry out one command; what a peer asked amiss is an outcome, and changes nothing else."""
+        if record.op is Op.GENESIS:
+            return self._genesis(record)
+        if record.op in OPERATOR_OPS | GOVERNOR_OPS:
+            return self._once(record)
+        if record.op in _SESSION_OPS and not self._next_in_session(record):
+            return Outcome(Reason.STALE_BOOT)
+        case = self._cases.get(record.op)
+        if case is None:
+            return self._answered(record, Outcome(Reason.UNOFFERED))
+        return self._answered(record, case(record))
+
+    def quote(self, record: Record) -> Record:
+        """The answer to a virtual FOK."""
+        return orders.quote(self.state, record)
+
+    def check(self) -> None:
+        """Assert all that must hold between commands, computed anew."""
+        state = self.state
+        state.accounts.check()
+        state.book.check()
+        held = sum(lease.purse_ucr + lease.escrow_ucr for lease in state.leases.values())
+        assert state.accounts.escrow == held + sum(order.endow_ucr for order in state.orders.values())
+        for order in state.orders.values():
+            assert (order.state is OrderState.EVICTING) == bool(order.incumbents)
+
+    # --- sessions ---------------------------------------------------------------------------------------------------
+
+    def _next_in_session(self, record: Record) -> bool:
+        session = self.state.hosts.get(record.actor)
+        if session is None or session.stale or session.boot != record.boot:
+            return False
+        if record.op is not Op.ACKED and record.seq != session.inbox.last_seq + 1:
+            return False
+        if record.op is not Op.ACKED:
+            session.inbox.last_seq = record.seq
+        session.up = True
+        return True
+
+    def _answered(self, record: Record, outcome: Outcome) -> Outcome:
+        """Commands whose outcome no event tells are answered."""
+        if record.op in _ANSWERED_OPS or (outcome.reason is not Reason.OK and record.op in _ANSWERED_IF_REFUSED):
+            answer = Answer(record.seq, outcome.reason, outcome.missing, outcome.subject)
+            self.state.emit(record.actor, Op.ANSWER, answer)
+        return outcome
+
+    def _once(self, record: Record) -> Outcome:
+        """Operators' commands carry a key: a repeat gets the first outcome and changes nothing."""
+        keys = self.state.operator_keys
+        if record.seq in keys:
+            return keys[record.seq]
+        outcome = self._cases[record.op](record) if record.op in self._cases else Outcome(Reason.UNOFFERED)
+        keys[record.seq] = outcome
+        while len(keys) > OPERATOR_KEYS_MAX:
+            del keys[next(iter(keys))]
+        return outcome
+
+    def _genesis(self, record: Record) -> Outcome:
+        if self._state is not None:
+            return Outcome(Reason.STATE)
+        self._state = State(record.body, self._book_of(record.body.zone_k), Market(record.body.market))
+        return Outcome()
+
+    def _name_is(self, record: Record) -> Outcome:
+        body: NameIs = record.body
+        state = self.state
+        if body.kind == NameKind.ZONE:
+            state.zone = body.text
+        elif body.kind == NameKind.TENANT:
+            if body.ident in state.tenants or len(state.tenants) >= TENANTS_MAX:
+                return Outcome(Reason.LIMIT)
+            state.tenants[body.ident] = body.text
+            state.accounts.open(body.ident)
+        else:
+            if body.ident in state.hosts or len(state.hosts) >= HOSTS_MAX:
+                return Outcome(Reason.LIMIT)
+            state.hosts[body.ident] = HostSession(body.ident, body.text)
+        return Outcome(subject=body.ident)
+
+    def _host_up(self, record: Record) -> Outcome:
+        state, body = self.state, record.body
+        session = state.hosts.get(record.actor)
+        if session is None or record.boot < session.boot:
+            return Outcome(Reason.STALE_BOOT)
+        if record.boot == session.boot and not session.stale:
+            return Outcome(subject=session.number)
+        outcome = self._place_host(session, body)
+        if outcome.reason is not Reason.OK:
+            return outcome
+        for order in [order for order in state.orders.values() if order.key.host == session.number]:
+            self._drop_order(order.key)
+        session.boot, session.up, session.stale = record.boot, True, False
+        session.inbox, session.outbox = Inbox(), Outbox()
+        self._tell_truth(session)
+        return Outcome(subject=session.number)
+
+    def _place_host(self, session: HostSession, body: HostUp) -> Outcome:
+        state = self.state
+        shape = HostShape(
+            Region(body.base, body.log2_slots), body.slot_class, body.cpu_milli, body.mem_bytes, body.absent_mask
+        )
+        if session.boot:
+            if state.book.shape_of(session.number) == shape:
+                return Outcome()
+            if state.book.leases_in(state.book.region_of(session.number)):
+                return Outcome(Reason.STATE)
+            state.book.remove_host(session.number)
+        if body.base & (1 << body.log2_slots) - 1 or shape.region.end > 1 << 2 * state.genesis.zone_k:
+            return Outcome(Reason.REGION)
+        if state.book.hosts_of(shape.region):
+            return Outcome(Reason.REGION)
+        state.book.add_host(session.number, shape)
+        state.book.drain(session.number, on=session.drained)
+        return Outcome()
+
+    def _tell_truth(self, session: HostSession) -> None:
+        state, told = self.state, 0
+        for _, lease in sorted(state.leases.items()):
+            if session.number not in {lease.origin, *lease.hosts}:
+                continue
+            told += 1
+            state.emit(session.number, Op.FILLED, orders.filled_event(lease))
+            if lease.state is LeaseState.EVICTING:
+                notice = Notice(lease.number, lease.token, lease.deadline, lease.why)
+                state.emit(session.number, Op.NOTICE, notice)
+        state.emit(session.number, Op.SYNCED, Synced(told, 0))
+
+    def _host_lost(self, record: Record) -> Outcome:
+        session = self.state.hosts.get(record.body.host)
+        if session is None:
+            return Outcome(Reason.HOST_GONE)
+        session.up = False
+        return Outcome()
+
+    def _host_left(self, record: Record) -> Outcome:
+        state, session = self.state, self.state.hosts[record.actor]
+        if any(record.actor in {lease.origin, *lease.hosts} for lease in state.leases.values()):
+            return Outcome(Reason.STATE)
+        session.up = False
+        return Outcome()
+
+    def _acked(self, record: Record) -> Outcome:
+        self.state.hosts[record.actor].outbox.ack(record.body.event_seq)
+        return Outcome()
+
+    # --- leases -----------------------------------------------------------------------------------------------------
+
+    def _lease(self, record: Record) -> Lease | Outcome:
+        """The lease that a host's command names, if the host has to do with it and the token is the latest."""
+        lease = self.state.leases.get(record.body.lease)
+        if lease is None or record.actor not in {lease.origin, *lease.hosts}:
+            return _REFUSED_LEASE
+        return lease if lease.token == record.body.token else Outcome(Reason.TOKEN)
+
+    def _expand(self, record: Record) -> Outcome:
+        lease, ask = self._lease(record), record.body
+        if isinstance(lease, Outcome):
+            return lease
+        if ask.host not in lease.hosts or lease.state is not LeaseState.HELD:
+            return Outcome(Reason.STATE)
+        settlement.expand(self.state, lease, ask, record.seq)
+        return Outcome()
+
+    def _renew(self, record: Record) -> Outcome:
+        lease, body = self._lease(record), record.body
+        if isinstance(lease, Outcome):
+            return lease
+        if lease.state is LeaseState.EVICTING:
+            return Outcome(Reason.STATE)
+        lease.term_end = self.state.tick + self.state.term_ticks
+        lease.next_limit_ucr = body.limit_ucr
+        lease.use_sum += body.use_permille
+        lease.use_count += 1
+        self.state.emit(record.actor, Op.RENEWED, Renewed(lease.number, lease.token, record.seq, lease.term_end))
+        return Outcome()
+
+    def _release(self, record: Record) -> Outcome:
+        lease = self._lease(record)
+        if isinstance(lease, Outcome):
+            return lease
+        lease.clear.add(record.actor)
+        if lease.clear >= set(lease.hosts):
+            why = lease.why or _reason(record.body.why) or Reason.DONE
+            self._end(lease, why)
+        return Outcome()
+
+    def _end(self, lease: Lease, why: Reason) -> None:
+        order = left(self.state, lease, why)
+        if order is not None and rule(self.state, order, Situation.ALL_CLEAR):
+            orders.fill(self.state, order)
+
+    def _cancel(self, record: Record) -> Outcome:
+        for order in self.state.orders.values():
+            if (order.key.host, order.ref) == (record.actor, record.body.ref):
+                self._drop_order(order.key)
+                return Outcome()
+        return Outcome(Reason.STATE)
+
+    def _drop_order(self, key: Any) -> None:
+        order = self.state.orders[key]
+        if order.state is OrderState.EVICTING:
+            rule(self.state, order, Situation.CHALLENGER_GONE)
+        else:
+            refuse(self.state, order, Refused(order.ref, Reason.CANCELLED, 0, 0, 0))
+
+    def _top_up(self, record: Record) -> Outcome:
+        lease, body = self._lease(record), record.body
+        if isinstance(lease, Outcome):
+            return lease
+        if body.tenant != lease.tenant:
+            return Outcome(Reason.TENANT)
+        balance = self.state.accounts.balances[lease.tenant]
+        if body.amount_ucr > balance:
+            return Outcome(Reason.FUNDS, body.amount_ucr - balance)
+        self.state.accounts.hold(lease.tenant, body.amount_ucr)
+        lease.purse_ucr += body.amount_ucr
+        return Outcome(subject=lease.number)
+
+    def _stay(self, record: Record) -> Outcome:
+        lease = self._lease(record)
+        if isinstance(lease, Outcome):
+            return lease
+        order = self.state.orders.get(lease.challenger) if lease.challenger else None
+        if order is None:
+            return Outcome(Reason.STATE)
+        rule(self.state, order, Situation.STAYS)
+        return Outcome()
+
+    # --- operators and the governor ---------------------------------------------------------------------------------
+
+    def _mint(self, record: Record) -> Outcome:
+        if record.body.tenant not in self.state.tenants:
+            return Outcome(Reason.TENANT)
+        self.state.accounts.mint(record.body.tenant, record.body.amount_ucr)
+        return Outcome(subject=record.body.tenant)
+
+    def _cordon(self, record: Record) -> Outcome:
+        if not self.state.book.hosts_of(Region(record.body.slot, 0)):
+            return Outcome(Reason.REGION)
+        self.state.book.cordon(record.body.slot, on=bool(record.body.on))
+        return Outcome(subject=record.body.slot)
+
+    def _drain(self, record: Record) -> Outcome:
+        state, session = self.state, self.state.hosts.get(record.body.host)
+        if session is None or not session.boot:
+            return Outcome(Reason.HOST_GONE)
+        session.drained = bool(record.body.on)
+        state.book.drain(session.number, on=session.drained)
+        if session.drained:
+            for lease in state.held_leases():
+                if session.number in lease.hosts:
+                    give_notice(state, lease, Reason.DRAINED)
+        return Outcome(subject=session.number)
+
+    def _pin(self, record: Record) -> Outcome:
+        lease = self.state.leases.get(record.body.lease)
+        if lease is None:
+            return _REFUSED_LEASE
+        lease.pinned = bool(record.body.on)
+        self.state.refresh_threshold(lease)
+        return Outcome(subject=lease.number)
+
+    def _mode(self, record: Record) -> Outcome:
+        self.state.market = Market(record.body.market)
+        return Outcome()
+
+    def _set_rates(self, record: Record) -> Outcome:
+        if record.body.epoch <= self.state.rates.epoch:
+            return Outcome(Reason.STATE)
+        self.state.rates = Rates(*record.body)
+        return Outcome(subject=record.body.epoch)
+
+    def _set_reserve(self, record: Record) -> Outcome:
+        self.state.reserves[record.body.slot_class] = record.body.reserve_ucr
+        self.state.book.set_reserve(record.body.slot_class, record.body.reserve_ucr)
+        return Outcome()
+
+    def _admit(self, record: Record) -> Outcome:
+        self.state.admission = record.body
+        return Outcome()
+
+    def _evict(self, record: Record) -> Outcome:
+        lease = self.state.leases.get(record.body.lease)
+        if lease is None:
+            return _REFUSED_LEASE
+        if lease.state is LeaseState.EVICTING:
+            return Outcome(Reason.STATE)
+        give_notice(self.state, lease, Reason.OPERATOR)
+        return Outcome(subject=lease.number)
+
+    # --- time -------------------------------------------------------------------------------------------------------
+
+    def _tick(self, record: Record) -> Outcome:
+        state = self.state
+        assert record.body.tick == state.tick + 1, f"tick {record.body.tick} after {state.tick}"
+        state.tick, state.tau = record.body.tick, max(state.tau + 1, record.body.tau)
+        for order in [order for order in state.orders.values() if order.state is OrderState.EVICTING]:
+            if order.deadline <= state.tick:
+                situation = Situation.SURE_END if order.extended else Situation.DEADLINE
+                if rule(state, order, situation):
+                    order.incumbents.clear()
+                    orders.fill(state, order)
+        while state.due and state.due[0][0] <= state.tick:
+            _, due, number = heapq.heappop(state.due)
+            lease = state.leases.get(number)
+            if lease is not None:
+                self._keep_appointment(lease, Due(due))
+        orders.clear(state)
+        return Outcome(subject=state.tick)
+
+    def _keep_appointment(self, lease: Lease, due: Due) -> None:
+        state = self.state
+        if due is Due.BOUNDARY:
+            if not settlement.cross_boundary(state, lease) and lease.state is LeaseState.HELD:
+                state.counters.bankruptcies += 1
+                give_notice(state, lease, Reason.BANKRUPT)
+        elif state.sure_end(lease) > state.tick:
+            state.appoint(state.sure_end(lease), Due.SURE_END, lease.number)
+        else:
+            self._end(lease, Reason.EXPIRED)
+
+
+_SESSION_OPS = frozenset(
+    {Op.FOK, Op.MOVE, Op.EXPAND, Op.RENEW, Op.RELEASE, Op.CANCEL, Op.TOP_UP, Op.STAY, Op.ACKED, Op.HOST_LEFT}
+)
+_ANSWERED_OPS = frozenset({Op.CANCEL, Op.TOP_UP, Op.STAY, Op.MOVE, Op.HOST_LEFT})
+_ANSWERED_IF_REFUSED = frozenset({Op.EXPAND, Op.RENEW, Op.RELEASE})
+
+
+def _reason(code: int) -> Reason:
+    return Reason(code) if code in Reason._value2member_map_ else Reason.OK

@@ -1,0 +1,130 @@
+"""Who leaves, and what becomes of the order that waits for it: every case is a row of one table.
+
+An order that wins leased slots holds a reservation: the free part of its blocks is seated under it, its incumbents are
+locked, its endowment stays held. From there it ends in FILLED or REFUSED, by one of the rows below and no other way.
+"""
+
+from enum import Enum
+from typing import NamedTuple
+
+from tegcore.wire.records import Evicting, Notice, Op, Reason, Refused
+from zone_ledger.clearing import Won, reservation_number
+from zone_ledger.leases import Lease, LeaseState, Order, OrderState
+from zone_ledger.settlement import end
+from zone_ledger.state import State
+
+
+class Situation(Enum):
+    """What can happen while an order waits for incumbents to leave."""
+
+    ALL_CLEAR = "every incumbent has left"
+    DEADLINE = "the deadline passed, an incumbent has not left"
+    SURE_END = "the deadline, moved to the sure end of the terms, passed as well"
+    STAYS = "an incumbent cannot leave"
+    CHALLENGER_GONE = "the order was cancelled, or its host started anew"
+
+
+class Ruling(NamedTuple):
+    """What follows.
+
+    Attributes:
+        order: `filled`, `refused`, or `waits`.
+        incumbents: `gone`, `ended` (their terms are over), `stay` (held again), or `leave` (notice stands).
+        reason: Of the refusal.
+    """
+
+    order: str
+    incumbents: str
+    reason: Reason = Reason.OK
+
+
+OUTCOMES: dict[Situation, Ruling] = {
+    Situation.ALL_CLEAR: Ruling("filled", "gone"),
+    Situation.DEADLINE: Ruling("waits", "leave"),
+    Situation.SURE_END: Ruling("filled", "ended"),
+    Situation.STAYS: Ruling("refused", "stay", Reason.STAYED),
+    Situation.CHALLENGER_GONE: Ruling("refused", "leave", Reason.CANCELLED),
+}
+
+
+def begin(state: State, won: Won) -> None:
+    """Give notice to the incumbents of an order that has won leased slots."""
+    order, incumbents = won.order, [state.leases[number] for number in won.placement.displaced]
+    order.state, order.blocks, order.price_ucr = OrderState.EVICTING, won.placement.blocks, won.price_ucr
+    order.incumbents = [lease.number for lease in incumbents]
+    save_ticks = min(max(lease.traits.save_ticks for lease in incumbents), state.term_ticks)
+    order.deadline = state.tick + max(state.genesis.notice_ticks, save_ticks)
+    state.counters.evicting += 1
+    for lease in incumbents:
+        lease.challenger = order.key
+        state.counters.evictions += 1
+        give_notice(state, lease, Reason.CHALLENGED, order.deadline)
+    state.emit(order.key.host, Op.EVICTING, Evicting(order.ref, order.deadline, order.price_ucr))
+
+
+def give_notice(state: State, lease: Lease, why: Reason, deadline: int | None = None) -> None:
+    """A lease must leave: RENEW is refused from now on, its limit is fixed, nothing else can challenge it."""
+    if deadline is None:
+        deadline = state.tick + max(state.genesis.notice_ticks, min(lease.traits.save_ticks, state.term_ticks))
+    lease.state, lease.deadline, lease.why = LeaseState.EVICTING, deadline, why
+    state.refresh_threshold(lease)
+    state.tell(lease, Op.NOTICE, Notice(lease.number, lease.token, deadline, why))
+
+
+def left(state: State, lease: Lease, why: Reason) -> Order | None:
+    """End a lease; the order that waited for it and has all its slots now, if there is one."""
+    end(state, lease, why)
+    order = state.orders.get(lease.challenger) if lease.challenger else None
+    if order is None:
+        return None
+    order.incumbents.remove(lease.number)
+    return None if order.incumbents else order
+
+
+def rule(state: State, order: Order, situation: Situation) -> bool:
+    """Apply the row of a situation; True if the order is to be filled now."""
+    ruling = OUTCOMES[situation]
+    incumbents = [state.leases[number] for number in order.incumbents]
+    if ruling.order == "waits":
+        order.extended = True
+        order.deadline = max(state.sure_end(lease) for lease in incumbents)
+    for lease in incumbents:
+        match ruling.incumbents:
+            case "ended":
+                end(state, lease, Reason.EXPIRED)
+            case "stay":
+                stay(state, lease)
+                lease.challenge_ucr = max(lease.challenge_ucr, order.limit_ucr)
+            case _:
+                lease.challenger = None if ruling.order == "refused" else lease.challenger
+    if ruling.order == "refused":
+        dissolve(state, order, ruling.reason)
+    return ruling.order == "filled"
+
+
+def stay(state: State, lease: Lease) -> None:
+    """A lease that had notice is held again, until the term that its last RENEW gave it."""
+    lease.state, lease.deadline, lease.why, lease.challenger = LeaseState.HELD, 0, Reason.OK, None
+    state.refresh_threshold(lease)
+
+
+def dissolve(state: State, order: Order, reason: Reason) -> None:
+    """End an order that held a reservation, without a lease."""
+    release_reservation(state, order)
+    refuse(state, order, Refused(order.ref, reason, 0, order.price_ucr, 0))
+
+
+def release_reservation(state: State, order: Order) -> None:
+    """Take an order's reserved blocks out of the book."""
+    for part in range(len(order.blocks)):
+        state.book.unseat(reservation_number(order.serial, part))
+
+
+def refuse(state: State, order: Order, body: Refused) -> None:
+    """End an order without a lease: its endowment returns whole, and its host is told why."""
+    if state.orders.pop(order.key, None):
+        state.refs.discard((order.key.host, order.ref))
+        state.accounts.give_back(order.tenant, order.endow_ucr)
+    outcomes = state.counters.outcomes
+    outcomes[body.reason] = outcomes.get(body.reason, 0) + 1
+    state.emit(order.key.host, Op.REFUSED, body)

@@ -1,0 +1,294 @@
+"""Orders: from arrival, through the clearing of their tick, to a lease or a refusal."""
+
+from collections.abc import Iterable
+
+from tegcore.economics.fixed import mass_micro
+from tegcore.errors import DecodeError
+from tegcore.field.geometry import block_size
+from tegcore.units import PERMILLE
+from tegcore.wire.records import (
+    Filled,
+    Fok,
+    Market,
+    Op,
+    Quoted,
+    Reason,
+    Record,
+    Refused,
+    Region,
+    Shape,
+    Traits,
+    Waiting,
+    pack_blocks,
+)
+from zone_ledger.book.base import Query, Seat
+from zone_ledger.clearing import Lost, Placement, Result, Waits, Won, clear_auction, clear_fixed, extras_ucr, slots_on
+from zone_ledger.eviction import begin, refuse, release_reservation
+from zone_ledger.leases import Lease, Order, OrderKey, OrderState, Range, charge_ucr, price_ucr
+from zone_ledger.settlement import open_purse
+from zone_ledger.state import Outcome, State
+
+WAITS_MAX_TICKS = 3
+RETRY_TICKS = 20
+DISPLACEMENT_SLOTS_MAX = 8
+"""L0 of DESIGN 8: an order refused for want of fit or price counts min(region side, L0) slots of displacement."""
+
+
+def arrive(state: State, record: Record) -> Outcome:
+    """Take in a FOK: it waits for the tick, its endowment held, or is refused at once."""
+    state.counters.attempts += 1
+    state.last_serial += 1
+    order = read(state, record, state.last_serial)
+    reason, missing = (order, 0) if isinstance(order, Reason) else objection(state, order)
+    if isinstance(order, Reason) or reason is not Reason.OK:
+        refused = Refused(record.body.ref, reason, missing, 0, 0)
+        _count(state, reason)
+        state.emit(record.actor, Op.REFUSED, refused)
+        return Outcome(reason, missing)
+    state.accounts.hold(order.tenant, order.endow_ucr)
+    state.orders[order.key] = order
+    state.refs.add((order.key.host, order.ref))
+    return Outcome()
+
+
+def read(state: State, record: Record, serial: int) -> Order | Reason:
+    """The order that a FOK asks for, or why it asks for none."""
+    body: Fok = record.body
+    try:
+        region = Region.unpacked(body.region)
+    except DecodeError:
+        return Reason.REGION
+    try:
+        shape, traits = Shape.unpacked(body.shape), Traits.unpacked(body.traits)
+    except DecodeError:
+        return Reason.SHAPE
+    return Order(
+        key=OrderKey(record.actor, record.boot, record.seq),
+        ref=body.ref,
+        tenant=body.tenant if body.tenant in state.tenants else 0,
+        region=region,
+        shape=shape,
+        cpu_milli=body.cpu_milli,
+        mem_bytes=body.mem_bytes,
+        limit_ucr=body.limit_ucr,
+        endow_ucr=body.endow_ucr,
+        traits=traits,
+        arrived=state.tick,
+        serial=serial,
+    )
+
+
+def objection(state: State, order: Order) -> tuple[Reason, int]:
+    """Why an order cannot even wait for a tick, and the number that is missing."""
+    if not order.tenant:
+        return Reason.TENANT, 0
+    if order.region.end > 1 << 2 * state.genesis.zone_k:
+        return Reason.REGION, 0
+    if order.shape.sizes[0] > order.region.log2:
+        return Reason.SHAPE, order.shape.slots
+    if (order.key.host, order.ref) in state.refs:
+        return Reason.STATE, 0
+    if order.endow_ucr > state.accounts.balances[order.tenant]:
+        return Reason.FUNDS, order.endow_ucr - state.accounts.balances[order.tenant]
+    if order.endow_ucr < order.bid_ucr:
+        return Reason.ENDOWMENT, order.bid_ucr - order.endow_ucr
+    return Reason.OK, 0
+
+
+def clear(state: State) -> None:
+    """Clear what has arrived, as far as admission goes."""
+    waiting = [order for order in state.orders.values() if order.state is OrderState.WAITING]
+    waiting.sort(key=lambda order: (order.arrived, order.key))
+    admitted = len(waiting)
+    if state.admission and state.tick <= state.admission.until_tick:
+        admitted = state.admission.per_tick
+        for order in waiting[admitted:]:
+            refuse(state, order, Refused(order.ref, Reason.ADMISSION, 0, 0, state.tick + RETRY_TICKS))
+    clearing = clear_fixed if state.market is Market.FIXED else clear_auction
+    carry_out(state, clearing(state.book, waiting[:admitted], state.scales))
+
+
+def carry_out(state: State, results: Iterable[Result]) -> None:
+    """Turn results into leases, notices and refusals."""
+    for result in results:
+        match result:
+            case Won(placement=Placement(displaced=())):
+                order = result.order
+                order.blocks, order.price_ucr = result.placement.blocks, result.price_ucr
+                fill(state, order)
+            case Won():
+                begin(state, result)
+            case Lost():
+                _lose(state, result)
+            case Waits(order=order) if state.tick - order.arrived < WAITS_MAX_TICKS:
+                state.emit(order.key.host, Op.WAITING, Waiting(order.ref))
+            case Waits(order=order):
+                refuse(state, order, Refused(order.ref, Reason.BUSY, 0, 0, state.tick + RETRY_TICKS))
+
+
+def fill(state: State, order: Order) -> None:
+    """Make a lease of an order whose blocks are reserved and free of others."""
+    release_reservation(state, order)
+    del state.orders[order.key]
+    state.last_lease += 1
+    state.last_token += 1
+    hosts = tuple(dict.fromkeys(host for block in order.blocks for host in state.book.hosts_of(block)))
+    lease = Lease(
+        number=state.last_lease,
+        token=state.last_token,
+        tenant=order.tenant,
+        origin=order.key.host,
+        ref=order.ref,
+        blocks=order.blocks,
+        hosts=hosts,
+        shape=order.shape,
+        cpu_milli=order.cpu_milli,
+        mem_bytes=order.mem_bytes,
+        limit_ucr=order.limit_ucr,
+        price_ucr=order.price_ucr,
+        mass_micro=mass_micro(order.mem_bytes, order.endow_ucr, order.shape.slots),
+        mu_ucr=state.rates.mu_ucr,
+        traits=order.traits,
+        granted=state.tick,
+        period_start=state.tick,
+        term_end=state.tick + state.term_ticks,
+        next_limit_ucr=order.limit_ucr,
+        purse_ucr=order.endow_ucr,
+    )
+    lease.ranges = _first_ranges(state, order, hosts)
+    state.leases[lease.number] = lease
+    seat = Seat(order.blocks, order.shape.share_permille, order.cpu_milli, order.mem_bytes, None)
+    state.book.seat(lease.number, seat)
+    open_purse(state, lease)
+    state.refresh_threshold(lease)
+    state.counters.leases += 1
+    _count(state, Reason.OK)
+    state.tell(lease, Op.FILLED, filled_event(lease))
+
+
+def filled_event(lease: Lease) -> Filled:
+    """What a host is told of a lease."""
+    return Filled(
+        lease.ref,
+        lease.number,
+        lease.token,
+        *pack_blocks(lease.blocks),
+        lease.price_ucr,
+        lease.term_end,
+        lease.purse_ucr + lease.escrow_ucr,
+        lease.mass_micro,
+        lease.origin,
+    )
+
+
+def quote(state: State, record: Record) -> Record:
+    """Answer a virtual FOK: what the same order would meet now. Changes nothing.
+
+    The gradient is the difference between the least prices of the region's halves along x and y, over their distance.
+    """
+    order = read(state, record, serial=0)
+    ref = record.body.ref
+    answer = Quoted(ref, order, 0, 0, 0, 0, 0, 0, state.tick) if isinstance(order, Reason) else _quoted(state, order)
+    return Record(Op.QUOTED, record.actor, record.boot, 0, answer)
+
+
+def _quoted(state: State, order: Order) -> Quoted:
+    reason, missing = objection(state, order)
+    leased = state.market is Market.AUCTION
+    base = price = free = 0
+    if reason in {Reason.OK, Reason.FUNDS, Reason.ENDOWMENT}:
+        free = state.book.summary(order.region).free
+        found = _least(state, order, order.region, leased=leased)
+        if found is None:
+            reason, missing = Reason.NO_FIT, order.shape.slots
+        else:
+            base, price = found
+            if reason is Reason.OK and (order.limit_ucr < price or (leased and order.limit_ucr == price)):
+                reason, missing = Reason.PRICE, max(1, price - order.limit_ucr)
+    gradient = _gradient(state, order, leased=leased) if price else (0, 0)
+    return Quoted(order.ref, reason, missing, price, base, free, *gradient, state.tick)
+
+
+def _least(state: State, order: Order, region: Region, *, leased: bool) -> tuple[int, int] | None:
+    """Base of the largest block, and the price per slot-period of the whole shape with memory and cpu, in a region."""
+    total = base = 0
+    for part, size in enumerate(order.shape.sizes):
+        shape = order.shape
+        query = Query(
+            region, size, shape.classes, shape.share_permille, order.cpu_milli, order.mem_bytes, leased=leased
+        )
+        found = state.book.find(query)
+        if found is None:
+            return None
+        base = base if part else found.block.base
+        total += found.cost_ucr
+        for host in state.book.hosts_of(found.block):
+            use = state.book.use_of(host)
+            held = [state.book.held_on(lease, host) for lease in found.displaced]
+            freed = use._replace(
+                mem_bytes=use.mem_bytes - sum(mem for mem, _ in held),
+                cpu_milli=use.cpu_milli - sum(cpu for _, cpu in held),
+            )
+            total += sum(extras_ucr(freed, slots_on(state.book, found.block, host), order, state.scales))
+    return base, price_ucr(total, order.shape)
+
+
+def _gradient(state: State, order: Order, *, leased: bool) -> tuple[int, int]:
+    region = order.region
+    if region.log2 < max(2, order.shape.sizes[0] + 2):
+        return 0, 0
+    quarter = 1 << region.log2 - 2
+    prices = []
+    for place in range(4):
+        found = _least(state, order, Region(region.base + place * quarter, region.log2 - 2), leased=leased)
+        prices.append(found[1] if found else None)
+    known = [price for price in prices if price is not None]
+    worst = max(known, default=0)
+    low_left, low_right, up_left, up_right = (worst if price is None else price for price in prices)
+    width, height = block_size(region.log2)
+    return (
+        (low_right + up_right - low_left - up_left) // max(1, width),
+        (up_left + up_right - low_left - low_right) // max(1, height),
+    )
+
+
+def _first_ranges(state: State, order: Order, hosts: tuple[int, ...]) -> list[Range]:
+    ranges = []
+    for host in hosts:
+        slots = sum(slots_on(state.book, block, host) for block in order.blocks)
+        mem_ucr, cpu_ucr = extras_ucr(state.book.use_of(host), slots, order, state.scales)
+        if order.mem_bytes:
+            ranges.append(Range(host, slots * order.mem_bytes, mem_ucr, state.tick))
+        if cpu_ucr:
+            ranges.append(Range(host, 0, cpu_ucr, state.tick))
+    return ranges
+
+
+def _lose(state: State, lost: Lost) -> None:
+    order, placement = lost.order, lost.placement
+    side = max(block_size(order.region.log2))
+    state.counters.refused += 1
+    state.counters.refused_span += min(side, DISPLACEMENT_SLOTS_MAX)
+    state.counters.demand_slots += order.shape.slots
+    if placement and placement.displaced:
+        _challenge(state, order, placement)
+    total = price_ucr(placement.total_ucr, order.shape) if placement else 0
+    refuse(state, order, Refused(order.ref, lost.reason, lost.missing, total, 0))
+
+
+def _challenge(state: State, order: Order, placement: Placement) -> None:
+    """A refused bid raises the rent of each lease in the cheapest block that it could have had (DESIGN 3)."""
+    incumbents = [state.leases[number] for number in placement.displaced]
+    friction_ucr = sum(lease.friction_ucr for lease in incumbents)
+    if order.bid_ucr > placement.total_ucr - friction_ucr:
+        state.counters.inertia_refusals += 1
+    for lease in incumbents:
+        threshold_ucr = charge_ucr(lease.limit_ucr, lease.shape) + lease.friction_ucr
+        against_ucr = order.bid_ucr - (placement.total_ucr - threshold_ucr)
+        share = lease.shape.share_permille or PERMILLE * lease.shape.slots
+        lease.challenge_ucr = max(lease.challenge_ucr, against_ucr * PERMILLE // share)
+
+
+def _count(state: State, reason: Reason) -> None:
+    outcomes = state.counters.outcomes
+    outcomes[reason] = outcomes.get(reason, 0) + 1

@@ -1,0 +1,159 @@
+"""All that the engine keeps, in one place: it is a function of the journal, and its hash says which.
+
+Modules of the engine are functions over a `State`: `orders` (arrival, clearing, grants), `eviction` (who leaves, and
+what becomes of the challenger), `settlement` (periods, purses, ends), and `engine` (dispatch, sessions, operators).
+"""
+
+import heapq
+import struct
+from dataclasses import dataclass, field
+from enum import IntEnum
+from hashlib import blake2b
+from typing import NamedTuple
+
+from tegcore.wire.records import Admit, Genesis, Market, Op, Reason, Record
+from tegcore.wire.session import Outbox
+from zone_ledger.accounts import Accounts
+from zone_ledger.book.base import Book
+from zone_ledger.clearing import Scales
+from zone_ledger.leases import Counters, HostSession, Lease, LeaseState, Order, OrderKey, Rates
+
+
+class Outcome(NamedTuple):
+    """What became of a command: `missing` is what the reason says, `subject` the number that it made."""
+
+    reason: Reason = Reason.OK
+    missing: int = 0
+    subject: int = 0
+
+
+class Due(IntEnum):
+    """What a lease has an appointment for."""
+
+    BOUNDARY = 1
+    SURE_END = 2
+
+
+@dataclass(slots=True)
+class State:
+    """The ledger between two commands; `refs` holds (host, ref) of every order and lease."""
+
+    genesis: Genesis
+    book: Book
+    market: Market
+    zone: str = ""
+    tick: int = 0
+    tau: int = 0
+    accounts: Accounts = field(default_factory=Accounts)
+    rates: Rates = field(default_factory=Rates)
+    admission: Admit | None = None
+    tenants: dict[int, str] = field(default_factory=dict)
+    hosts: dict[int, HostSession] = field(default_factory=dict)
+    leases: dict[int, Lease] = field(default_factory=dict)
+    orders: dict[OrderKey, Order] = field(default_factory=dict)
+    refs: set[tuple[int, int]] = field(default_factory=set)
+    reserves: dict[int, int] = field(default_factory=dict)
+    counters: Counters = field(default_factory=Counters)
+    operator_keys: dict[int, Outcome] = field(default_factory=dict)
+    last_lease: int = 0
+    last_token: int = 0
+    last_serial: int = 0
+    due: list[tuple[int, int, int]] = field(default_factory=list)
+
+    @property
+    def term_ticks(self) -> int:
+        """Length of a term."""
+        return self.genesis.term_periods * self.genesis.period_ticks
+
+    @property
+    def scales(self) -> Scales:
+        """K of (15) now."""
+        return Scales(self.rates.mem_k_ucr, self.rates.cpu_k_ucr)
+
+    def sure_end(self, lease: Lease) -> int:
+        """First tick by which a lease has surely ended on every host's own clock: term x 1.01 + grace (DESIGN 3)."""
+        return lease.term_end + -(-self.term_ticks // 100) + self.genesis.grace_ticks
+
+    def appoint(self, tick: int, due: Due, lease: int) -> None:
+        """Look at a lease in a later tick."""
+        heapq.heappush(self.due, (tick, due, lease))
+
+    def emit(self, host: int, op: Op, body: object) -> None:
+        """Tell a host something, in its order, once. A host whose outbox is full is not heard until its next boot."""
+        session = self.hosts.get(host)
+        if session is None or session.boot == 0 or session.stale:
+            return
+        if session.outbox.full:
+            session.stale, session.outbox = True, Outbox()
+            return
+        session.outbox.put(Record(op, host, session.boot, 0, body))
+
+    def tell(self, lease: Lease, op: Op, body: object) -> None:
+        """Tell the host that ordered a lease, and each that it spans."""
+        for host in dict.fromkeys((lease.origin, *lease.hosts)):
+            self.emit(host, op, body)
+
+    def refresh_threshold(self, lease: Lease) -> None:
+        """Let the book know what displacing a lease costs now."""
+        self.book.set_threshold(lease.number, lease.threshold_ucr)
+
+    def held_leases(self) -> list[Lease]:
+        """Leases that are not leaving, in order of their numbers."""
+        return [lease for _, lease in sorted(self.leases.items()) if lease.state is LeaseState.HELD]
+
+    def hash(self) -> bytes:
+        """16 bytes over all of it, the same on every machine."""
+        digest = blake2b(digest_size=16)
+        digest.update(self.book.state_hash())
+        for part in (
+            self._sums(),
+            *map(self._host_row, sorted(self.hosts)),
+            *map(self._lease_row, sorted(self.leases)),
+        ):
+            digest.update(struct.pack(f"<{len(part)}q", *part))
+        for _, order in sorted(self.orders.items()):
+            row = [
+                *order.key,
+                order.ref,
+                order.endow_ucr,
+                order.state,
+                order.deadline,
+                order.price_ucr,
+                *order.incumbents,
+            ]
+            digest.update(struct.pack(f"<{len(row)}q", *row))
+        return digest.digest()
+
+    def _sums(self) -> list[int]:
+        money, rates = self.accounts, self.rates
+        return [
+            *self.genesis,
+            self.market,
+            self.tick,
+            self.tau,
+            *(amount for pair in sorted(money.balances.items()) for amount in pair),
+            money.minted,
+            money.escrow,
+            money.evaporated,
+            money.transferred_in,
+            money.transferred_out,
+            rates.epoch,
+            rates.mu_ucr,
+            self.last_lease,
+            self.last_token,
+            self.last_serial,
+            *sorted(self.operator_keys),
+        ]
+
+    def _host_row(self, number: int) -> list[int]:
+        host = self.hosts[number]
+        flags = [host.up, host.stale, host.drained]
+        return [number, host.boot, *flags, host.inbox.last_seq, host.outbox.last_seq, host.outbox.acked]
+
+    def _lease_row(self, number: int) -> list[int]:
+        lease = self.leases[number]
+        ranges = [word for held in lease.ranges for word in (held.host, held.mem_bytes, held.price_ucr, held.since)]
+        fixed = [lease.token, lease.tenant, lease.origin, lease.ref, lease.limit_ucr, lease.price_ucr, lease.mass_micro]
+        clock = [lease.granted, lease.period_start, lease.term_end, lease.deadline, lease.state, lease.pinned]
+        money = [lease.purse_ucr, lease.escrow_ucr, lease.paid_ucr, lease.use_sum, lease.use_count, lease.challenge_ucr]
+        return [number, *fixed, *clock, *money, *ranges]
