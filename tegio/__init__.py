@@ -1,1 +1,1 @@
-"""Shells shared by the programs: MQTT transport, the built-in broker, control sockets, notification, the system clock."""
+"""Shells that programs share: MQTT, the built-in broker, control sockets, notification, the system clock."""

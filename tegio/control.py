@@ -1,0 +1,193 @@
+"""Control sockets: length-prefixed MessagePack over a Unix stream, and the kernel's word for who asks.
+
+Frames, connections and idle time are bounded. A handler answers one reply, or several as an asynchronous iterator;
+what it raises of `TegError` becomes a reply that says so.
+"""
+
+import asyncio
+import contextlib
+import errno
+import logging
+import os
+import socket
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from tegcore.errors import DecodeError, TegError, UnavailableError
+from tegcore.wire.control import CONTROL_BYTES_MAX, AnyRequest, Reply, decode_reply, decode_request
+from tegio.logs import event
+
+CONNECTIONS_MAX = 64
+IDLE_S_MAX = 60.0
+ANSWER_S_MAX = 30.0
+_LENGTH = struct.Struct("<I")
+_CREDENTIALS = struct.Struct("3i")
+
+
+class Peer(NamedTuple):
+    """Who asks, as the kernel says."""
+
+    uid: int
+    gid: int
+    pid: int
+
+
+Handler = Callable[[Peer, AnyRequest], Awaitable[Reply | AsyncIterator[Reply]]]
+
+
+class ControlServer:
+    """Answers on a control socket.
+
+    Args:
+        path: Of the socket; one left over by a dead server is replaced.
+        handler: Answers each request.
+        mode: Of the socket file; the handler decides what whom is answered.
+    """
+
+    def __init__(self, path: Path, handler: Handler, mode: int = 0o666) -> None:
+        self._path = path
+        self._handler = handler
+        self._mode = mode
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Listen.
+
+        Raises:
+            UnavailableError: If a living server has the socket.
+        """
+        if self._path.exists():
+            with socket.socket(socket.AF_UNIX) as probe:
+                if probe.connect_ex(str(self._path)) == 0:
+                    raise UnavailableError(f"{self._path} is in use", "is the program running already?")
+            self._path.unlink()
+        self._server = await asyncio.start_unix_server(self._serve, str(self._path), limit=CONTROL_BYTES_MAX)
+        self._path.chmod(self._mode)
+
+    async def stop(self) -> None:
+        """Stop listening, end what is under way, and take the socket away."""
+        if self._server is not None:
+            self._server.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._path.unlink(missing_ok=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        if len(self._tasks) >= CONNECTIONS_MAX:
+            writer.close()
+            return
+        self._tasks.add(task)
+        try:
+            await self._converse(reader, writer)
+        except (TimeoutError, ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass
+        finally:
+            self._tasks.discard(task)
+            writer.close()
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        channel: socket.socket = writer.get_extra_info("socket")
+        raw = channel.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        pid, uid, gid = _CREDENTIALS.unpack(raw)
+        while True:
+            head = await asyncio.wait_for(reader.readexactly(_LENGTH.size), IDLE_S_MAX)
+            (length,) = _LENGTH.unpack(head)
+            if length > CONTROL_BYTES_MAX:
+                await _send(writer, Reply(ok=False, reason="UNDECODABLE", message=f"a request of {length} bytes"))
+                return
+            body = await asyncio.wait_for(reader.readexactly(length), IDLE_S_MAX)
+            async for reply in self._answers(Peer(uid, gid, pid), body):
+                await _send(writer, reply)
+
+    async def _answers(self, peer: Peer, body: bytes) -> AsyncIterator[Reply]:
+        try:
+            answer = await self._handler(peer, decode_request(body))
+            if isinstance(answer, Reply):
+                yield answer
+                return
+            async for reply in answer:
+                yield reply
+        except TegError as error:
+            event("control.refused", uid=peer.uid, error=error)
+            yield Reply(ok=False, reason=type(error).__name__, message=str(error), hint=error.hint)
+        except Exception as error:
+            logging.getLogger("teg").exception("control.fault")
+            yield Reply(ok=False, reason="FAULT", message=f"{type(error).__name__}: {error}", hint="see the log")
+
+
+async def _send(writer: asyncio.StreamWriter, reply: Reply) -> None:
+    raw = msgspec.msgpack.encode(reply)
+    writer.write(_LENGTH.pack(len(raw)) + raw)
+    await writer.drain()
+
+
+class ControlClient:
+    """Asks a program on this machine; one connection a request.
+
+    Args:
+        path: Of its socket.
+        program: Its name, for messages.
+    """
+
+    def __init__(self, path: Path, program: str) -> None:
+        self._path = path
+        self._program = program
+
+    def ask(self, request: AnyRequest) -> Reply:
+        """The first answer.
+
+        Raises:
+            UnavailableError: If nobody answers.
+        """
+        with contextlib.closing(self.stream(request)) as replies:
+            return next(replies)
+
+    def stream(self, request: AnyRequest) -> Generator[Reply]:
+        """Every answer, up to the one that says no more follow."""
+        with socket.socket(socket.AF_UNIX) as channel:
+            channel.settimeout(ANSWER_S_MAX)
+            try:
+                channel.connect(str(self._path))
+                raw = msgspec.msgpack.encode(request)
+                channel.sendall(_LENGTH.pack(len(raw)) + raw)
+                while True:
+                    (length,) = _LENGTH.unpack(_receive(channel, _LENGTH.size))
+                    if length > CONTROL_BYTES_MAX:
+                        raise DecodeError(f"an answer of {length} bytes")
+                    reply = decode_reply(_receive(channel, length))
+                    yield reply
+                    if not reply.more:
+                        return
+            except OSError as error:
+                raise self._unavailable(error) from None
+
+    def _unavailable(self, error: OSError) -> UnavailableError:
+        if error.errno in {errno.ENOENT, errno.ECONNREFUSED}:
+            what = f"{self._program} is not running: nobody answers at {self._path}"
+            return UnavailableError(what, "start it with `tegctl up`, or name its state folder with --state")
+        if isinstance(error, TimeoutError):
+            return UnavailableError(f"{self._program} gave no answer in {ANSWER_S_MAX:.0f} s", "see its log")
+        return UnavailableError(f"{self._program} at {self._path}: {error.strerror or error}", "see its log")
+
+
+def _receive(channel: socket.socket, count: int) -> bytes:
+    parts = bytearray()
+    while len(parts) < count:
+        part = channel.recv(count - len(parts))
+        if not part:
+            raise ConnectionResetError(errno.ECONNRESET, "it went away before it answered")
+        parts += part
+    return bytes(parts)
+
+
+def own_uid() -> int:
+    """The user that this program runs as: an operator of what it runs."""
+    return os.geteuid()
