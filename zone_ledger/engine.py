@@ -161,11 +161,13 @@ class Engine:
             if body.ident in state.tenants or len(state.tenants) >= TENANTS_MAX:
                 return Outcome(Reason.LIMIT)
             state.tenants[body.ident] = body.text
+            state.tenant_numbers[body.text] = body.ident
             state.accounts.open(body.ident)
         else:
             if body.ident in state.hosts or len(state.hosts) >= HOSTS_MAX:
                 return Outcome(Reason.LIMIT)
             state.hosts[body.ident] = HostSession(body.ident, body.text)
+            state.host_numbers[body.text] = body.ident
         return Outcome(subject=body.ident)
 
     def _host_up(self, record: Record) -> Outcome:

@@ -49,6 +49,8 @@ class State:
     admission: Admit | None = None
     tenants: dict[int, str] = field(default_factory=dict)
     hosts: dict[int, HostSession] = field(default_factory=dict)
+    tenant_numbers: dict[str, int] = field(default_factory=dict)
+    host_numbers: dict[str, int] = field(default_factory=dict)
     leases: dict[int, Lease] = field(default_factory=dict)
     orders: dict[OrderKey, Order] = field(default_factory=dict)
     refs: set[tuple[int, int]] = field(default_factory=set)

@@ -209,7 +209,7 @@ class Digest(Message, frozen=True, tag="digest"):
         slots: Present slots.
         free_slots: Of them, free.
         leases: Seated leases.
-        demand_slots: Slots that orders of the last epoch asked for and did not get.
+        demand_slots: Slots that the refused orders since the last digest asked for.
         rent_ucr: Rent of all leases, a period.
         used_rent_ucr: Rent times measured use, a period.
         reserve_ucr: Reserve of all present slots, a period.

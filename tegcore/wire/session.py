@@ -57,9 +57,9 @@ class Outbox:
             forgotten += 1
         return forgotten
 
-    def pending(self) -> bytes:
-        """The records that wait, oldest first, as many as fit in one message."""
-        return b"".join(islice(self._waiting, RECORDS_PER_MESSAGE_MAX))
+    def pending(self, reserved: int = 0) -> bytes:
+        """The records that wait, oldest first, as many as fit in one message beside `reserved` others."""
+        return b"".join(islice(self._waiting, max(0, RECORDS_PER_MESSAGE_MAX - reserved)))
 
     def __len__(self) -> int:
         """How many records wait."""

@@ -81,7 +81,7 @@ def test_a_core_imports_no_world_and_no_shell(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(MODULES))
 def test_programs_never_import_each_other(name: str) -> None:
-    room = name.split(".")[0]
+    room = name.split(".", maxsplit=1)[0]
     allowed = {"tegcore": {"tegcore"}, "tegio": {"tegcore", "tegio"}}.get(room, {"tegcore", "tegio", room})
     used = {entry.split(".")[0] for entry in imports(MODULES[name])} & set(PACKAGES)
     assert used <= allowed

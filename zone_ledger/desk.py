@@ -1,0 +1,98 @@
+"""The desk: what people ask of the ledger over its control socket, as commands and views."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from tegcore.errors import RefusedError
+from tegcore.wire import control
+from tegcore.wire.records import (
+    Cordon,
+    Drain,
+    Market,
+    Mint,
+    NameIs,
+    NameKind,
+    Op,
+    Pin,
+    Reason,
+    Record,
+    SetMode,
+)
+from zone_ledger import views
+from zone_ledger.state import State
+
+
+@dataclass(frozen=True)
+class Asker:
+    """Who asks: the tenant that the user is, and whether the user operates."""
+
+    tenant: str
+    operator: bool
+
+
+_View = Callable[[State, str | None], Any]
+_VIEWS: dict[type[Any], _View] = {
+    control.Accounts: views.accounts,
+    control.Leases: views.leases,
+    control.Hosts: lambda state, _: views.hosts(state),
+    control.BookView: lambda state, _: views.book(state),
+    control.LedgerView: lambda state, _: views.ledger(state),
+}
+
+
+def is_view(request: control.AnyRequest) -> bool:
+    """Whether a request changes nothing."""
+    return type(request) in _VIEWS
+
+
+def view(state: State, asker: Asker, request: control.AnyRequest) -> Any:
+    """The answer to a request that changes nothing: operators see all, others their own."""
+    return _VIEWS[type(request)](state, None if asker.operator else asker.tenant)
+
+
+def commands(state: State, request: control.AnyRequest) -> list[Record]:
+    """The commands that an operator's request comes to.
+
+    Raises:
+        RefusedError: If it names what is not there.
+    """
+    match request:
+        case control.MintCredits():
+            return _mint(state, request)
+        case control.DrainHost():
+            number = state.host_numbers.get(request.host)
+            if number is None:
+                known = ", ".join(sorted(state.host_numbers)) or "none yet"
+                raise RefusedError(f"there is no host {request.host!r}", f"hosts: {known}")
+            return [Record(Op.DRAIN, 0, 0, request.key, Drain(number, int(request.on)))]
+        case control.CordonSlot():
+            return [Record(Op.CORDON, 0, 0, request.key, Cordon(request.slot, int(request.on)))]
+        case control.PinLease():
+            return [Record(Op.PIN, 0, 0, request.key, Pin(request.lease, int(request.on)))]
+        case control.SetMarket():
+            market = {"fixed": Market.FIXED, "auction": Market.AUCTION}.get(request.market)
+            if market is None:
+                raise RefusedError(f"there is no mode {request.market!r}", "modes: fixed, auction")
+            return [Record(Op.MODE, 0, 0, request.key, SetMode(market))]
+        case _:
+            raise RefusedError(f"the zone ledger does not answer {type(request).__name__}")
+
+
+def account_opened(state: State, name: str) -> list[Record]:
+    """The command that opens an account, if there is none yet."""
+    if name in state.tenant_numbers:
+        return []
+    return [Record(Op.NAME_IS, 0, 0, 0, NameIs.of(NameKind.TENANT, len(state.tenants) + 1, name))]
+
+
+def _mint(state: State, request: control.MintCredits) -> list[Record]:
+    opened = account_opened(state, request.tenant)
+    number = state.tenant_numbers.get(request.tenant, len(state.tenants) + 1)
+    return [*opened, Record(Op.MINT, 0, 0, request.key, Mint(number, request.amount_ucr))]
+
+
+def refusal(reason: Reason, missing: int) -> RefusedError:
+    """What a command's reason is for people."""
+    number = f": {missing} missing" if missing else ""
+    return RefusedError(f"refused: {reason.name.lower()}{number}")

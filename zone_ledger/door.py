@@ -1,0 +1,179 @@
+"""The door: bytes from outside in, commands for the engine out; everything else is counted, kept and answered.
+
+A frame is bounded, its signature checked, the whole message decoded, its records checked one by one. Only what is next
+in its host's session passes. A tenant's token becomes the tenant's number; a token that nobody has becomes 0, which the
+engine refuses with a reason, so that the session goes on.
+"""
+
+from collections import Counter, deque
+from typing import NamedTuple
+
+from tegcore.errors import DecodeError
+from tegcore.ids import is_name
+from tegcore.wire import topics
+from tegcore.wire.codec import RejectedFrameError, decode
+from tegcore.wire.messages import Hello, Orders, Rates, Status
+from tegcore.wire.records import (
+    GOVERNOR_OPS,
+    HOST_OPS,
+    Acked,
+    HostLost,
+    HostUp,
+    NameIs,
+    NameKind,
+    Op,
+    Reason,
+    Record,
+    Region,
+    unpack_all,
+)
+from tegcore.wire.signing import Key, ledger_keyring, tenant_token
+from zone_ledger.state import State
+
+QUARANTINE_MAX = 64
+_WITH_TENANT = frozenset({Op.FOK, Op.MOVE, Op.TOP_UP})
+
+
+class Quarantined(NamedTuple):
+    """Input that was not taken in: where it came, why, and its first bytes."""
+
+    topic: str
+    reason: Reason
+    detail: str
+    head: bytes
+
+
+class Entry(NamedTuple):
+    """What a message asks of the ledger.
+
+    Attributes:
+        commands: To be applied and journaled, in order.
+        quotes: Virtual orders, to be answered from the state after the tick.
+        host: Whom to answer, if anyone.
+        greeted: A Hello: answer with a Welcome.
+        rejected: Why the message was not taken in, if it was not.
+    """
+
+    commands: tuple[Record, ...] = ()
+    quotes: tuple[Record, ...] = ()
+    host: str = ""
+    greeted: bool = False
+    rejected: tuple[Reason, str] | None = None
+
+
+class Door:
+    """Reads messages against the state as it is when they are read.
+
+    Args:
+        zone: Name of the zone.
+        secret: The zone's secret; all keys derive from it.
+
+    Attributes:
+        counts: Messages not taken in, by name of the reason.
+        quarantine: The latest of them.
+    """
+
+    def __init__(self, zone: str, secret: Key) -> None:
+        self._zone = zone
+        self._secret = secret
+        self._keyring = ledger_keyring(secret, zone)
+        self._tenants: dict[int, int] = {}
+        self.counts: Counter[str] = Counter()
+        self.quarantine: deque[Quarantined] = deque(maxlen=QUARANTINE_MAX)
+
+    def read(self, state: State, topic_text: str, frame: bytes) -> Entry:
+        """What a frame asks for; never raises."""
+        host = ""
+        try:
+            topic = topics.parse(topic_text)
+            if topic.zone != self._zone:
+                raise DecodeError(f"{topic_text!r} is of another zone")
+            host = topic.host
+            message = decode(topic, frame, self._keyring.key_of)
+            match message:
+                case Hello():
+                    return self._greet(state, message)
+                case Orders():
+                    return self._order(state, message)
+                case Status(up=False):
+                    number = state.host_numbers.get(host, 0)
+                    known = number in state.hosts and state.hosts[number].boot == message.boot
+                    return Entry((Record(Op.HOST_LOST, 0, 0, 0, HostLost(number)),) if known else ())
+                case Rates():
+                    return Entry(tuple(self._checked(message.records, GOVERNOR_OPS)))
+                case _:
+                    return Entry()
+        except RejectedFrameError as error:
+            return self._reject(topic_text, frame, error.reason, str(error), "")
+        except DecodeError as error:
+            return self._reject(topic_text, frame, Reason.UNDECODABLE, str(error), host)
+
+    def _reject(self, topic: str, frame: bytes, reason: Reason, detail: str, host: str) -> Entry:
+        self.counts[reason.name] += 1
+        self.quarantine.append(Quarantined(topic[:256], reason, detail, frame[:64]))
+        return Entry(host=host, rejected=(reason, detail))
+
+    def _greet(self, state: State, hello: Hello) -> Entry:
+        number, commands = state.host_numbers.get(hello.host), []
+        if not is_name(hello.host) or hello.boot <= 0 or not 0 <= hello.log2_slots <= 16:
+            raise DecodeError(f"{hello.host!r} introduces itself with what no host has")
+        if number is None:
+            number = len(state.hosts) + 1
+            commands.append(Record(Op.NAME_IS, 0, 0, 0, NameIs.of(NameKind.HOST, number, hello.host)))
+        session = state.hosts.get(number)
+        if session is not None and hello.boot < session.boot:
+            detail = f"{hello.host} has come up since under boot {session.boot}"
+            return Entry(host=hello.host, rejected=(Reason.STALE_BOOT, detail))
+        base = hello.base if hello.base >= 0 else self._base_for(state, number, hello.log2_slots)
+        if base < 0:
+            return Entry(host=hello.host, rejected=(Reason.REGION, f"the zone has no free run of 2^{hello.log2_slots}"))
+        up = HostUp(base, hello.log2_slots, hello.slot_class, hello.cpu_milli, hello.mem_bytes, hello.absent_mask)
+        checked = next(unpack_all(Record(Op.HOST_UP, number, hello.boot, 0, up).packed()))
+        if session is None or hello.boot > session.boot or session.stale:
+            commands.append(checked)
+        return Entry(tuple(commands), host=hello.host, greeted=True)
+
+    def _base_for(self, state: State, number: int, log2_slots: int) -> int:
+        if number in state.hosts and state.hosts[number].boot:
+            region = state.book.region_of(number)
+            if region.log2 == log2_slots:
+                return region.base
+        for base in range(0, 1 << 2 * state.genesis.zone_k, 1 << log2_slots):
+            if not state.book.hosts_of(Region(base, log2_slots)):
+                return base if log2_slots <= 2 * state.genesis.zone_k else -1
+        return -1
+
+    def _order(self, state: State, orders: Orders) -> Entry:
+        number = state.host_numbers.get(orders.host, 0)
+        session = state.hosts.get(number)
+        if session is None or session.stale or session.boot != orders.boot:
+            self.counts[Reason.STALE_BOOT.name] += 1
+            return Entry(host=orders.host, rejected=(Reason.STALE_BOOT, "introduce yourself again"))
+        commands = []
+        if session.outbox.acked < orders.event_ack <= session.outbox.last_seq:
+            commands.append(Record(Op.ACKED, number, orders.boot, 0, Acked(orders.event_ack)))
+        last = session.inbox.last_seq
+        for record in self._checked(orders.records, HOST_OPS):
+            if record.seq == last + 1:
+                last = record.seq
+                commands.append(self._named(state, record, number, orders.boot))
+        quotes = [self._named(state, record, number, orders.boot) for record in self._checked(orders.quotes, {Op.FOK})]
+        return Entry(tuple(commands), tuple(quotes), orders.host)
+
+    def _checked(self, raw: bytes, ops: frozenset[Op] | set[Op]) -> list[Record]:
+        records = list(unpack_all(raw))
+        for record in records:
+            if record.op not in ops:
+                raise DecodeError(f"{record.op.name} may not come this way")
+        return records
+
+    def _named(self, state: State, record: Record, number: int, boot: int) -> Record:
+        body = record.body
+        if record.op in _WITH_TENANT:
+            body = body._replace(tenant=self._tenant_of(state, body.tenant))
+        return record._replace(actor=number, boot=boot, body=body)
+
+    def _tenant_of(self, state: State, token: int) -> int:
+        if len(self._tenants) < len(state.tenants):
+            self._tenants = {tenant_token(self._secret, name): number for number, name in state.tenants.items()}
+        return self._tenants.get(token, 0)

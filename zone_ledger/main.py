@@ -1,0 +1,130 @@
+"""`zone-ledger`: run a zone's ledger, verify a journal, provision hosts and tenants."""
+
+import asyncio
+import json
+import signal
+from pathlib import Path
+
+import click
+
+from tegcore.errors import ConfigError, JournalError
+from tegcore.ids import checked_name
+from tegcore.wire.signing import governor_key, host_key, members_key, tenant_token
+from tegio.clock import SystemClock
+from tegio.control import ControlServer
+from tegio.keys import make_key, read_key
+from tegio.logs import event, start_logs
+from tegio.mqtt import MqttTransport, parse_broker
+from tegio.paths import default_state_dir, private_dir, socket_path
+from tegio.settings import run_program, with_settings
+from zone_ledger import views
+from zone_ledger.journal.store import Journal
+from zone_ledger.replay import replay
+from zone_ledger.service import LedgerService
+from zone_ledger.settings import LedgerSettings
+
+
+def _state_dir(settings: LedgerSettings) -> Path:
+    return Path(settings.state_dir) if settings.state_dir else default_state_dir() / "ledger"
+
+
+def _key_file(settings: LedgerSettings) -> Path:
+    return Path(settings.key_file) if settings.key_file else _state_dir(settings) / "zone.key"
+
+
+async def _serve(settings: LedgerSettings) -> None:
+    state_dir = private_dir(_state_dir(settings))
+    transport = MqttTransport(parse_broker(settings.broker), f"{settings.zone}-ledger")
+    journal = Journal(state_dir / "journal.sqlite", settings.zone)
+    service = LedgerService(settings, make_key(_key_file(settings)), transport, journal, SystemClock())
+    socket = socket_path(state_dir.parent, "ledger")
+    private_dir(socket.parent)
+    server = ControlServer(socket, service.answer)
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(signum, service.stop)
+    await server.start()
+    try:
+        await service.run()
+    finally:
+        await server.stop()
+        journal.close()
+        event("ledger.stopped", tick=service.engine.state.tick)
+
+
+@click.group(invoke_without_command=True)
+@with_settings(LedgerSettings, "zone-ledger")
+@click.pass_context
+def command(context: click.Context, settings: LedgerSettings) -> None:
+    """Run the ledger of one zone."""
+    context.obj = settings
+    if context.invoked_subcommand is None:
+        start_logs("zone-ledger")
+        asyncio.run(_serve(settings))
+
+
+@command.command()
+@click.argument("journal", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--at-batch", type=int, help="Stop after this batch.")
+@click.option("--expect-hash", help="State hash that must be reached.")
+def verify(journal: Path, at_batch: int | None, expect_hash: str | None) -> None:
+    """Replay JOURNAL and check every sum and hash; prints the result as JSON."""
+    if not journal.exists():
+        raise JournalError(
+            f"there is no journal at {journal}", "name the file journal.sqlite of a ledger's state folder"
+        )
+    source = Journal(journal, read_only=True)
+    batches = (batch for batch in source.read() if at_batch is None or batch.number <= at_batch)
+    engine = replay(batches)
+    engine.check()
+    state_hash = engine.state.hash().hex()
+    number = source.last_number if at_batch is None else at_batch
+    equal = None if expect_hash is None else state_hash == expect_hash
+    result = {
+        "zone": source.zone,
+        "batches": number,
+        "tick": engine.state.tick,
+        "state_hash": state_hash,
+        "replay_hash_equal": equal,
+        "credits": views.sums(engine.state),
+        "conserved": True,
+    }
+    click.echo(json.dumps(result))
+    if equal is False:
+        raise JournalError(f"{journal} leads to {state_hash}, not to {expect_hash}", "compare versions of TEG")
+
+
+@command.command()
+@click.argument("host")
+@click.pass_obj
+def keys(settings: LedgerSettings, host: str) -> None:
+    """Print the keys that HOST is to hold, as JSON."""
+    secret = read_key(_key_file(settings))
+    zone = settings.zone
+    click.echo(
+        json.dumps(
+            {
+                "host": host_key(secret, checked_name(host, "host")).hex(),
+                "members": members_key(secret, zone).hex(),
+                "governor": governor_key(secret, zone).hex(),
+            }
+        )
+    )
+
+
+@command.command()
+@click.argument("tenant")
+@click.pass_obj
+def token(settings: LedgerSettings, tenant: str) -> None:
+    """Print the token that spends as TENANT."""
+    if not _key_file(settings).exists():
+        raise ConfigError(f"no zone secret at {_key_file(settings)}", "run the ledger once, or set key_file")
+    click.echo(tenant_token(read_key(_key_file(settings)), checked_name(tenant, "tenant")))
+
+
+def main() -> None:
+    """Entry point."""
+    run_program(command)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""The zone ledger's settings: one table for file, environment, flags and help."""
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from tegcore.units import TICK_NS, UCR_PER_CREDIT, ZONE_K_MAX
+
+
+def _ticks(default_text: str) -> Meta:
+    return Meta(ge=1, le=2**31, description=f"{default_text} Fixed when the ledger is made.")
+
+
+class LedgerSettings(Struct, frozen=True, kw_only=True):
+    """See each description; times are in ticks of 50 ms."""
+
+    zone: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", description="Name of the zone.")] = "zone"
+    state_dir: Annotated[str, Meta(description="Folder of the journal and the control socket.")] = ""
+    broker: Annotated[str, Meta(description="MQTT broker, mqtt://HOST:PORT.")] = "mqtt://127.0.0.1:1883"
+    key_file: Annotated[str, Meta(description="The zone's secret; default: zone.key in the state folder.")] = ""
+    zone_k: Annotated[int, Meta(ge=1, le=ZONE_K_MAX, description="The zone has 2^k x 2^k slots.")] = 5
+    market: Annotated[str, Meta(pattern="^(fixed|auction)$", description="Mode of a fresh ledger.")] = "fixed"
+    period_ticks: Annotated[int, _ticks("Length of a rent period.")] = 1200
+    term_periods: Annotated[int, Meta(ge=1, le=1000, description="Periods of a term, from each RENEW.")] = 3
+    renew_ticks: Annotated[int, _ticks("How often a host renews.")] = 40
+    grace_ticks: Annotated[int, _ticks("Beyond term + 1 %, before an unheard host's slots are let again.")] = 40
+    notice_ticks: Annotated[int, _ticks("Between notice and eviction.")] = 600
+    epoch_ticks: Annotated[int, _ticks("The governor's epoch.")] = 1200
+    rated_w: Annotated[list[float], Meta(min_length=1, max_length=8, description="Rated power by slot class.")] = [
+        700.0
+    ]
+    scarcity: Annotated[list[float], Meta(min_length=1, max_length=8, description="Price factor by slot class.")] = [
+        1.0
+    ]
+    pue: Annotated[float, Meta(ge=1, le=5, description="Power usage effectiveness of the site.")] = 1.3
+    joules_per_credit: Annotated[float, Meta(gt=0, description="The energy peg.")] = 3.6e6
+    mu_credits: Annotated[
+        float, Meta(ge=0, description="Static friction per unit of mass, until an epoch sets it.")
+    ] = 0.0
+    gas_credits: Annotated[float, Meta(ge=0, description="Fee of an expansion, until an epoch sets it.")] = 0.0001
+    burn_permille: Annotated[int, Meta(ge=0, le=1000, description="Burnt of what returns from a purse.")] = 10
+    mem_k_credits: Annotated[float, Meta(ge=0, description="k of the memory price (15), per period.")] = 0.01
+    cpu_k_credits: Annotated[float, Meta(ge=0, description="k of the cpu price (15), per period.")] = 0.0
+    welcome_credits: Annotated[float, Meta(ge=0, description="Minted into an account that tegctl opens by use.")] = 0.0
+    operators: Annotated[list[int], Meta(description="Users, by number, that may operate beside root.")] = []
+    tenants: Annotated[
+        dict[str, list[int]],
+        Meta(description="Users, by number, of each tenant; others are tenants by their own name."),
+    ] = {}
+
+    def reserve_ucr(self, slot_class: int) -> int:
+        """Reserve of a slot for a period: rated energy x PUE / joules per credit x scarcity (DESIGN 3), rounded up."""
+        period_s = self.period_ticks * TICK_NS / 1e9
+        joules = self.rated_w[slot_class] * period_s * self.pue
+        factor = self.scarcity[slot_class] if slot_class < len(self.scarcity) else 1.0
+        return -int(-joules / self.joules_per_credit * factor * UCR_PER_CREDIT // 1)

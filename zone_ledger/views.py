@@ -1,0 +1,161 @@
+"""What people are shown of the ledger: built-in types only, every amount in ucr."""
+
+from typing import Any
+
+from tegcore.wire.records import Market, Reason
+from zone_ledger.leases import Lease, LeaseState, OrderState
+from zone_ledger.state import State
+
+
+def sums(state: State) -> dict[str, int]:
+    """Where every credit is."""
+    money = state.accounts
+    return {
+        "minted": money.minted,
+        "balances": money.balance_sum,
+        "escrow": money.escrow,
+        "evaporated": money.evaporated,
+        "transferred_in": money.transferred_in,
+        "transferred_out": money.transferred_out,
+    }
+
+
+def accounts(state: State, only: str | None) -> list[dict[str, Any]]:
+    """Balances, and what is in escrow for each tenant."""
+    rows = []
+    for number, name in sorted(state.tenants.items(), key=lambda entry: entry[1]):
+        if only is not None and name != only:
+            continue
+        held = sum(lease.purse_ucr + lease.escrow_ucr for lease in state.leases.values() if lease.tenant == number)
+        asked = sum(order.endow_ucr for order in state.orders.values() if order.tenant == number)
+        balance = state.accounts.balances[number]
+        count = sum(lease.tenant == number for lease in state.leases.values())
+        rows.append({"tenant": name, "balance_ucr": balance, "escrow_ucr": held + asked, "leases": count})
+    return rows
+
+
+def leases(state: State, only: str | None) -> list[dict[str, Any]]:
+    """Leases, then orders that wait for others to leave."""
+    rows = [lease_row(state, lease) for _, lease in sorted(state.leases.items())]
+    for order in state.orders.values():
+        if order.state is OrderState.EVICTING:
+            row = {
+                "lease": 0,
+                "tenant": state.tenants[order.tenant],
+                "host": state.hosts[order.key.host].name,
+                "ref": order.ref,
+                "state": "waits for eviction",
+                "blocks": [list(block) for block in order.blocks],
+                "slots": order.shape.slots,
+                "price_ucr": order.price_ucr,
+                "limit_ucr": order.limit_ucr,
+                "ends_in_ticks": order.deadline - state.tick,
+            }
+            rows.append(row)
+    return [row for row in rows if only is None or row["tenant"] == only]
+
+
+def lease_row(state: State, lease: Lease) -> dict[str, Any]:
+    """One lease."""
+    return {
+        "lease": lease.number,
+        "token": lease.token,
+        "tenant": state.tenants[lease.tenant],
+        "host": state.hosts[lease.origin].name,
+        "seats": [state.hosts[host].name for host in lease.hosts],
+        "ref": lease.ref,
+        "state": lease.state.name.lower() if lease.state is LeaseState.HELD else f"leaving: {lease.why.name.lower()}",
+        "pinned": lease.pinned,
+        "blocks": [list(block) for block in lease.blocks],
+        "slots": lease.shape.slots,
+        "share_permille": lease.shape.share_permille,
+        "price_ucr": lease.price_ucr,
+        "limit_ucr": lease.limit_ucr,
+        "purse_ucr": lease.purse_ucr,
+        "escrow_ucr": lease.escrow_ucr,
+        "paid_ucr": lease.paid_ucr,
+        "mass": lease.mass_micro / 1e6,
+        "mem_bytes": sum(held.mem_bytes for held in lease.ranges),
+        "use_permille": lease.use_permille,
+        "granted_tick": lease.granted,
+        "ends_in_ticks": (lease.deadline or lease.term_end) - state.tick,
+    }
+
+
+def hosts(state: State) -> list[dict[str, Any]]:
+    """Hosts with their place and what is promised of them."""
+    rows = []
+    for number, host in sorted(state.hosts.items()):
+        row: dict[str, Any] = {"host": host.name, "number": number, "up": host.up, "drained": host.drained}
+        if host.boot:
+            use, region = state.book.use_of(number), state.book.region_of(number)
+            summary = state.book.summary(region)
+            row |= {
+                "base": region.base,
+                "slots": summary.present,
+                "free": summary.free,
+                "leased": summary.leased,
+                "withheld": summary.withheld,
+                "cpu_milli": use.cpu_milli,
+                "cpu_max_milli": use.cpu_max_milli,
+                "mem_bytes": use.mem_bytes,
+                "mem_max_bytes": use.mem_max_bytes,
+            }
+        rows.append(row)
+    return rows
+
+
+def book(state: State) -> list[dict[str, Any]]:
+    """Every present slot with its holder and its price."""
+    rows = []
+    for number, host in sorted(state.hosts.items()):
+        if not host.boot:
+            continue
+        region = state.book.region_of(number)
+        held = {
+            slot: lease
+            for lease in state.leases.values()
+            for block in lease.blocks
+            for slot in range(block.base, block.end)
+        }
+        shape = state.book.shape_of(number)
+        for slot in range(region.base, region.end):
+            if shape.absent_mask >> (slot - region.base) & 1:
+                continue
+            lease = held.get(slot)
+            rows.append(
+                {
+                    "slot": slot,
+                    "host": host.name,
+                    "class": shape.slot_class,
+                    "reserve_ucr": state.reserves.get(shape.slot_class, 0),
+                    "lease": lease.number if lease else 0,
+                    "tenant": state.tenants[lease.tenant] if lease else "",
+                    "price_ucr": lease.price_ucr if lease else 0,
+                    "threshold_ucr": lease.threshold_ucr if lease else 0,
+                }
+            )
+    return rows
+
+
+def ledger(state: State) -> dict[str, Any]:
+    """Sums, rates and counts."""
+    counters = state.counters
+    return {
+        "zone": state.zone,
+        "tick": state.tick,
+        "tau": state.tau,
+        "market": Market(state.market).name.lower(),
+        "credits": sums(state),
+        "state_hash": state.hash().hex(),
+        "leases": len(state.leases),
+        "orders_open": len(state.orders),
+        "orders": {Reason(code).name.lower(): count for code, count in sorted(counters.outcomes.items())},
+        "leases_granted": counters.leases,
+        "evictions": counters.evictions,
+        "evicting_orders": counters.evicting,
+        "inertia_refusals": counters.inertia_refusals,
+        "bankruptcies": counters.bankruptcies,
+        "expansions": counters.expansions,
+        "rates": {name: getattr(state.rates, name) for name in state.rates.__slots__},
+    }
