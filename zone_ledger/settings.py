@@ -26,12 +26,12 @@ class LedgerSettings(Struct, frozen=True, kw_only=True):
     grace_ticks: Annotated[int, _ticks("Beyond term + 1 %, before an unheard host's slots are let again.")] = 40
     notice_ticks: Annotated[int, _ticks("Between notice and eviction.")] = 600
     epoch_ticks: Annotated[int, _ticks("The governor's epoch.")] = 1200
-    rated_w: Annotated[list[float], Meta(min_length=1, max_length=8, description="Rated power by slot class.")] = [
-        700.0
-    ]
-    scarcity: Annotated[list[float], Meta(min_length=1, max_length=8, description="Price factor by slot class.")] = [
-        1.0
-    ]
+    rated_w: Annotated[
+        tuple[float, ...], Meta(min_length=1, max_length=8, description="Rated power by slot class.")
+    ] = (700.0,)
+    scarcity: Annotated[
+        tuple[float, ...], Meta(min_length=1, max_length=8, description="Price factor by slot class.")
+    ] = (1.0,)
     pue: Annotated[float, Meta(ge=1, le=5, description="Power usage effectiveness of the site.")] = 1.3
     joules_per_credit: Annotated[float, Meta(gt=0, description="The energy peg.")] = 3.6e6
     mu_credits: Annotated[
@@ -42,9 +42,9 @@ class LedgerSettings(Struct, frozen=True, kw_only=True):
     mem_k_credits: Annotated[float, Meta(ge=0, description="k of the memory price (15), per period.")] = 0.01
     cpu_k_credits: Annotated[float, Meta(ge=0, description="k of the cpu price (15), per period.")] = 0.0
     welcome_credits: Annotated[float, Meta(ge=0, description="Minted into an account that tegctl opens by use.")] = 0.0
-    operators: Annotated[list[int], Meta(description="Users, by number, that may operate beside root.")] = []
+    operators: Annotated[tuple[int, ...], Meta(description="Users, by number, that may operate beside root.")] = ()
     tenants: Annotated[
-        dict[str, list[int]],
+        dict[str, tuple[int, ...]],
         Meta(description="Users, by number, of each tenant; others are tenants by their own name."),
     ] = {}
 

@@ -56,11 +56,11 @@ class WorkloadSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         ttl_ticks: Stop seeking after this; 0: seek on.
     """
 
-    argv: list[str]
+    argv: tuple[str, ...]
     name: str = ""
     env: dict[str, str] = {}
     cwd: str = ""
-    sizes: list[int] = [0]
+    sizes: tuple[int, ...] = (0,)
     share_permille: int = 0
     cpu_milli: int = 0
     mem_bytes: int = 0
