@@ -1,0 +1,1 @@
+"""One outside thing each: the store on disk, the airlock side."""

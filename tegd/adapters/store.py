@@ -1,0 +1,91 @@
+"""What the agent side must not forget: accepted work and the number of its last start, in SQLite (WAL, FULL)."""
+
+import sqlite3
+import time
+from pathlib import Path
+
+import msgspec
+
+from tegcore.errors import JournalError
+from tegd.workload import Life, Workload
+
+ENDED_KEPT_MAX = 1000
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS workloads (ref INTEGER PRIMARY KEY, uid INTEGER, key INTEGER, ended INTEGER, body BLOB);
+CREATE UNIQUE INDEX IF NOT EXISTS by_key ON workloads (uid, key);
+CREATE TABLE IF NOT EXISTS boots (one INTEGER PRIMARY KEY CHECK (one = 1), boot INTEGER NOT NULL);
+"""
+
+
+class Store:
+    """The store of one host.
+
+    Args:
+        path: Of the file.
+
+    Raises:
+        JournalError: If it cannot be opened or written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=FULL")
+            self._db.executescript(_SCHEMA)
+        except sqlite3.Error as error:
+            raise self._fault(error) from None
+
+    def next_boot(self) -> int:
+        """The number of this start: greater than any before, also after a lost store where the clock is right."""
+        (last,) = self._db.execute("SELECT coalesce(max(boot), 0) FROM boots").fetchone()
+        boot = max(int(last) + 1, int(time.time()))
+        self._write("INSERT OR REPLACE INTO boots VALUES (1, ?)", (boot,))
+        return boot
+
+    def next_ref(self) -> int:
+        """A number that no workload of this host ever had."""
+        (last,) = self._db.execute("SELECT coalesce(max(ref), 0) FROM workloads").fetchone()
+        return int(last) + 1
+
+    def by_key(self, uid: int, key: int) -> int | None:
+        """The ref of the workload that a user submitted with a key before."""
+        row = self._db.execute("SELECT ref FROM workloads WHERE uid = ? AND key = ?", (uid, key)).fetchone()
+        return int(row[0]) if row else None
+
+    def keep(self, *workloads: Workload) -> None:
+        """Make workloads durable; returns once they are."""
+        rows = [
+            (work.ref, work.uid, work.key, int(work.life is Life.ENDED), msgspec.msgpack.encode(work))
+            for work in workloads
+        ]
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.executemany("INSERT OR REPLACE INTO workloads VALUES (?, ?, ?, ?, ?)", rows)
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise self._fault(error) from None
+
+    def load(self) -> list[Workload]:
+        """Every workload that is not over, and the latest of those that are."""
+        self._write(
+            "DELETE FROM workloads WHERE ended AND ref < (SELECT max(ref) FROM workloads) AND ref NOT IN"
+            " (SELECT ref FROM workloads WHERE ended ORDER BY ref DESC LIMIT ?)",
+            (ENDED_KEPT_MAX,),
+        )
+        rows = self._db.execute("SELECT body FROM workloads ORDER BY ref")
+        return [msgspec.msgpack.decode(body, type=Workload) for (body,) in rows]
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._db.close()
+
+    def _write(self, statement: str, values: tuple[int, ...]) -> None:
+        try:
+            self._db.execute(statement, values)
+        except sqlite3.Error as error:
+            raise self._fault(error) from None
+
+    def _fault(self, error: sqlite3.Error) -> JournalError:
+        return JournalError(f"{self._path}: {error}", "free or repair the disk, then start tegd again")

@@ -1,0 +1,91 @@
+"""Flight of this host's ghosts: uniform start over the zone (9), Langevin steps on the broadcast field (13).
+
+The physical layer comes from the governor, the heat layer from the ledger; where there is no field, the host's own
+entropy is taken for everywhere, which exerts no force.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tegcore import rng
+from tegcore.dynamics.langevin import Floats, Forces, Swarm, step
+from tegcore.field.geometry import slots_at
+from tegcore.field.potential import FieldFrame, evaluate, flat_frame, interpolation_matrix, superposed
+from tegcore.wire.messages import HEAT_GRID, Field, Heat
+
+PHYSICAL_WEIGHT, HEAT_WEIGHT = 1.0, 0.5
+DEFAULT_FRICTION, DEFAULT_TEMPERATURE = 1.0, 0.5
+
+
+class Flight:
+    """The ghosts of one host.
+
+    Args:
+        seed: Of the random streams.
+        zone_k: The zone has 2^k x 2^k slots.
+    """
+
+    def __init__(self, seed: int, zone_k: int) -> None:
+        self._seed = seed
+        self._side = float(1 << zone_k)
+        self._physical: FieldFrame = flat_frame(self._side, 0.0, 0)
+        self._heat: FieldFrame = flat_frame(self._side, 0.0, 0)
+        self._cells = np.zeros(HEAT_GRID * HEAT_GRID)
+        self._frame = (-1, -1)
+        self._to_weights: Floats | None = None
+        self._friction, self._temperature = DEFAULT_FRICTION, DEFAULT_TEMPERATURE
+        self._at: dict[int, tuple[Floats, Floats]] = {}
+
+    def field_came(self, field: Field) -> None:
+        """The governor's field; one that holds what is not finite is passed over."""
+        weights = np.frombuffer(field.weights, "<f4").astype(np.float64)
+        rates = np.frombuffer(field.rates, "<f4").astype(np.float64)
+        if weights.size != field.grid**2 or rates.size != field.grid**2 or not np.isfinite(weights + rates).all():
+            return
+        shape = (field.grid, field.grid)
+        self._physical = FieldFrame(self._side, field.mean, weights.reshape(shape), rates.reshape(shape), field.tau)
+        if field.friction > 0 and np.isfinite(field.friction):
+            self._friction = field.friction
+        if field.temperature >= 0 and np.isfinite(field.temperature):
+            self._temperature = field.temperature
+
+    def heat_came(self, heat: Heat) -> None:
+        """The ledger's heat: a full frame, or the next delta of the frame that is known; others are passed over."""
+        if heat.delta == 0 and len(heat.cells) == 4 * self._cells.size:
+            self._cells = np.frombuffer(heat.cells, "<f4").astype(np.float64)
+        elif (heat.frame, heat.delta) == (self._frame[0], self._frame[1] + 1):
+            pairs = np.frombuffer(heat.cells, dtype=[("cell", "<u2"), ("value", "<f4")])
+            known = pairs["cell"] < self._cells.size
+            self._cells[pairs["cell"][known]] = pairs["value"][known]
+        else:
+            return
+        self._frame = (heat.frame, heat.delta)
+        if self._to_weights is None:
+            self._to_weights = interpolation_matrix(HEAT_GRID)
+        weights = (self._to_weights @ np.nan_to_num(self._cells)).reshape(HEAT_GRID, HEAT_GRID)
+        self._heat = FieldFrame(self._side, 0.0, weights, np.zeros_like(weights), heat.tick)
+
+    def step(self, ghosts: Sequence[int], mass: Sequence[float], charge: Sequence[float], tick: int) -> dict[int, int]:
+        """Move the ghosts by one tick; returns the slot that each is over."""
+        for ref in [ref for ref in self._at if ref not in ghosts]:
+            del self._at[ref]
+        if not ghosts:
+            return {}
+        for ref in ghosts:
+            if ref not in self._at:
+                start = [rng.uniform(self._seed, "start", 0, [ref], lane)[0] * self._side for lane in (0, 1)]
+                self._at[ref] = (np.array(start), np.zeros(2))
+        swarm = Swarm(
+            np.stack([self._at[ref][0] for ref in ghosts]),
+            np.stack([self._at[ref][1] for ref in ghosts]),
+            np.asarray(mass),
+            np.asarray(charge),
+        )
+        heat = evaluate(self._heat, swarm.position)
+        total = superposed(evaluate(self._physical, swarm.position), heat, PHYSICAL_WEIGHT, HEAT_WEIGHT)
+        magnetic = np.hypot(heat.gradient[:, 0], heat.gradient[:, 1])
+        forces = Forces(total.gradient, magnetic, self._friction, self._temperature)
+        moved = step(swarm, forces, 1.0, rng.normal(self._seed, "flight", tick, ghosts), self._side)
+        self._at = {ref: (moved.position[row], moved.velocity[row]) for row, ref in enumerate(ghosts)}
+        return dict(zip(ghosts, slots_at(moved.position).tolist(), strict=True))

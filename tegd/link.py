@@ -1,0 +1,96 @@
+"""The host's end of its session with the ledger: numbering, resending, and when each command was first sent.
+
+The time of the first sending is what terms are counted from (DESIGN 3, "Two clocks, one seat"): the ledger cannot have
+received a command earlier than that, and its ticks never run faster than 50 ms. So `at_ns`, which turns a tick of the
+ledger into this host's boot-time clock from the latest command known to be answered, is never late.
+"""
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from tegcore.units import TICK_NS
+from tegcore.wire.messages import SCHEMA, Events, Orders
+from tegcore.wire.records import Op, Record, pack_all, unpack_all
+from tegcore.wire.session import Inbox, Outbox
+
+RESEND_TICKS = 6
+SENT_KEPT_MAX = 8192
+
+
+class Anchor(NamedTuple):
+    """A tick of the ledger that came after a time on this host's clock."""
+
+    sent_ns: int
+    tick: int
+
+
+@dataclass(slots=True)
+class Link:
+    """One boot's session.
+
+    Attributes:
+        host: This host's name.
+        boot: Number of this start.
+        hello_ns: When the host first introduced itself under this boot.
+        outbox: Commands to the ledger.
+        inbox: Events from it.
+        quotes: Virtual orders to be sent with the next message.
+    """
+
+    host: str
+    boot: int
+    hello_ns: int
+    outbox: Outbox = field(default_factory=Outbox)
+    inbox: Inbox = field(default_factory=Inbox)
+    quotes: list[Record] = field(default_factory=list)
+    anchor: Anchor | None = None
+    _sent: dict[int, int] = field(default_factory=dict)
+    _order: deque[int] = field(default_factory=deque)
+    _told: tuple[int, int] = (0, 0)
+    _last_tick: int = 0
+
+    def put(self, op: Op, body: object, now_ns: int) -> int:
+        """Queue a command; returns its number, or 0 if the outbox is full (then it must be tried again later)."""
+        if self.outbox.full:
+            return 0
+        record = self.outbox.put(Record(op, 0, self.boot, 0, body))
+        self._sent[record.seq] = now_ns
+        self._order.append(record.seq)
+        while len(self._order) > SENT_KEPT_MAX:
+            self._sent.pop(self._order.popleft(), None)
+        return record.seq
+
+    def anchored(self, tick: int) -> None:
+        """A Welcome of a tick came: the ledger ticked it after the Hello was sent."""
+        if self.anchor is None:
+            self.anchor = Anchor(self.hello_ns, tick)
+
+    def sent_ns(self, seq: int) -> int | None:
+        """When a command was first sent, at the earliest; None once forgotten."""
+        return self._sent.get(seq)
+
+    def message(self, cycle: int) -> Orders | None:
+        """What is to be sent in this cycle: what is new at once, what is unacknowledged again every few cycles."""
+        told = (self.outbox.last_seq, self.inbox.last_seq)
+        resend = len(self.outbox) > 0 and cycle - self._last_tick >= RESEND_TICKS
+        if told == self._told and not self.quotes and not resend:
+            return None
+        self._told, self._last_tick = told, cycle
+        quotes, self.quotes = self.quotes, []
+        records = self.outbox.pending(reserved=len(quotes))
+        return Orders(SCHEMA, self.host, self.boot, self.inbox.last_seq, records, pack_all(quotes))
+
+    def take(self, events: Events) -> list[Record]:
+        """The events of a message that are new, in order."""
+        if events.ack > self.outbox.acked:
+            sent_ns = self._sent.get(min(events.ack, self.outbox.last_seq))
+            if sent_ns is not None:
+                self.anchor = Anchor(sent_ns, events.tick)
+        self.outbox.ack(events.ack)
+        return list(self.inbox.take(unpack_all(events.records)))
+
+    def at_ns(self, tick: int) -> int:
+        """A time on this host's clock at which the ledger has surely not passed a tick yet."""
+        assert self.anchor is not None, "nothing was answered yet"
+        return self.anchor.sent_ns + (tick - self.anchor.tick) * TICK_NS

@@ -1,0 +1,65 @@
+"""How a ghost seeks a seat: rounds of quotes in growing regions around where it is (DESIGN 5; paper 3.4.1, (10)).
+
+A round is one quote and its answer, at most one per four ticks. A round that finds nothing widens the region by one
+level of the quad-tree. After the root fails, the ghost backs off, 20 ticks doubling to one period, with jitter, and
+begins again from where it is then.
+"""
+
+from dataclasses import dataclass
+
+from tegcore.field.geometry import enclosing
+from tegcore.wire.records import Region, Shape
+
+ROUND_TICKS_MIN = 4
+ANSWER_TICKS_MAX = 20
+BACK_OFF_TICKS = 20
+
+
+@dataclass(slots=True)
+class Search:
+    """One ghost's search, in cycles of the daemon.
+
+    Attributes:
+        level: Quad-tree level above the smallest region that holds the shape.
+        rounds: Quotes answered since it began.
+        next_cycle: Not before this.
+        asked_cycle: When the quote that is out was sent; 0 for none.
+        failures: Times that the root failed.
+        attempts_slots: Attempted displacement not yet reported, for Re.
+    """
+
+    level: int = 0
+    rounds: int = 0
+    next_cycle: int = 0
+    asked_cycle: int = 0
+    failures: int = 0
+    attempts_slots: float = 0.0
+
+    def region(self, slot: int, shape: Shape, zone_k: int) -> Region:
+        """Where to look from a slot at the present level."""
+        smallest = shape.sizes[0] + (shape.sizes[0] & 1)
+        return enclosing(slot, min(2 * zone_k, smallest + 2 * self.level))
+
+    def may_ask(self, cycle: int) -> bool:
+        """Whether a quote is due: none is out, or its answer was lost."""
+        lost = self.asked_cycle and cycle - self.asked_cycle >= ANSWER_TICKS_MAX
+        return cycle >= self.next_cycle and (not self.asked_cycle or bool(lost))
+
+    def asked(self, cycle: int) -> None:
+        """A quote was sent."""
+        self.asked_cycle, self.next_cycle = cycle, cycle + ROUND_TICKS_MIN
+
+    def failed(self, cycle: int, region: Region, zone_k: int, period_ticks: int, jitter: float) -> None:
+        """A round found nothing: widen, or back off once the root has failed. `jitter` is a draw from [0, 1)."""
+        self.rounds, self.asked_cycle = self.rounds + 1, 0
+        self.attempts_slots += min(1 << (region.log2 + 1) // 2, 8)
+        if region.log2 < 2 * zone_k:
+            self.level += 1
+            return
+        pause = min(BACK_OFF_TICKS << min(self.failures, 16), period_ticks)
+        self.level, self.failures = 0, self.failures + 1
+        self.next_cycle = cycle + pause // 2 + int(jitter * pause)
+
+    def put_off(self, cycle: int, ticks: int) -> None:
+        """Look again after some ticks, at the same place and level."""
+        self.asked_cycle, self.next_cycle = 0, cycle + max(ROUND_TICKS_MIN, ticks)

@@ -1,0 +1,29 @@
+"""The host daemon's settings: one table for file, environment, flags and help."""
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+_NAME = r"^[a-z0-9][a-z0-9._-]{0,63}$"
+
+
+class HostSettings(Struct, frozen=True, kw_only=True):
+    """See each description."""
+
+    host: Annotated[str, Meta(description="Name of this host; default: its host name.")] = ""
+    zone: Annotated[str, Meta(pattern=_NAME, description="Zone that this host belongs to.")] = "zone"
+    state_dir: Annotated[str, Meta(description="Folder of accepted work, logs and sockets.")] = ""
+    broker: Annotated[str, Meta(description="MQTT broker, mqtt://HOST:PORT.")] = "mqtt://127.0.0.1:1883"
+    host_key_file: Annotated[str, Meta(description="This host's key; default: host.key in the state folder.")] = ""
+    members_key_file: Annotated[str, Meta(description="The zone's members' key; default: members.key there.")] = ""
+    log2_slots: Annotated[int, Meta(ge=0, le=16, description="This host has 2^this slots.")] = 3
+    base: Annotated[int, Meta(ge=-1, description="Morton base of its slots; -1: the ledger chooses.")] = -1
+    slot_class: Annotated[int, Meta(ge=0, le=7, description="Class of its slots.")] = 0
+    cpu_milli: Annotated[int, Meta(ge=0, description="Cores offered, in thousandths; 0: all.")] = 0
+    mem_bytes: Annotated[int, Meta(ge=0, description="Memory offered; 0: all.")] = 0
+    temp_idle_c: Annotated[float, Meta(description="Temperature that counts as no heat.")] = 35.0
+    temp_crit_c: Annotated[float, Meta(description="Temperature that counts as all heat, where no sensor says.")] = 95.0
+    seed: Annotated[int, Meta(ge=0, description="Of the agents' random streams.")] = 0
+    tokens: Annotated[dict[str, int], Meta(description="Token of each tenant that may submit here.")] = {}
+    tenants: Annotated[dict[str, tuple[int, ...]], Meta(description="Users, by number, of each tenant.")] = {}
+    operators: Annotated[tuple[int, ...], Meta(description="Users, by number, that may act for any tenant.")] = ()

@@ -1,0 +1,120 @@
+"""A workload and its agent's life, as the daemon keeps it.
+
+SEEKING holds nothing. ORDERED has a fill-or-kill order out. WAITING won a block that others have yet to leave. SEATED
+has a lease, its work being started or running. LEAVING had notice, or is cancelled: its work is being saved and ended.
+PARKED ran out of credits and waits for more. ENDED is over.
+"""
+
+from enum import StrEnum
+
+import msgspec
+
+from tegcore.units import PERMILLE
+from tegcore.wire.control import WorkloadSpec
+from tegcore.wire.records import Shape
+
+HISTORY_MAX = 40
+
+
+class Life(StrEnum):
+    """Where a workload's agent is."""
+
+    SEEKING = "seeking"
+    ORDERED = "ordered"
+    WAITING = "waiting"
+    SEATED = "seated"
+    LEAVING = "leaving"
+    PARKED = "parked"
+    ENDED = "ended"
+
+
+LIFE: dict[Life, frozenset[Life]] = {
+    Life.SEEKING: frozenset({Life.ORDERED, Life.SEATED, Life.ENDED}),
+    Life.ORDERED: frozenset({Life.SEEKING, Life.WAITING, Life.SEATED, Life.ENDED}),
+    Life.WAITING: frozenset({Life.SEEKING, Life.SEATED, Life.ENDED}),
+    Life.SEATED: frozenset({Life.SEEKING, Life.LEAVING, Life.PARKED, Life.ENDED}),
+    Life.LEAVING: frozenset({Life.SEEKING, Life.SEATED, Life.PARKED, Life.ENDED}),
+    Life.PARKED: frozenset({Life.SEEKING, Life.ENDED}),
+    Life.ENDED: frozenset(),
+}
+"""What may follow what."""
+
+
+class Waits(msgspec.Struct):
+    """Why a workload waits: a reason, and the number that is missing, in the unit that the reason says."""
+
+    reason: str = ""
+    missing: int = 0
+    price_ucr: int = 0
+    until_tick: int = 0
+
+
+class Workload(msgspec.Struct):
+    """One workload; all but `flight` is kept on disk.
+
+    Attributes:
+        ref: Its number, unique on this host for ever.
+        limit_ucr: What it bids, once a default was turned into a number.
+        term_end_ns: Boot-time clock; 0 without a lease.
+        resume: Whether it continues from a checkpoint when it starts next.
+        cancelled: Whether its owner wants it over.
+        history: The latest of what happened, for people.
+    """
+
+    ref: int
+    name: str
+    tenant: str
+    uid: int
+    gid: int
+    key: int
+    spec: WorkloadSpec
+    life: Life = Life.SEEKING
+    limit_ucr: int = 0
+    endow_ucr: int = 0
+    lease: int = 0
+    token: int = 0
+    blocks: tuple[tuple[int, int], ...] = ()
+    price_ucr: int = 0
+    purse_ucr: int = 0
+    mass_micro: int = 0
+    term_end_ns: int = 0
+    held_bytes: int = 0
+    resume: bool = False
+    cancelled: bool = False
+    why_leaving: int = 0
+    exit_code: int | None = None
+    outcome: str = ""
+    submitted_s: float = 0.0
+    waits: Waits = msgspec.field(default_factory=Waits)
+    history: list[tuple[int, str]] = msgspec.field(default_factory=list)
+
+    @property
+    def shape(self) -> Shape:
+        """What it asks for."""
+        return Shape(tuple(sorted(self.spec.sizes, reverse=True)), 1, self.spec.share_permille)
+
+    @property
+    def airlock_id(self) -> str:
+        """What its present run is called on the airlock side: one run a lease."""
+        return f"{self.ref}.{self.token}"
+
+    def charge_ucr(self, price_ucr: int) -> int:
+        """What a price per slot-period comes to for its shape."""
+        share = self.spec.share_permille
+        return -(-price_ucr * share // PERMILLE) if share else price_ucr * self.shape.slots
+
+    def become(self, life: Life, tick: int, text: str) -> None:
+        """Move on in life."""
+        assert life in LIFE[self.life] or life is self.life, f"{self.name}: {self.life} cannot become {life}"
+        self.life = life
+        self.note(tick, text)
+
+    def note(self, tick: int, text: str) -> None:
+        """Remember what happened, for people."""
+        self.history.append((tick, text))
+        del self.history[:-HISTORY_MAX]
+
+    def unseat(self) -> None:
+        """Forget the lease."""
+        self.lease = self.token = self.price_ucr = self.purse_ucr = self.term_end_ns = self.held_bytes = 0
+        self.blocks = ()
