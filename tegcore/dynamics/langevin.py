@@ -19,7 +19,7 @@ ROTATION_MAX = 0.5
 
 
 class Swarm(NamedTuple):
-    """Agents in flight: position and velocity, shape (n, 2), in slots and slots per tick; mass and charge, shape (n,)."""
+    """Agents in flight: position and velocity, (n, 2), in slots and slots per tick; mass and charge, (n,)."""
 
     position: Floats
     velocity: Floats

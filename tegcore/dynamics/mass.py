@@ -1,4 +1,4 @@
-"""Mass and charge of an agent. Mass is the ledger's law, `tegcore.economics.fixed.mass_micro` (11); this is charge (12)."""
+"""Mass (11), by the ledger's own law, and charge (12) of an agent, as numbers for its motion."""
 
 from tegcore.economics.fixed import mass_micro
 
@@ -6,7 +6,7 @@ MICRO = 1e6
 
 
 def mass(mem_bytes: int, endow_ucr: int, slots: int) -> float:
-    """Inertial mass (11) in units of its definition, never below 1: a ghost's declared mass is its inertia in flight."""
+    """Inertial mass (11), never below 1: a ghost's declared mass is its inertia in flight."""
     return max(1.0, mass_micro(mem_bytes, endow_ucr, slots) / MICRO)
 
 

@@ -46,7 +46,7 @@ class FieldFrame(NamedTuple):
     @property
     def spacing(self) -> float:
         """Distance of neighbouring grid points, in slots."""
-        return self.side / self.weights.shape[0]
+        return self.side / len(self.weights)
 
 
 class FieldSample(NamedTuple):
@@ -100,8 +100,7 @@ def interpolation_matrix(count: int) -> Floats:
     points = np.stack((x.ravel(), y.ravel()), axis=-1)
     offsets = points[:, None, :] - points[None, :, :]
     gram = wendland_c4(np.hypot(offsets[..., 0], offsets[..., 1]) / SUPPORT_SPACINGS)
-    inverse: Floats = np.linalg.inv(gram)
-    return inverse
+    return np.asarray(np.linalg.inv(gram), dtype=np.float64)
 
 
 def flat_frame(side: float, value: float, tau: int) -> FieldFrame:
