@@ -1,0 +1,253 @@
+"""The governor's core: telemetry and digests in; field, rates and certificates out. It gives no orders to any agent.
+
+Telemetry that is wrong, missing, late or not finite never reaches a broadcast: a sample outside its bounds is counted
+and passed over, and a field that does not come out finite is replaced by the last good one, which says how old it is.
+"""
+
+import math
+import zlib
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from governor.gp.posterior import Hyperparameters, Posterior
+from governor.landau import Landau, free_energy, order_parameter
+from governor.phase import FIELD, Phase, Thresholds, classify, entropy_rate, reynolds
+from tegcore.errors import DecodeError
+from tegcore.field.entropy import entropy
+from tegcore.field.geometry import block_centre
+from tegcore.field.potential import FieldFrame
+from tegcore.wire.messages import Digest, Telemetry
+from tegcore.wire.records import Region, SetRates
+
+HOSTS_PER_BATCH_MAX = 5000
+HOST_SILENT_TICKS = 100
+FIELD_EVERY_TICKS = 5
+CHANGED_SHARE = 0.02
+SMOOTHING = 0.02
+"""Share of a tick in the running means of attempts and unmet demand: a time constant of 50 ticks."""
+
+
+class Policy(NamedTuple):
+    """What an epoch's rates are made of (DESIGN 8).
+
+    Attributes:
+        friction: gamma_0: friction is gamma_0 exp(g).
+        temperature: T of the agents' noise.
+        tax_permille: tax_0: holding tax is max(g, 0) tax_0.
+        subsidy_permille: sub_0: subsidy is max(-g, 0) sub_0.
+        cost_weight: lambda of the cost J (20).
+    """
+
+    mu_ucr: int
+    gas_ucr: int
+    burn_permille: int
+    mem_k_ucr: int
+    cpu_k_ucr: int
+    peg: int
+    friction: float = 1.0
+    temperature: float = 0.5
+    tax_permille: int = 200
+    subsidy_permille: int = 100
+    subsidy_ucr_max: int = 0
+    cost_weight: float = 1.0
+
+
+class Decision(NamedTuple):
+    """What an epoch decided, and why: the certificate."""
+
+    epoch: int
+    tau: int
+    phase: Phase
+    reynolds: float
+    entropy_rate: float
+    g: float
+    free_energy: float
+    bound: str
+    cost: float
+    stale: int
+
+
+@dataclass(slots=True)
+class _HostView:
+    """What is known of a host: when it was heard, its entropy, its agents."""
+
+    tick: int
+    position: tuple[float, float]
+    entropy: float
+    agents: int
+    attempts: float
+
+
+@dataclass
+class Controller:
+    """The governor of one zone.
+
+    Attributes:
+        paused: g is held at 0.
+        rejected: Samples passed over.
+    """
+
+    epoch_ticks: int
+    policy: Policy
+    hyper: Hyperparameters = field(default_factory=Hyperparameters)
+    law: Landau = field(default_factory=Landau)
+    thresholds: Thresholds = field(default_factory=Thresholds)
+    paused: bool = False
+    rejected: int = 0
+    digest: Digest | None = None
+    phase: Phase = Phase.LAMINAR
+    decision: Decision | None = None
+    frame: FieldFrame | None = None
+    frame_tick: int = 0
+    _posterior: Posterior | None = None
+    _hosts: dict[str, _HostView] = field(default_factory=dict)
+    _fresh: set[str] = field(default_factory=set)
+    _sent: FieldFrame | None = None
+    _sent_tick: int = 0
+    _attempts: float = 0.0
+    _unmet: float = 0.0
+    _epoch: int = 0
+    _last_decided: int = -1
+
+    # --- in ---------------------------------------------------------------------------------------------------------
+
+    def hear(self, telemetry: Telemetry) -> None:
+        """Take in a host's telemetry; the latest sample counts, if it is within its bounds."""
+        try:
+            region = Region.unpacked(Region(telemetry.base, telemetry.log2_slots).packed())
+        except DecodeError:
+            self.rejected += 1
+            return
+        sample = telemetry.samples[-1] if telemetry.samples else None
+        motion = telemetry.motion
+        if sample is None or len(telemetry.samples) > HOSTS_PER_BATCH_MAX or not _sane_motion(motion.agents, motion):
+            self.rejected += 1
+            return
+        levels = (sample.cpu, sample.memory, sample.io, sample.network)
+        shares = np.array([[*levels, sample.accelerator, sample.heat, sample.fragmentation]])
+        known = shares[np.isfinite(shares)]
+        if np.isinf(shares).any() or (known < 0).any() or (known > 1).any() or known.size == 0:
+            self.rejected += 1
+            return
+        tick = self.digest.tick if self.digest else 0
+        attempts = motion.attempts_slots / motion.ticks if motion.ticks > 0 else 0.0
+        value = float(entropy(shares)[0])
+        self._hosts[telemetry.host] = _HostView(tick, block_centre(region), value, motion.agents, attempts)
+        self._fresh.add(telemetry.host)
+
+    def take(self, digest: Digest, side: float) -> None:
+        """Take in a zone's digest: a tick has passed."""
+        if self.digest is not None and digest.tick <= self.digest.tick:
+            return
+        self.digest = digest
+        if self._posterior is None:
+            self._posterior = Posterior(side, self.hyper)
+        living = [host for host in self._hosts.values() if digest.tick - host.tick <= HOST_SILENT_TICKS]
+        agents = sum(host.agents for host in living)
+        attempts = sum(host.attempts for host in living) / agents if agents else 0.0
+        self._attempts += SMOOTHING * (attempts - self._attempts)
+        unmet = digest.demand_slots / digest.slots if digest.slots else 0.0
+        self._unmet += SMOOTHING * (unmet - self._unmet)
+
+    # --- out --------------------------------------------------------------------------------------------------------
+
+    def project(self) -> FieldFrame | None:
+        """The field, if it is time and it has changed enough, or an epoch has passed since it was sent last."""
+        digest = self.digest
+        if digest is None or self._posterior is None or digest.tick % FIELD_EVERY_TICKS:
+            return None
+        self._refit(digest.tick)
+        if self.frame is None:
+            return None
+        overdue = digest.tick - self._sent_tick >= self.epoch_ticks
+        if self._sent is not None and not overdue and not _changed(self._sent, self.frame):
+            return None
+        self._sent, self._sent_tick = self.frame, digest.tick
+        return self.frame
+
+    def _refit(self, tick: int) -> None:
+        assert self._posterior is not None
+        names = sampled(sorted(self._fresh), tick)
+        if not names:
+            return
+        positions = np.array([self._hosts[name].position for name in names])
+        values = np.array([self._hosts[name].entropy for name in names])
+        self._fresh.difference_update(names)
+        self._posterior.observe(positions, values, tick)
+        frame = self._posterior.frame()
+        if np.isfinite(frame.weights).all() and np.isfinite(frame.rates).all() and math.isfinite(frame.mean):
+            self.frame, self.frame_tick = frame, tick
+
+    def decide(self) -> tuple[Decision, SetRates] | None:
+        """At each epoch: phase, order parameter, and the rates that follow."""
+        digest = self.digest
+        if digest is None or digest.tick // self.epoch_ticks == self._last_decided:
+            return None
+        self._last_decided = digest.tick // self.epoch_ticks
+        agents = sum(host.agents for host in self._hosts.values() if digest.tick - host.tick <= HOST_SILENT_TICKS)
+        reynolds_now = reynolds(agents, digest.slots, self._attempts)
+        entropy_now = entropy_rate(digest.used_rent_ucr, digest.reserve_ucr)
+        self.phase = classify(self.phase, reynolds_now, entropy_now, self._unmet, self.thresholds)
+        push = FIELD[self.phase]
+        g = 0.0 if self.paused else order_parameter(reynolds_now, push, self.law)
+        self._epoch = max(self._epoch, digest.epoch) + 1
+        friction = self.policy.friction * math.exp(g)
+        cost = self._mean_entropy() + self.policy.cost_weight * friction * self._attempts**2
+        self.decision = Decision(
+            self._epoch,
+            digest.tau,
+            self.phase,
+            reynolds_now,
+            entropy_now,
+            g,
+            free_energy(g, reynolds_now, push, self.law),
+            "paused" if self.paused else "landau",
+            cost,
+            digest.tick - self.frame_tick,
+        )
+        return self.decision, self._rates(g)
+
+    def _rates(self, g: float) -> SetRates:
+        policy = self.policy
+        return SetRates(
+            self._epoch,
+            policy.mu_ucr,
+            round(max(g, 0.0) * policy.tax_permille),
+            round(max(-g, 0.0) * policy.subsidy_permille),
+            policy.subsidy_ucr_max,
+            policy.gas_ucr,
+            policy.burn_permille,
+            policy.mem_k_ucr,
+            policy.cpu_k_ucr,
+            policy.peg,
+        )
+
+    @property
+    def friction(self) -> float:
+        """Friction gamma_0 exp(g): always above 0."""
+        return self.policy.friction * math.exp(self.decision.g if self.decision else 0.0)
+
+    def _mean_entropy(self) -> float:
+        return float(np.mean([host.entropy for host in self._hosts.values()])) if self._hosts else 0.0
+
+
+def sampled(names: list[str], tick: int) -> list[str]:
+    """At most 5,000 of the hosts, by a hash of host and time: each gets its turn."""
+    rounds = -(-len(names) // HOSTS_PER_BATCH_MAX)
+    if rounds <= 1:
+        return names
+    chosen = [name for name in names if (zlib.crc32(name.encode()) + tick // FIELD_EVERY_TICKS) % rounds == 0]
+    return chosen[:HOSTS_PER_BATCH_MAX]
+
+
+def _sane_motion(agents: int, motion: object) -> bool:
+    attempts, mass = getattr(motion, "attempts_slots", math.nan), getattr(motion, "mass", math.nan)
+    return 0 <= agents < 1_000_000 and math.isfinite(attempts) and attempts >= 0 and math.isfinite(mass)
+
+
+def _changed(before: FieldFrame, now: FieldFrame) -> bool:
+    scale = max(1e-3, float(np.abs(before.weights).max()), abs(before.mean))
+    moved = max(float(np.abs(now.weights - before.weights).max()), abs(now.mean - before.mean))
+    return moved > CHANGED_SHARE * scale

@@ -1,0 +1,102 @@
+"""The sparse posterior in information form (deterministic training conditional), with forgetting.
+
+With features k(x) = phi(|x - g| / R) at the grid points g, observations y and their mean m,
+
+    A <- l A + K'K,   b <- l b + K'(y - m),   weights a = (A + r K_gg)^-1 b,   r = noise^2 / signal^2
+
+where l < 1 forgets. An update costs a product of the batch with the grid and one Cholesky, whatever was seen before.
+The tau-derivative of the weights (8) is taken between posteriors at least 20 ticks apart.
+"""
+
+from collections import deque
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tegcore.field.kernels import wendland_c4
+from tegcore.field.potential import SUPPORT_SPACINGS, FieldFrame
+
+Floats = NDArray[np.float64]
+
+RATE_TICKS_MIN = 20
+JITTER = 1e-9
+KEPT_MAX = 64
+
+
+class Hyperparameters(NamedTuple):
+    """Of the process.
+
+    Attributes:
+        grid: Inducing points along each side.
+        noise: Standard deviation of an observation.
+        signal: Standard deviation of the field.
+        forget_per_tick: Share of the information that is left after one tick.
+    """
+
+    grid: int = 16
+    noise: float = 0.2
+    signal: float = 1.0
+    forget_per_tick: float = 0.995
+
+
+class _Past(NamedTuple):
+    tau: int
+    weights: Floats
+
+
+class Posterior:
+    """The field of one zone as far as it is known.
+
+    Args:
+        side: Slots along a side of the zone.
+        hyper: See `Hyperparameters`.
+    """
+
+    def __init__(self, side: float, hyper: Hyperparameters) -> None:
+        self._side = side
+        self._hyper = hyper
+        spacing = side / hyper.grid
+        axis = (np.arange(hyper.grid) + 0.5) * spacing
+        x, y = np.meshgrid(axis, axis)
+        self._points = np.stack((x.ravel(), y.ravel()), axis=-1)
+        self._support = SUPPORT_SPACINGS * spacing
+        count = hyper.grid**2
+        ratio = (hyper.noise / hyper.signal) ** 2
+        self._prior = ratio * (self._features(self._points) + JITTER * np.eye(count))
+        self._information = np.zeros((count, count))
+        self._evidence = np.zeros(count)
+        self._level = np.zeros(2)
+        self._tau = 0
+        self._past: deque[_Past] = deque(maxlen=KEPT_MAX)
+
+    def _features(self, positions: Floats) -> Floats:
+        offsets = positions[:, None, :] - self._points[None, :, :]
+        return wendland_c4(np.hypot(offsets[..., 0], offsets[..., 1]) / self._support)
+
+    def observe(self, positions: Floats, values: Floats, tau: int) -> None:
+        """Take in finite values at positions, shapes (n, 2) and (n,), at a time that does not run back."""
+        kept = self._hyper.forget_per_tick ** max(0, tau - self._tau)
+        self._tau = max(self._tau, tau)
+        self._level = kept * self._level + (values.sum(), len(values))
+        features = self._features(positions)
+        self._information = kept * self._information + features.T @ features
+        self._evidence = kept * self._evidence + features.T @ (values - self.mean)
+
+    @property
+    def mean(self) -> float:
+        """Mean of what was observed, as far as it is remembered; 0 before."""
+        total, count = self._level
+        return float(total / count) if count > 0 else 0.0
+
+    def frame(self) -> FieldFrame:
+        """The field now, dual in tau."""
+        factor = np.linalg.cholesky(self._information + self._prior)
+        weights = np.linalg.solve(factor.T, np.linalg.solve(factor, self._evidence))
+        older = [past for past in self._past if self._tau - past.tau >= RATE_TICKS_MIN]
+        rates = np.zeros_like(weights)
+        if older:
+            rates = (weights - older[-1].weights) / (self._tau - older[-1].tau)
+        self._past.append(_Past(self._tau, weights))
+        shape = (self._hyper.grid, self._hyper.grid)
+        return FieldFrame(self._side, self.mean, weights.reshape(shape), rates.reshape(shape), self._tau)

@@ -1,0 +1,182 @@
+"""The governor's loop: what has come goes into the controller, what it decides is published.
+
+It keeps nothing on disk: the number of the last epoch is in the zone's digest.
+"""
+
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import numpy as np
+
+from governor.controller import Controller, Decision
+from governor.settings import GovernorSettings
+from tegcore.clock import Clock
+from tegcore.errors import RefusedError
+from tegcore.field.potential import FieldFrame, evaluate
+from tegcore.units import TICK_NS
+from tegcore.wire import control, topics
+from tegcore.wire.codec import RejectedFrameError, decode, encode
+from tegcore.wire.messages import SCHEMA, Certificate, Digest, Field, Message, Rates, Telemetry
+from tegcore.wire.records import Op, Record, SetRates
+from tegcore.wire.signing import Keyring
+from tegcore.wire.topics import Channel, Topic
+from tegcore.wire.transport import Transport
+from tegio.control import Peer
+from tegio.executive import Executive
+from tegio.logs import event
+from tegio.notify import notify
+from tegio.users import demand_operator
+
+QUEUE_MESSAGES_MAX = 20_000
+HISTORY_MAX = 120
+VIEW_GRID = 16
+
+
+class GovernorService:
+    """The governor of one zone.
+
+    Args:
+        settings: Of the governor.
+        keyring: The governor's key and the members'.
+        transport: To the broker, not started yet.
+        clock: The boot-time clock.
+    """
+
+    def __init__(self, settings: GovernorSettings, keyring: Keyring, transport: Transport, clock: Clock) -> None:
+        self._settings = settings
+        self._keyring = keyring
+        self._transport = transport
+        self._side = float(1 << settings.zone_k)
+        self._executive = Executive(clock, TICK_NS, self._cycle)
+        self._queue: deque[Telemetry | Digest] = deque(maxlen=QUEUE_MESSAGES_MAX)
+        self._history: deque[Decision] = deque(maxlen=HISTORY_MAX)
+        self._not_taken: dict[str, int] = {}
+        self._cycles = 0
+        self.controller = Controller(settings.epoch_ticks, settings.policy())
+        every = topics.every_host(settings.zone, Channel.TELEMETRY)
+        transport.subscribe(every, self._decoded(self._queue.append))
+        transport.subscribe(str(Topic(settings.zone, Channel.DIGEST)), self._decoded(self._queue.append))
+
+    async def run(self) -> None:
+        """Govern until stopped."""
+        await self._transport.start()
+        notify("READY=1")
+        event("governor.ready", zone=self._settings.zone, epoch_ticks=self._settings.epoch_ticks)
+        await self._executive.run()
+        notify("STOPPING=1")
+        await self._transport.stop()
+
+    def stop(self) -> None:
+        """End after the cycle that is under way."""
+        self._executive.stop()
+
+    async def _cycle(self, _now_ns: int) -> None:
+        self._cycles += 1
+        if self._cycles % 20 == 0:
+            notify("WATCHDOG=1")
+        for _ in range(len(self._queue)):
+            message = self._queue.popleft()
+            if isinstance(message, Digest):
+                self.controller.take(message, self._side)
+            else:
+                self.controller.hear(message)
+        if decided := self.controller.decide():
+            self._announce(*decided)
+        if frame := self.controller.project():
+            self._publish(Topic(self._settings.zone, Channel.FIELD), self._field(frame), retain=True)
+
+    def _announce(self, decision: Decision, rates: SetRates) -> None:
+        zone = self._settings.zone
+        self._history.append(decision)
+        records = Record(Op.SET_RATES, 0, 0, _epoch_key(decision.epoch), rates).packed()
+        self._publish(Topic(zone, Channel.RATES), Rates(SCHEMA, zone, decision.epoch, records), retain=True)
+        certificate = Certificate(
+            SCHEMA,
+            zone,
+            decision.epoch,
+            decision.tau,
+            decision.phase.value,
+            decision.reynolds,
+            decision.entropy_rate,
+            decision.g,
+            decision.free_energy,
+            float("nan"),
+            decision.bound,
+            decision.cost,
+            decision.stale,
+        )
+        self._publish(Topic(zone, Channel.CERTIFICATE), certificate, retain=True)
+        event("governor.epoch", epoch=decision.epoch, phase=decision.phase.value, g=round(decision.g, 3))
+
+    def _field(self, frame: FieldFrame) -> Field:
+        policy, digest = self.controller.policy, self.controller.digest
+        stale = digest.tick - self.controller.frame_tick if digest else 0
+        return Field(
+            SCHEMA,
+            self._settings.zone,
+            frame.tau,
+            len(frame.weights),
+            3.0 * frame.spacing,
+            frame.mean,
+            self.controller.hyper.noise,
+            frame.weights.astype("<f4").tobytes(),
+            frame.rates.astype("<f4").tobytes(),
+            stale,
+            policy.temperature,
+            self.controller.friction,
+        )
+
+    def _publish(self, topic: Topic, message: Message, *, retain: bool = False) -> None:
+        key = self._keyring.key_of(topic)
+        assert key is not None
+        self._transport.publish(str(topic), encode(topic, message, key), retain=retain)
+
+    def _decoded(self, handle: Callable[[Any], None]) -> Callable[[str, bytes], None]:
+        def on_message(topic_text: str, frame: bytes) -> None:
+            try:
+                handle(decode(topics.parse(topic_text), frame, self._keyring.key_of))
+            except RejectedFrameError as error:
+                self._not_taken[error.reason.name] = self._not_taken.get(error.reason.name, 0) + 1
+
+        return on_message
+
+    async def answer(self, peer: Peer, request: control.AnyRequest) -> control.Reply | AsyncIterator[control.Reply]:
+        """Answer a request over the control socket."""
+        match request:
+            case control.GovernorView():
+                return control.Reply(data=self._view())
+            case control.FieldView():
+                return control.Reply(data=self._field_view())
+            case control.PauseGovernor():
+                demand_operator(peer.uid, self._settings.operators)
+                self.controller.paused = request.on
+                return control.Reply(data=self._view())
+            case _:
+                raise RefusedError(f"the governor does not answer {type(request).__name__}")
+
+    def _view(self) -> dict[str, Any]:
+        history = [decision._asdict() | {"phase": decision.phase.value} for decision in self._history]
+        return {
+            "zone": self._settings.zone,
+            "paused": self.controller.paused,
+            "decision": history[-1] if history else None,
+            "history": history,
+            "friction": self.controller.friction,
+            "samples_rejected": self.controller.rejected,
+            "not_taken_in": self._not_taken,
+        }
+
+    def _field_view(self) -> dict[str, Any]:
+        frame = self.controller.frame
+        if frame is None:
+            return {"grid": 0, "values": [], "tau": 0}
+        axis = (np.arange(VIEW_GRID) + 0.5) * self._side / VIEW_GRID
+        x, y = np.meshgrid(axis, axis)
+        sample = evaluate(frame, np.stack((x.ravel(), y.ravel()), axis=-1))
+        return {"grid": VIEW_GRID, "values": [round(float(value), 4) for value in sample.value], "tau": frame.tau}
+
+
+def _epoch_key(epoch: int) -> int:
+    """Rates are given once an epoch, however often they are heard; apart from the keys that operators draw."""
+    return 1 << 40 | epoch

@@ -1,0 +1,38 @@
+"""The governor's settings: one table for file, environment, flags and help."""
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from governor.controller import Policy
+from tegcore.units import UCR_PER_CREDIT, ZONE_K_MAX
+
+
+class GovernorSettings(Struct, frozen=True, kw_only=True):
+    """See each description; times are in ticks of 50 ms."""
+
+    zone: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", description="Zone that is governed.")] = "zone"
+    state_dir: Annotated[str, Meta(description="Folder of the control socket and keys.")] = ""
+    broker: Annotated[str, Meta(description="MQTT broker, mqtt://HOST:PORT.")] = "mqtt://127.0.0.1:1883"
+    governor_key_file: Annotated[str, Meta(description="Default: governor.key in the state folder.")] = ""
+    members_key_file: Annotated[str, Meta(description="Default: members.key in the state folder.")] = ""
+    zone_k: Annotated[int, Meta(ge=1, le=ZONE_K_MAX, description="The zone has 2^k x 2^k slots.")] = 5
+    epoch_ticks: Annotated[int, Meta(ge=1, le=2**31, description="Between two decisions.")] = 1200
+    mu_credits: Annotated[float, Meta(ge=0, description="Static friction per unit of mass (14).")] = 0.002
+    gas_credits: Annotated[float, Meta(ge=0, description="Fee of an expansion, C_txn.")] = 0.0001
+    burn_permille: Annotated[int, Meta(ge=0, le=1000, description="Burnt of what returns from a purse.")] = 10
+    mem_k_credits: Annotated[float, Meta(ge=0, description="k of the memory price (15), per period.")] = 0.01
+    cpu_k_credits: Annotated[float, Meta(ge=0, description="k of the cpu price (15), per period.")] = 0.0
+    joules_per_credit: Annotated[float, Meta(gt=0, description="The energy peg.")] = 3.6e6
+    operators: Annotated[tuple[int, ...], Meta(description="Users, by number, that may pause it beside root.")] = ()
+
+    def policy(self) -> Policy:
+        """What rates are made of; credits become ucr here."""
+        return Policy(
+            round(self.mu_credits * UCR_PER_CREDIT),
+            round(self.gas_credits * UCR_PER_CREDIT),
+            self.burn_permille,
+            round(self.mem_k_credits * UCR_PER_CREDIT),
+            round(self.cpu_k_credits * UCR_PER_CREDIT),
+            round(self.joules_per_credit),
+        )
