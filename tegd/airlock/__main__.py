@@ -1,0 +1,86 @@
+"""`python -m tegd.airlock`: wiring of the airlock side. Reads no settings file: its two paths are all that it needs."""
+
+import argparse
+import fcntl
+import os
+import select
+import signal
+import sys
+from pathlib import Path
+
+from tegcore.errors import Exit, TegError, UnavailableError
+from tegd.airlock.adapters import capabilities
+from tegd.airlock.adapters.hands import Hands
+from tegd.airlock.adapters.journal import Journal
+from tegd.airlock.adapters.server import Server
+from tegd.airlock.service import Airlock
+from tegio.clock import SystemClock
+from tegio.notify import notify
+
+
+def build(state_dir: Path, socket: Path, agent_uid: int) -> Airlock:
+    """Put an airlock together.
+
+    Args:
+        state_dir: Its folder, made if need be.
+        socket: Where the agent side finds it.
+        agent_uid: User of the agent side; root and our own user may always connect.
+
+    Raises:
+        UnavailableError: If another airlock has the folder.
+        JournalError: If the journal cannot be trusted.
+    """
+    (state_dir / "workloads").mkdir(mode=0o750, parents=True, exist_ok=True)
+    _lock(state_dir)
+    holder, held = capabilities.containment()
+    table = {
+        "cgroup": held,
+        "memory_lock": capabilities.lock_memory(),
+        "oom_exemption": capabilities.exempt_from_oom(),
+        "users": capabilities.users(),
+    }
+    boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    journal = Journal(state_dir, boot_id)
+    epoll = select.epoll()
+    server = Server(socket, frozenset({0, os.geteuid(), agent_uid}), epoll)
+    if agent_uid != os.geteuid():
+        os.chown(socket, agent_uid, -1)
+    return Airlock(
+        journal=journal,
+        hands=Hands(state_dir, holder, epoll),
+        capabilities=table,
+        epoll=epoll,
+        server=server,
+        clock=SystemClock(),
+    )
+
+
+def _lock(state_dir: Path) -> None:
+    descriptor = os.open(state_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise UnavailableError(f"another airlock works in {state_dir}", "end it, or use another folder") from error
+
+
+def main() -> int:
+    """Run until SIGTERM or SIGINT."""
+    parser = argparse.ArgumentParser(prog="tegd-airlock", description=sys.modules["tegd.airlock"].__doc__)
+    parser.add_argument("--state-dir", type=Path, required=True, help="folder of its journal and the workloads' logs")
+    parser.add_argument("--socket", type=Path, required=True, help="where the agent side finds it")
+    parser.add_argument("--agent-uid", type=int, default=os.geteuid(), help="user of the agent side")
+    wanted = parser.parse_args()
+    try:
+        airlock = build(wanted.state_dir.absolute(), wanted.socket, wanted.agent_uid)
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(signum, lambda *_: airlock.stop())
+        notify("READY=1")
+        airlock.run()
+    except TegError as error:
+        print(f"tegd-airlock: {error}; {error.hint}", file=sys.stderr)
+        return error.exit_code
+    return Exit.OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,112 @@
+"""Containment by cgroup v2: a child of our own group for each workload, with the files that every group has.
+
+`cgroup.freeze` and `cgroup.kill` need no controller, only the right to make groups below ours (`Delegate=yes` under
+systemd). Errors of writes are seen, because no buffered file object stands between. A frozen group can be killed.
+"""
+
+import os
+import time
+from pathlib import Path
+
+from tegd.airlock.adapters import procfs
+from tegd.airlock.adapters.containment import Leader
+
+FREEZE_ROUNDS_MAX = 50
+_FREEZE_PAUSE_S = 0.002
+_PREFIX = "teg-"
+
+
+def own_group(mount: Path, membership: str) -> Path | None:
+    """The folder of our own group, from /proc/self/cgroup; None without a unified hierarchy.
+
+    Args:
+        mount: Where cgroup v2 would be mounted.
+        membership: Text of /proc/self/cgroup.
+    """
+    for line in membership.splitlines():
+        if line.startswith("0::/") and (mount / "cgroup.controllers").is_file():
+            return mount / line.removeprefix("0::/")
+    return None
+
+
+def usable(group: Path) -> str:
+    """Why a group cannot be used, or nothing where it can."""
+    probe = group / f"{_PREFIX}probe"
+    try:
+        probe.mkdir(exist_ok=True)
+    except OSError as error:
+        return f"no group can be made in {group}: {error.strerror}"
+    missing = [name for name in ("cgroup.freeze", "cgroup.kill", "cgroup.procs") if not (probe / name).exists()]
+    probe.rmdir()
+    return f"the kernel has no {' or '.join(missing)}" if missing else ""
+
+
+class Cgroups:
+    """Containment by group.
+
+    Args:
+        group: The group in which those of workloads are made.
+    """
+
+    def __init__(self, group: Path) -> None:
+        self._group = group
+
+    def prepare(self, workload: str) -> str:
+        """Make its group."""
+        folder = self._folder(workload)
+        folder.mkdir(exist_ok=True)
+        return str(folder / "cgroup.procs")
+
+    def freeze(self, leader: Leader) -> None:
+        """Freeze the group, and wait, for a bounded time, until the kernel says that it is frozen."""
+        self._write(leader, "cgroup.freeze", b"1")
+        for _ in range(FREEZE_ROUNDS_MAX):
+            if "frozen 1" in (self._folder(leader.workload) / "cgroup.events").read_text():
+                return
+            time.sleep(_FREEZE_PAUSE_S)
+
+    def thaw(self, leader: Leader) -> None:
+        """Thaw the group."""
+        self._write(leader, "cgroup.freeze", b"0")
+
+    def kill(self, leader: Leader) -> None:
+        """Kill the group at once."""
+        self._write(leader, "cgroup.kill", b"1")
+
+    def clear(self, leader: Leader) -> None:
+        """Kill what is left and remove the group, within a bounded time."""
+        if self._folder(leader.workload).exists():
+            self.kill(leader)
+            self._remove(leader.workload)
+
+    def members(self, leader: Leader, table: list[procfs.Process]) -> list[procfs.Process]:
+        """Those listed in the group."""
+        try:
+            listed = set(map(int, (self._folder(leader.workload) / "cgroup.procs").read_text().split()))
+        except FileNotFoundError:
+            return []
+        return [found for found in table if found.pid in listed and not found.dead]
+
+    def _folder(self, workload: str) -> Path:
+        return self._group / f"{_PREFIX}{workload}"
+
+    def _write(self, leader: Leader, name: str, value: bytes) -> None:
+        try:
+            descriptor = os.open(self._folder(leader.workload) / name, os.O_WRONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return
+        try:
+            os.write(descriptor, value)
+        finally:
+            os.close(descriptor)
+
+    def _remove(self, workload: str) -> None:
+        for _ in range(FREEZE_ROUNDS_MAX):
+            try:
+                self._folder(workload).rmdir()
+            except FileNotFoundError:
+                return
+            except OSError:
+                time.sleep(_FREEZE_PAUSE_S)
+            else:
+                return

@@ -1,0 +1,118 @@
+"""What holds the processes of a workload together, so that they can be frozen and killed as one.
+
+`Sessions` needs nothing: each workload leads a session of its own (setsid(2)). A process that leaves it is not frozen
+with it; when the workload ends it is found by its environment and killed. `Cgroups` (cgroupfs.py) lets none escape.
+"""
+
+import os
+import signal
+import time
+from contextlib import suppress
+from typing import NamedTuple, Protocol
+
+from tegd.airlock.adapters import procfs
+
+STOP_ROUNDS_MAX = 20
+_STOP_PAUSE_S = 0.001
+
+
+class Leader(NamedTuple):
+    """The keeper of a workload's command: first process and leader of its session.
+
+    Attributes:
+        workload: Id of the workload.
+        pid: Process id.
+        start_ticks: Its start time, so that a pid in use again is not taken for it.
+    """
+
+    workload: str
+    pid: int
+    start_ticks: int
+
+    def here(self) -> procfs.Process | None:
+        """The process itself, ended but not reaped included; None when it is gone."""
+        found = procfs.process(self.pid) if self.pid else None
+        return found if found is not None and found.start_ticks == self.start_ticks else None
+
+
+class Containment(Protocol):
+    """See `Sessions` and `Cgroups`."""
+
+    def prepare(self, workload: str) -> str:
+        """Make room for a new workload; the file that its first process writes itself into, or nothing."""
+
+    def freeze(self, leader: Leader) -> None:
+        """Hold every process of it."""
+
+    def thaw(self, leader: Leader) -> None:
+        """Let every process of it run."""
+
+    def kill(self, leader: Leader) -> None:
+        """Kill every process of it, held or not."""
+
+    def clear(self, leader: Leader) -> None:
+        """Kill what its leader left behind, and give up its room."""
+
+    def members(self, leader: Leader, table: list[procfs.Process]) -> list[procfs.Process]:
+        """Of all processes, those that belong to it and live."""
+
+
+def marker(workload: str) -> str:
+    """The entry of its environment that names a process's workload."""
+    return f"TEG_WORKLOAD={workload}"
+
+
+def send(pid: int, signum: int) -> None:
+    """Signal one process; one that has gone meanwhile needs none."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signum)
+
+
+class Sessions:
+    """Containment by session and signals."""
+
+    def prepare(self, workload: str) -> str:  # noqa: ARG002 - a session is made by its first process
+        """Nothing to make."""
+        return ""
+
+    def freeze(self, leader: Leader) -> None:
+        """SIGSTOP to each, until a look finds none that runs: a fork may escape one round, not all."""
+        for _ in range(STOP_ROUNDS_MAX):
+            running = [found for found in self._listed(leader) if found.state not in "Tt"]
+            if not running:
+                return
+            for found in running:
+                send(found.pid, signal.SIGSTOP)
+            time.sleep(_STOP_PAUSE_S)
+
+    def thaw(self, leader: Leader) -> None:
+        """SIGCONT to each."""
+        for found in self._listed(leader):
+            send(found.pid, signal.SIGCONT)
+
+    def kill(self, leader: Leader) -> None:
+        """SIGKILL to each."""
+        for found in self._listed(leader):
+            send(found.pid, signal.SIGKILL)
+
+    def clear(self, leader: Leader) -> None:
+        """SIGKILL to each that carries its mark, in whatever session."""
+        for found in procfs.marked(marker(leader.workload)):
+            send(found.pid, signal.SIGKILL)
+
+    def members(self, leader: Leader, table: list[procfs.Process]) -> list[procfs.Process]:
+        """Those of its session."""
+        if leader.here() is None:
+            return []
+        return [found for found in table if found.session == leader.pid and not found.dead]
+
+    def _listed(self, leader: Leader) -> list[procfs.Process]:
+        return self.members(leader, list(procfs.processes())) if leader.here() else []
+
+
+def main_process(leader: Leader, table: list[procfs.Process]) -> procfs.Process | None:
+    """The command itself: the keeper's one child."""
+    if leader.here() is None:
+        return None
+    children = [found for found in table if found.parent == leader.pid and not found.dead]
+    return min(children, key=lambda found: found.start_ticks, default=None)

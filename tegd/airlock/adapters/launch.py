@@ -1,0 +1,244 @@
+"""How a command comes to run, so that no crash starts it twice, loses it, or loses its exit code.
+
+The child leads a session, drops its rights, looks whether the command can be executed, says so, and waits. Only when
+its pid is in the journal does it hear "go"; if the airlock dies before that, the child reads the end of its pipe and
+is gone. Then it writes `ran` to the status file and becomes the keeper: a shell of a few hundred KiB that runs the
+command as its only child and writes its exit code to the same file. So after any crash the file tells which:
+
+    nothing          it never ran: start it
+    ran              it runs, or was killed together with its keeper
+    ran, number      it has ended with this code
+
+The keeper takes no notice of signals to the whole session that are meant for the command.
+"""
+
+import contextlib
+import fcntl
+import os
+import pwd
+import select
+import signal
+import stat
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple, NoReturn
+
+from tegd.airlock.adapters import procfs
+from tegd.airlock.adapters.containment import marker
+from tegd.airlock.model import Spec
+
+READY_MS_MAX = 5_000
+"""Longest that a child may take to get ready: a working folder on a dead server must not hold up the rest."""
+
+_KEEPER = 'trap : HUP INT QUIT USR1 USR2 ALRM TERM; "$@" 3>&-; echo $? >&3'
+_STATUS_FD = 3
+_HIGH_FD = 10
+_FAILED = 125
+
+
+class Launched(NamedTuple):
+    """A child that is ready and waits.
+
+    Attributes:
+        pid: Its pid.
+        start_ticks: Its start time.
+        go: Descriptor that takes `go`; closing it unwritten ends the child.
+    """
+
+    pid: int
+    start_ticks: int
+    go: int
+
+
+def launch(spec: Spec, folder: Path, enter: str) -> Launched | str:
+    """Make the child of a workload.
+
+    Args:
+        spec: What to run.
+        folder: Its folder, where `log` and `status` go.
+        enter: File that the child writes itself into, or nothing.
+
+    Returns:
+        The waiting child, or why the command cannot be run, for people.
+    """
+    log = os.open(folder / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+    status = os.open(folder / "status", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    ready_read, ready_write = os.pipe2(os.O_CLOEXEC)
+    go_read, go_write = os.pipe2(os.O_CLOEXEC)
+    pid = os.fork()
+    if pid == 0:
+        os.close(go_write)
+        _in_child(ready_write, lambda ready: _become(spec, enter, _Ends(log, status, ready, go_read)))
+    for descriptor in (log, status, ready_write, go_read):
+        os.close(descriptor)
+    problem = _heard(ready_read)
+    os.close(ready_read)
+    found = procfs.process(pid)
+    if problem or found is None:
+        os.close(go_write)
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        return problem or "it was killed before it ran"
+    return Launched(pid, found.start_ticks, go_write)
+
+
+def go(descriptor: int) -> None:
+    """Let a waiting child run."""
+    with contextlib.suppress(BrokenPipeError):
+        os.write(descriptor, b"g")
+    os.close(descriptor)
+
+
+def exit_status(folder: Path) -> tuple[bool, int | None]:
+    """Whether a command ever ran, and its exit code if its keeper wrote one."""
+    try:
+        lines = (folder / "status").read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return False, None
+    return lines[0] == b"ran", int(lines[1]) if len(lines) > 2 else None
+
+
+def flush(spec: Spec) -> int:
+    """Make a checkpoint and its folder durable, in a child with the rights of the workload.
+
+    Returns:
+        The child's pid: it ends with 0 when the checkpoint is durable, with 1 when it is not there or empty.
+    """
+    pid = os.fork()
+    if pid == 0:
+        _in_child(2, lambda _: _flush(spec))
+    return pid
+
+
+def has_mark(spec: Spec) -> bool:
+    """Whether the hook has made its mark."""
+    return spec.hook is not None and os.path.lexists(spec.hook.mark)
+
+
+def clear_mark(spec: Spec) -> None:
+    """Take an old mark away, with the rights of the workload: its path is not ours to trust."""
+    if spec.hook is not None:
+        with _as_user(spec.uid, spec.gid), contextlib.suppress(OSError):
+            Path(spec.hook.mark).unlink()
+
+
+def resolve(program: str, path: str) -> str:
+    """The file that a command names, as this process may execute it.
+
+    Raises:
+        OSError: If there is none, or it may not be executed; the message says which.
+    """
+    names = [program] if "/" in program else [f"{folder}/{program}" for folder in path.split(":") if folder]
+    found = [name for name in names if Path(name).is_file()]
+    for name in found:
+        if os.access(name, os.X_OK):
+            return name
+    if found:
+        raise PermissionError(f"{found[0]} may not be executed: check its mode and its owner")
+    raise FileNotFoundError(f"{program} was not found" + ("" if "/" in program else f" on the path {path}"))
+
+
+def _heard(ready: int) -> str:
+    poll = select.poll()
+    poll.register(ready, select.POLLIN)
+    if not poll.poll(READY_MS_MAX):
+        return f"it was not ready within {READY_MS_MAX} ms: check its working folder"
+    said = os.read(ready, 4096).decode(errors="replace")
+    return "" if said == "ready" else said or "it was killed before it was ready"
+
+
+def _in_child(report: int, work: Callable[[int], None]) -> NoReturn:
+    """Never come back from a fork: not by a return, not by an exception."""
+    try:
+        work(report)
+    except OSError as error:
+        named = f"{error.filename}: " if error.filename else ""
+        os.write(report, f"{named}{error.strerror or error}".encode())
+    except BaseException:  # the child must not go on as a second airlock
+        os.write(report, traceback.format_exc()[-2000:].encode())
+    os._exit(_FAILED)
+
+
+class _Ends(NamedTuple):
+    log: int
+    status: int
+    ready: int
+    go: int
+
+
+def _become(spec: Spec, enter: str, ends: _Ends) -> None:
+    log, status, ready, go_read = (fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, _HIGH_FD) for end in ends)
+    os.setsid()
+    for signum in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, signal.SIG_DFL)
+    _leave_our_rank()
+    if enter:
+        Path(enter).write_text("0")
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.dup2(status, _STATUS_FD)
+    _drop(spec.uid, spec.gid)
+    os.umask(0o022)
+    os.chdir(spec.cwd)
+    program = resolve(spec.argv[0], spec.env.get("PATH", os.defpath))
+    os.write(ready, b"ready")
+    os.close(ready)
+    if os.read(go_read, 1) != b"g":
+        os._exit(_FAILED)
+    os.write(_STATUS_FD, b"ran\n")
+    os.execve("/bin/sh", ["sh", "-c", _KEEPER, "sh", program, *_arguments(spec)], _environment(spec))  # noqa: S606 - that is its job
+
+
+def _arguments(spec: Spec) -> list[str]:
+    return [*spec.argv[1:], *(["--resume"] if spec.resume else [])]
+
+
+def _environment(spec: Spec) -> dict[str, str]:
+    name, _, value = marker(spec.workload).partition("=")
+    hook = {"TEG_CHECKPOINT": spec.hook.checkpoint, "TEG_MARK": spec.hook.mark} if spec.hook else {}
+    return spec.env | {name: value} | hook
+
+
+def _leave_our_rank() -> None:
+    """A workload is to be killed for memory before the airlock is, and does not inherit its exemption."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("0")
+
+
+def _drop(uid: int, gid: int) -> None:
+    if (uid, gid) == (os.geteuid(), os.getegid()):
+        return
+    try:
+        os.initgroups(pwd.getpwuid(uid).pw_name, gid)
+    except KeyError:
+        os.setgroups([gid])
+    os.setgid(gid)
+    os.setuid(uid)
+
+
+def _flush(spec: Spec) -> None:
+    assert spec.hook is not None
+    _drop(spec.uid, spec.gid)
+    checkpoint = Path(spec.hook.checkpoint)
+    file = os.open(checkpoint, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    about = os.fstat(file)
+    if not stat.S_ISREG(about.st_mode) or about.st_size == 0:
+        os._exit(1)
+    os.fsync(file)
+    folder = os.open(checkpoint.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    os.fsync(folder)
+    os._exit(0)
+
+
+@contextlib.contextmanager
+def _as_user(uid: int, gid: int) -> Iterator[None]:
+    own_uid, own_gid = os.geteuid(), os.getegid()
+    os.setegid(gid)
+    os.seteuid(uid)
+    try:
+        yield
+    finally:
+        os.seteuid(own_uid)
+        os.setegid(own_gid)

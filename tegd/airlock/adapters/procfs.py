@@ -1,0 +1,93 @@
+"""Processes as /proc names them: a pid and a start time together name one process for ever, a pid alone does not."""
+
+import os
+from collections.abc import Iterator
+from typing import NamedTuple
+
+_TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+class Process(NamedTuple):
+    """What /proc/PID/stat says of a process.
+
+    Attributes:
+        pid: Process id.
+        state: One letter of proc(5); Z and X are dead, T is stopped.
+        parent: Its parent's pid.
+        session: Its session's leader.
+        start_ticks: Start time after boot, in the kernel's clock ticks.
+        cpu_ns: Time on processors, its reaped children's included.
+        rss_bytes: Resident memory.
+    """
+
+    pid: int
+    state: str
+    parent: int
+    session: int
+    start_ticks: int
+    cpu_ns: int
+    rss_bytes: int
+
+    @property
+    def dead(self) -> bool:
+        """Whether it has ended, reaped or not."""
+        return self.state in "ZXx"
+
+
+def parse_stat(text: bytes) -> Process:
+    """Read one /proc/PID/stat; the command's name may hold anything, spaces and brackets too."""
+    pid, _, rest = text.partition(b" (")
+    fields = rest[rest.rindex(b")") + 2 :].split()
+    cpu = sum(map(int, fields[11:15]))
+    return Process(
+        int(pid),
+        fields[0].decode(),
+        int(fields[1]),
+        int(fields[3]),
+        int(fields[19]),
+        cpu * _TICK_NS,
+        int(fields[21]) * _PAGE_BYTES,
+    )
+
+
+def process(pid: int) -> Process | None:
+    """The process of a pid, or None where there is none."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
+            return parse_stat(file.read(1024))
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
+def processes() -> Iterator[Process]:
+    """All that run now, in one pass that forks may escape."""
+    with os.scandir("/proc") as entries:
+        pids = [int(entry.name) for entry in entries if entry.name.isdigit()]
+    for pid in pids:
+        if (found := process(pid)) is not None:
+            yield found
+
+
+def catches(pid: int, signum: int) -> bool:
+    """Whether a process has a handler for a signal: without one, the signal would end it."""
+    try:
+        with open(f"/proc/{pid}/status", "rb", buffering=0) as file:
+            text = file.read(4096)
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    caught = int(text.partition(b"SigCgt:")[2].split(None, 1)[0], 16)
+    return bool(caught >> (signum - 1) & 1)
+
+
+def marked(marker: str) -> Iterator[Process]:
+    """Those that were started with this entry in their environment and are not dead."""
+    wanted = b"\0" + marker.encode() + b"\0"
+    for found in processes():
+        try:
+            with open(f"/proc/{found.pid}/environ", "rb", buffering=0) as file:
+                environ = file.read(1 << 20)
+        except OSError:
+            continue
+        if not found.dead and wanted in b"\0" + environ:
+            yield found

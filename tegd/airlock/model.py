@@ -1,0 +1,150 @@
+"""What the airlock knows of a workload: what was asked for, which never changes, and where it stands.
+
+All of it is plain data that the journal keeps as JSON. Times are ns of the boot-time clock.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from tegd.airlock.transitions import State
+
+
+class Held(StrEnum):
+    """Why a workload is frozen, or will be again when the step in progress fails."""
+
+    NO = ""
+    REQUEST = "request"
+    TERM = "term"
+
+
+class Then(StrEnum):
+    """What follows a save."""
+
+    END = "end"
+    THAW = "thaw"
+
+
+class Cause(StrEnum):
+    """Why a workload is ending or has ended."""
+
+    NONE = ""
+    EXITED = "exited"
+    ASKED = "asked"
+    TERM = "term"
+    START_FAILED = "start_failed"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """The application's checkpoint hook (docs/reference/hook.md).
+
+    Attributes:
+        signum: Signal that asks for a checkpoint.
+        checkpoint: Absolute path of the file that the program writes.
+        mark: Absolute path of the file that it makes last.
+    """
+
+    signum: int
+    checkpoint: str
+    mark: str
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What was asked for.
+
+    Attributes:
+        workload: Its id, unique on this host.
+        lease: Lease that it runs under.
+        token: Fencing token of that lease; a request with another is refused.
+        argv: Command and arguments.
+        env: Its whole environment, less what the airlock adds.
+        cwd: Absolute path of its working folder.
+        uid: User that it runs as.
+        gid: Group that it runs as.
+        hook: Its checkpoint hook, if it can be saved.
+        notice_ns: How long it is held past its term when it cannot be saved, before it is ended.
+        save_ns: Longest that its hook may take, and longest that making the checkpoint durable may take.
+        resume: Whether it is to go on from its checkpoint.
+    """
+
+    workload: str
+    lease: int
+    token: int
+    argv: tuple[str, ...]
+    env: dict[str, str]
+    cwd: str
+    uid: int
+    gid: int
+    hook: Hook | None
+    notice_ns: int
+    save_ns: int
+    resume: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Where it stands.
+
+    Attributes:
+        state: See `State`.
+        since_ns: When it came there.
+        term_end_ns: End of its lease's term as known here; 0: none.
+        pid: Leader of its session; 0 before it has one.
+        start_ticks: The leader's start time as the kernel counts it: with the pid, it names one process for ever.
+        exit_code: As a shell gives it (128 + signal); None while it lives, or where nobody saw it.
+        cause: Why it is ending or has ended.
+        held: Why it is held, or falls back to being held.
+        then: What follows the save in progress.
+        tries: Saves tried since its term ended.
+        deadline_ns: When this state is over by itself; 0: never.
+        saved_ns: When its last checkpoint became durable; 0: never.
+        problem: What went wrong last, for people.
+    """
+
+    state: State
+    since_ns: int
+    term_end_ns: int
+    pid: int = 0
+    start_ticks: int = 0
+    exit_code: int | None = None
+    cause: Cause = Cause.NONE
+    held: Held = Held.NO
+    then: Then = Then.END
+    tries: int = 0
+    deadline_ns: int = 0
+    saved_ns: int = 0
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """Both together."""
+
+    spec: Spec
+    status: Status
+
+
+def spec_data(spec: Spec) -> dict[str, Any]:
+    """A spec as JSON data."""
+    return dataclasses.asdict(spec)
+
+
+def spec_from(data: dict[str, Any]) -> Spec:
+    """The spec that `spec_data` gave, after JSON."""
+    hook = data["hook"]
+    return Spec(**(data | {"argv": tuple(data["argv"]), "hook": Hook(**hook) if hook else None}))
+
+
+def status_data(status: Status) -> dict[str, Any]:
+    """A status as JSON data."""
+    return dataclasses.asdict(status)
+
+
+def status_from(data: dict[str, Any]) -> Status:
+    """The status that `status_data` gave, after JSON."""
+    typed = {"state": State(data["state"]), "cause": Cause(data["cause"])}
+    return Status(**(data | typed | {"held": Held(data["held"]), "then": Then(data["then"])}))

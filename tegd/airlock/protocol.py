@@ -1,0 +1,228 @@
+"""The airlock's local socket: one JSON object a packet, at most `PACKET_BYTES_MAX`.
+
+    request   {"v": 1, "id": n, "verb": "...", ...}
+    reply     {"v": 1, "id": n, "ok": true, ...}  or  {"v": 1, "id": n, "ok": false, "reason": "...", "message": "..."}
+    event     {"v": 1, "event": "...", ...a workload as `list` gives it}
+
+A request is checked whole before any of it is acted upon: each verb's fields stand in one table, with what they must
+be. Unknown fields are refused, so that a misspelt limit does not pass for none.
+"""
+
+import json
+import re
+import signal
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from tegd.airlock.model import Then, Workload
+
+VERSION = 1
+PACKET_BYTES_MAX = 64 << 10
+PAGE_BYTES_MAX = 48 << 10
+"""A page of `list` stays below this, to leave room for its envelope."""
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
+_INT_MAX = 2**63 - 1
+SIGNALS = {
+    name: int(signal.Signals[name])
+    for name in ("SIGHUP", "SIGINT", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGTERM", "SIGCONT", "SIGWINCH")
+}
+"""Signals that may be asked for: those that neither stop nor kill past a handler."""
+
+
+class Reason(StrEnum):
+    """Why a request was refused."""
+
+    BAD_REQUEST = "bad_request"
+    TOO_LARGE = "too_large"
+    UNKNOWN_VERB = "unknown_verb"
+    UNKNOWN_WORKLOAD = "unknown_workload"
+    STALE_TOKEN = "stale_token"  # noqa: S105
+    CONFLICT = "conflict"
+    TOO_MANY = "too_many"
+    NO_HOOK = "no_hook"
+    NOT_NOW = "not_now"
+    PAST_TERM = "past_term"
+    NO_RIGHTS = "no_rights"
+
+
+class Request(NamedTuple):
+    """A whole and checked request."""
+
+    number: int
+    verb: str
+    fields: dict[str, Any]
+
+
+class Refusal(NamedTuple):
+    """Why a packet or a request was not taken."""
+
+    number: int
+    reason: Reason
+    message: str
+
+
+Check = Callable[[Any], bool]
+
+
+def _is_int(value: object) -> bool:
+    return type(value) is int and 0 <= value <= _INT_MAX
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and "\0" not in value
+
+
+def _is_path(value: object) -> bool:
+    return _is_text(value) and str(value).startswith("/")
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and _NAME.fullmatch(value) is not None
+
+
+def _is_argv(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and all(map(_is_text, value)) and value[0] != ""
+
+
+def _is_env(value: object) -> bool:
+    return isinstance(value, dict) and all(
+        _is_text(key) and key and "=" not in key and _is_text(text) for key, text in value.items()
+    )
+
+
+def _is_hook(value: object) -> bool:
+    if value is None:
+        return True
+    return (
+        isinstance(value, dict)
+        and set(value) == {"signal", "checkpoint", "mark"}
+        and value["signal"] in SIGNALS
+        and _is_path(value["checkpoint"])
+        and _is_path(value["mark"])
+        and value["checkpoint"] != value["mark"]
+    )
+
+
+def _is_flag(value: object) -> bool:
+    return type(value) is bool
+
+
+def _is_signal(value: object) -> bool:
+    return value in SIGNALS.values() and type(value) is int
+
+
+def _is_then(value: object) -> bool:
+    return value in tuple(Then)
+
+
+_WORKLOAD: dict[str, Check] = {"workload": _is_name}
+_FENCED: dict[str, Check] = _WORKLOAD | {"token": _is_int}
+VERBS: dict[str, dict[str, Check]] = {
+    "hello": {},
+    "start": _FENCED
+    | {
+        "lease": _is_int,
+        "argv": _is_argv,
+        "env": _is_env,
+        "cwd": _is_path,
+        "uid": _is_int,
+        "gid": _is_int,
+        "hook": _is_hook,
+        "term_end_ns": _is_int,
+        "notice_ns": _is_int,
+        "save_ns": _is_int,
+        "resume": _is_flag,
+    },
+    "extend": _FENCED | {"term_end_ns": _is_int},
+    "freeze": _FENCED,
+    "thaw": _FENCED,
+    "signal": _FENCED | {"signum": _is_signal},
+    "save": _FENCED | {"then": _is_then},
+    "end": _FENCED | {"grace_ns": _is_int},
+    "forget": _WORKLOAD,
+    "list": {"after": _is_text},
+    "usage": {},
+}
+"""Every verb with its fields and what each must be. All must be there."""
+
+
+def decode(packet: bytes) -> Request | Refusal:
+    """Read one packet.
+
+    Returns:
+        The request, or why it is none, with its number where that could be read (else 0).
+    """
+    try:
+        data = json.loads(packet)
+    except (ValueError, RecursionError):
+        return Refusal(0, Reason.BAD_REQUEST, "the packet is not JSON")
+    if not isinstance(data, dict):
+        return Refusal(0, Reason.BAD_REQUEST, "the packet is not an object")
+    number = data.pop("id", 0)
+    if not _is_int(number):
+        return Refusal(0, Reason.BAD_REQUEST, "id is not a whole number")
+    if data.pop("v", None) != VERSION:
+        return Refusal(number, Reason.BAD_REQUEST, f"v is not {VERSION}: use the airlock and the agent of one release")
+    verb = data.pop("verb", None)
+    wanted = VERBS.get(verb) if isinstance(verb, str) else None
+    if wanted is None:
+        return Refusal(number, Reason.UNKNOWN_VERB, f"{verb!r} is none of {', '.join(VERBS)}")
+    for name, fits in wanted.items():
+        if name not in data or not fits(data[name]):
+            return Refusal(number, Reason.BAD_REQUEST, f"{verb}: {name} is missing or not what it must be")
+    if unknown := set(data) - set(wanted):
+        return Refusal(number, Reason.BAD_REQUEST, f"{verb}: no field {min(unknown)!r}")
+    if "then" in data:
+        data["then"] = Then(data["then"])
+    return Request(number, str(verb), data)
+
+
+def encode(data: Mapping[str, Any]) -> bytes:
+    """One packet, with the version."""
+    return json.dumps({"v": VERSION, **data}, separators=(",", ":")).encode()
+
+
+def reply(number: int, fields: Mapping[str, Any]) -> bytes:
+    """The answer to a request that was taken."""
+    return encode({"id": number, "ok": True, **fields})
+
+
+def refusal(refused: Refusal) -> bytes:
+    """The answer to one that was not."""
+    return encode({"id": refused.number, "ok": False, "reason": refused.reason, "message": refused.message})
+
+
+def view(workload: Workload, log: str) -> dict[str, Any]:
+    """A workload as `list`, replies and events give it."""
+    spec, status = workload.spec, workload.status
+    return {
+        "workload": spec.workload,
+        "lease": spec.lease,
+        "token": spec.token,
+        "state": status.state,
+        "since_ns": status.since_ns,
+        "held": status.held,
+        "cause": status.cause,
+        "pid": status.pid,
+        "term_end_ns": status.term_end_ns,
+        "exit_code": status.exit_code,
+        "checkpoint": spec.hook.checkpoint if spec.hook else "",
+        "saved_ns": status.saved_ns,
+        "tries": status.tries,
+        "problem": status.problem,
+        "log": log,
+    }
+
+
+def page(views: list[dict[str, Any]]) -> dict[str, Any]:
+    """As many of these as one packet holds, and whether more follow."""
+    taken: list[dict[str, Any]] = []
+    size = 0
+    for entry in views:
+        size += len(json.dumps(entry)) + 1
+        if taken and size > PAGE_BYTES_MAX:
+            return {"workloads": taken, "more": True}
+        taken.append(entry)
+    return {"workloads": taken, "more": False}

@@ -1,0 +1,286 @@
+"""The loop around the core: one thread, one epoll; gather inputs, step, commit, act, answer.
+
+A round takes at most one input for each workload, makes all their records durable with one fsync, and only then acts.
+What the acts bring about is taken in the next round, before what else waits. So a slow disk costs one fsync a round,
+however many workloads there are, and no request sees a step half done.
+
+The loop wakes when something happens, at the next deadline, and once a second (a suspended machine's timers sleep with
+it, its boot-time clock does not); every `MARK_POLL_NS` while a hook is at work.
+"""
+
+import os
+import select
+from collections import deque
+from typing import Any, NamedTuple
+
+from tegcore.clock import Clock
+from tegcore.units import NS_PER_S
+from tegd.airlock import core, protocol
+from tegd.airlock.adapters.capabilities import Capability
+from tegd.airlock.adapters.hands import Hands
+from tegd.airlock.adapters.journal import Journal, forget_record, new_record, status_record
+from tegd.airlock.adapters.server import Server
+from tegd.airlock.core import Effect, Input, Kind, Refused, Step
+from tegd.airlock.frames import Record
+from tegd.airlock.model import Held, Hook, Spec, Workload
+from tegd.airlock.protocol import Reason, Refusal, Request
+from tegd.airlock.transitions import State
+
+WORKLOADS_MAX = 256
+WAKE_NS = 1_000_000_000
+MARK_POLL_NS = 5_000_000
+LOG_LOOK_NS = 5_000_000_000
+
+
+class _Asker(NamedTuple):
+    client: int
+    number: int
+
+
+class _Told(NamedTuple):
+    workload: str
+    what: Input | Step
+    asker: _Asker | None = None
+
+
+class Airlock:
+    """One host's airlock.
+
+    Args:
+        journal: The open journal, with what was found in it.
+        hands: What acts on processes.
+        capabilities: The table for `hello`.
+        epoll: What server and hands are watched with.
+        server: The socket.
+        clock: The boot-time clock.
+    """
+
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        hands: Hands,
+        capabilities: dict[str, Capability],
+        epoll: select.epoll,
+        server: Server,
+        clock: Clock,
+    ) -> None:
+        self._journal = journal
+        self._hands = hands
+        self._capabilities = capabilities
+        self._epoll = epoll
+        self._server = server
+        self._clock = clock
+        self._workloads = journal.workloads
+        self._waiting: deque[_Told] = deque()
+        self._answers: list[tuple[_Asker, str]] = []
+        self._log_look_ns = 0
+        self._stopping = False
+
+    def stop(self) -> None:
+        """End after the turn under way."""
+        self._stopping = True
+
+    def run(self) -> None:
+        """Carry on what the journal holds, then serve until stopped; leave nothing frozen by request behind."""
+        self.recover()
+        while not self._stopping:
+            self.turn()
+        held = [name for name, entry in self._workloads.items() if entry.status.held is Held.REQUEST]
+        self._waiting.extend(_Told(name, Input(Kind.THAW)) for name in held)
+        self._settle()
+        self._server.close()
+
+    def recover(self) -> None:
+        """Find the processes of this boot again, and carry on each step."""
+        for name, entry in tuple(self._workloads.items()):
+            if entry.status.state is State.ENDED:
+                continue
+            if not self._journal.same_boot:
+                self._waiting.append(_Told(name, Input(Kind.LOST)))
+                continue
+            happened = self._hands.adopt(entry)
+            self._waiting.extend(_Told(name, told) for told in happened)
+            if not happened or entry.status.state is State.FLUSHING:
+                self._act(entry, core.resumed(entry))
+        self._settle()
+
+    def turn(self) -> None:
+        """Wait for something, and deal with it."""
+        for descriptor, _ in self._epoll.poll(self._wait_s()):
+            if self._server.owns(descriptor):
+                for client, packet in self._server.read(descriptor):
+                    self._take(client, packet)
+            elif self._hands.owns(descriptor):
+                name = self._hands.whose(descriptor)
+                happened = self._hands.ended(descriptor, self._workloads[name])
+                self._waiting.extend(_Told(name, told) for told in happened)
+        now_ns = self._clock.now_ns()
+        busy = {told.workload for told in self._waiting}
+        for name, entry in self._workloads.items():
+            if name not in busy:
+                self._waiting.extend(_Told(name, told) for told in self._look(entry, now_ns))
+        self._settle()
+        self._look_at_logs(now_ns)
+
+    def _look(self, entry: Workload, now_ns: int) -> list[Input]:
+        if entry.status.state is State.SAVING and (seen := self._hands.look(entry)):
+            return seen
+        due_ns = core.due_ns(entry)
+        return [Input(Kind.DUE)] if due_ns is not None and due_ns <= now_ns else []
+
+    def _wait_s(self) -> float:
+        now_ns = self._clock.now_ns()
+        until_ns = now_ns + WAKE_NS
+        for entry in self._workloads.values():
+            if entry.status.state is State.SAVING:
+                until_ns = min(until_ns, now_ns + MARK_POLL_NS)
+            if (due_ns := core.due_ns(entry)) is not None:
+                until_ns = min(until_ns, due_ns)
+        return max(0, until_ns - now_ns) / NS_PER_S
+
+    def _settle(self) -> None:
+        while self._waiting:
+            steps = self._round()
+            records = [_record(before, step.workload) for before, step in steps if step.workload != before]
+            if records:
+                self._journal.commit(records)
+            for _, step in steps:
+                self._act(step.workload, step.effects)
+            for _, step in steps:
+                for event in step.told:
+                    self._server.broadcast(protocol.encode({"event": event, **self._view(step.workload)}))
+        for asker, name in self._answers:
+            self._server.send(asker.client, protocol.reply(asker.number, self._view(self._workloads[name])))
+        self._answers.clear()
+        if self._journal.grown():
+            self._journal.compact(self._workloads.values())
+
+    def _round(self) -> list[tuple[Workload | None, Step]]:
+        steps: list[tuple[Workload | None, Step]] = []
+        taken: set[str] = set()
+        later: deque[_Told] = deque()
+        for name, what, asker in self._waiting:
+            if name in taken:
+                later.append(_Told(name, what, asker))
+                continue
+            before = self._workloads.get(name)
+            result = self._stepped(before, what)
+            if isinstance(result, Refused):
+                self._refuse(asker, Reason(result), f"{name} is {before.status.state}" if before else name)
+                continue
+            taken.add(name)
+            self._workloads[name] = result.workload
+            steps.append((before, result))
+            if asker is not None:
+                self._answers.append((asker, name))
+        self._waiting = later
+        return steps
+
+    def _stepped(self, before: Workload | None, what: Input | Step) -> Step | Refused:
+        if isinstance(what, Step):
+            return Step(before, (), ()) if before is not None else what
+        assert before is not None, "an input for a workload that is not there"
+        return core.step(before, what, self._clock.now_ns())
+
+    def _take(self, client: int, packet: bytes | None) -> None:
+        """One packet of a client."""
+        if packet is None:
+            message = f"a packet holds at most {protocol.PACKET_BYTES_MAX} bytes"
+            return self._refuse(_Asker(client, 0), Reason.TOO_LARGE, message)
+        request = protocol.decode(packet)
+        if isinstance(request, Refusal):
+            return self._server.send(client, protocol.refusal(request))
+        asker = _Asker(client, request.number)
+        match request.verb:
+            case "hello":
+                self._server.send(client, protocol.reply(request.number, self._hello()))
+            case "list":
+                after = request.fields["after"]
+                views = [self._view(self._workloads[name]) for name in sorted(self._workloads) if name > after]
+                self._server.send(client, protocol.reply(request.number, protocol.page(views)))
+            case "usage":
+                self._server.send(client, protocol.reply(request.number, self._usage()))
+            case "start":
+                self._start(request, asker)
+            case "forget":
+                self._forget(request, asker)
+            case _:
+                self._request(request, asker)
+        return None
+
+    def _request(self, request: Request, asker: _Asker) -> None:
+        fields = dict(request.fields)
+        name, token = fields.pop("workload"), fields.pop("token")
+        entry = self._workloads.get(name)
+        if entry is None:
+            return self._refuse(asker, Reason.UNKNOWN_WORKLOAD, f"no workload {name}")
+        if entry.spec.token != token:
+            return self._refuse(asker, Reason.STALE_TOKEN, f"{name} runs under token {entry.spec.token}")
+        self._waiting.append(_Told(name, Input(Kind(request.verb), **fields), asker))
+        return None
+
+    def _start(self, request: Request, asker: _Asker) -> None:
+        spec, term_end_ns = spec_of(request.fields)
+        known = self._workloads.get(spec.workload)
+        if known is not None and known.spec.token != spec.token:
+            return self._refuse(asker, Reason.CONFLICT, f"{spec.workload} is there, under token {known.spec.token}")
+        if known is None and len(self._workloads) >= WORKLOADS_MAX:
+            return self._refuse(asker, Reason.TOO_MANY, f"{WORKLOADS_MAX} workloads are there: forget some that ended")
+        if spec.uid != os.geteuid() != 0:
+            return self._refuse(asker, Reason.NO_RIGHTS, f"uid {os.geteuid()} cannot start work of uid {spec.uid}")
+        begun = core.begin(spec, term_end_ns, self._clock.now_ns())
+        if isinstance(begun, Refused):
+            return self._refuse(asker, Reason(begun), f"the term of {spec.workload} is over")
+        self._waiting.append(_Told(spec.workload, begun, asker))
+        return None
+
+    def _forget(self, request: Request, asker: _Asker) -> None:
+        name = request.fields["workload"]
+        entry = self._workloads.get(name)
+        if entry is not None:
+            if entry.status.state is not State.ENDED or any(told.workload == name for told in self._waiting):
+                return self._refuse(asker, Reason.NOT_NOW, f"{name} is {entry.status.state}")
+            self._journal.commit([forget_record(name)])
+            del self._workloads[name]
+            self._hands.forget(name)
+        return self._server.send(asker.client, protocol.reply(asker.number, {"workload": name}))
+
+    def _refuse(self, asker: _Asker | None, reason: Reason, message: str) -> None:
+        if asker is not None:
+            self._server.send(asker.client, protocol.refusal(Refusal(asker.number, reason, message)))
+
+    def _hello(self) -> dict[str, Any]:
+        table = {name: row._asdict() for name, row in self._capabilities.items()}
+        return {"pid": os.getpid(), "now_ns": self._clock.now_ns(), "capabilities": table}
+
+    def _usage(self) -> dict[str, Any]:
+        used = self._hands.usage(self._workloads.values())
+        return {"airlock": used.pop(""), "workloads": used}
+
+    def _act(self, workload: Workload, effects: tuple[Effect, ...]) -> None:
+        outcomes = self._hands.act(workload, effects)
+        self._waiting.extendleft(_Told(workload.spec.workload, told) for told in outcomes)
+
+    def _look_at_logs(self, now_ns: int) -> None:
+        if now_ns >= self._log_look_ns:
+            self._log_look_ns = now_ns + LOG_LOOK_NS
+            for name, entry in self._workloads.items():
+                if entry.status.state is not State.ENDED:
+                    self._hands.cut_log(name)
+
+    def _view(self, workload: Workload) -> dict[str, Any]:
+        return protocol.view(workload, str(self._hands.log(workload.spec.workload)))
+
+
+def spec_of(fields: dict[str, Any]) -> tuple[Spec, int]:
+    """The spec and the term's end in ns that a checked `start` asks for."""
+    rest = dict(fields)
+    term_end_ns = rest.pop("term_end_ns")
+    hook = rest.pop("hook")
+    named = Hook(protocol.SIGNALS[hook["signal"]], hook["checkpoint"], hook["mark"]) if hook else None
+    return Spec(**(rest | {"argv": tuple(rest["argv"]), "hook": named})), term_end_ns
+
+
+def _record(before: Workload | None, after: Workload) -> Record:
+    return new_record(after) if before is None else status_record(after)

@@ -1,0 +1,140 @@
+"""The life of a workload under the airlock, as one table: state, event, next state.
+
+Every state is on disk before its action is taken, and each action may be taken again: a step that a crash cut short is
+carried on from its state. What is held is held by a state of this table and by nothing else. A pair that is absent is
+an error of whoever sent the event: a request is refused with a reason, an outcome that cannot be is a broken invariant.
+
+`FROZEN` is held: by request, or at the end of its term. `SAVING` runs for its hook alone, `FLUSHING` is frozen while
+its checkpoint is made durable. `ENDING` has been asked to end, `KILLING` is being killed, in `ENDED` nothing is left.
+"""
+
+from enum import StrEnum
+
+
+class State(StrEnum):
+    """Where a workload is."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    FROZEN = "frozen"
+    SAVING = "saving"
+    FLUSHING = "flushing"
+    ENDING = "ending"
+    KILLING = "killing"
+    ENDED = "ended"
+
+
+class Event(StrEnum):
+    """What happens to it, each so narrow that state and event alone give the next state."""
+
+    STARTED = "started"
+    START_FAILED = "start_failed"
+    NEVER_RAN = "never_ran"
+    EXITED = "exited"
+    LOST = "lost"
+    FREEZE = "freeze"
+    THAW = "thaw"
+    SIGNAL = "signal"
+    SAVE = "save"
+    END = "end"
+    KILL = "kill"
+    EXTEND = "extend"
+    EXTEND_HELD = "extend_held"
+    TERM_SAVABLE = "term_savable"
+    TERM_UNSAVABLE = "term_unsavable"
+    MARKED = "marked"
+    SAVED_END = "saved_end"
+    SAVED_THAW = "saved_thaw"
+    SAVED_GONE = "saved_gone"
+    FAILED_HOLD = "failed_hold"
+    FAILED_RUN = "failed_run"
+    FAILED_GONE = "failed_gone"
+    RETRY = "retry"
+    DEADLINE = "deadline"
+
+
+_ROWS = {
+    State.STARTING: {
+        Event.STARTED: State.RUNNING,
+        Event.START_FAILED: State.ENDED,
+        Event.EXTEND: State.STARTING,
+    },
+    State.RUNNING: {
+        Event.NEVER_RAN: State.STARTING,
+        Event.EXITED: State.ENDED,
+        Event.FREEZE: State.FROZEN,
+        Event.THAW: State.RUNNING,
+        Event.SIGNAL: State.RUNNING,
+        Event.SAVE: State.SAVING,
+        Event.END: State.ENDING,
+        Event.KILL: State.KILLING,
+        Event.EXTEND: State.RUNNING,
+        Event.TERM_SAVABLE: State.SAVING,
+        Event.TERM_UNSAVABLE: State.FROZEN,
+    },
+    State.FROZEN: {
+        Event.NEVER_RAN: State.STARTING,
+        Event.EXITED: State.ENDED,
+        Event.FREEZE: State.FROZEN,
+        Event.THAW: State.RUNNING,
+        Event.SIGNAL: State.FROZEN,
+        Event.SAVE: State.SAVING,
+        Event.END: State.ENDING,
+        Event.KILL: State.KILLING,
+        Event.EXTEND: State.FROZEN,
+        Event.EXTEND_HELD: State.RUNNING,
+        Event.TERM_SAVABLE: State.SAVING,
+        Event.TERM_UNSAVABLE: State.FROZEN,
+        Event.RETRY: State.SAVING,
+        Event.DEADLINE: State.KILLING,
+    },
+    State.SAVING: {
+        Event.EXITED: State.ENDED,
+        Event.SAVE: State.SAVING,
+        Event.END: State.ENDING,
+        Event.KILL: State.KILLING,
+        Event.EXTEND: State.SAVING,
+        Event.TERM_SAVABLE: State.SAVING,
+        Event.MARKED: State.FLUSHING,
+        Event.FAILED_HOLD: State.FROZEN,
+        Event.FAILED_RUN: State.RUNNING,
+    },
+    State.FLUSHING: {
+        Event.EXITED: State.FLUSHING,
+        Event.SAVE: State.FLUSHING,
+        Event.END: State.KILLING,
+        Event.KILL: State.KILLING,
+        Event.EXTEND: State.FLUSHING,
+        Event.TERM_SAVABLE: State.FLUSHING,
+        Event.SAVED_END: State.KILLING,
+        Event.SAVED_THAW: State.RUNNING,
+        Event.SAVED_GONE: State.ENDED,
+        Event.FAILED_HOLD: State.FROZEN,
+        Event.FAILED_RUN: State.RUNNING,
+        Event.FAILED_GONE: State.ENDED,
+    },
+    State.ENDING: {
+        Event.EXITED: State.ENDED,
+        Event.SIGNAL: State.ENDING,
+        Event.END: State.ENDING,
+        Event.KILL: State.KILLING,
+        Event.TERM_SAVABLE: State.KILLING,
+        Event.TERM_UNSAVABLE: State.KILLING,
+        Event.DEADLINE: State.KILLING,
+    },
+    State.KILLING: {
+        Event.EXITED: State.ENDED,
+        Event.END: State.KILLING,
+        Event.KILL: State.KILLING,
+        Event.DEADLINE: State.KILLING,
+    },
+    State.ENDED: {
+        Event.END: State.ENDED,
+        Event.KILL: State.ENDED,
+    },
+}
+
+TABLE: dict[tuple[State, Event], State] = {
+    (state, event): after for state, row in _ROWS.items() for event, after in row.items()
+} | {(state, Event.LOST): State.ENDED for state in State if state is not State.ENDED}
+"""Every pair that may be. `LOST`: the host restarted, and with it went every process."""
