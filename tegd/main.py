@@ -1,0 +1,75 @@
+"""`tegd`: the agent side of a host's daemon. The airlock side is `python -m tegd.airlock`."""
+
+import asyncio
+import os
+import platform
+import re
+import signal
+from pathlib import Path
+
+import click
+import msgspec
+
+from tegcore.ids import checked_name
+from tegcore.wire.signing import Keyring
+from tegd.adapters.airlock_client import AirlockClient
+from tegd.adapters.store import Store
+from tegd.service import HostService
+from tegd.settings import HostSettings
+from tegio.clock import SystemClock
+from tegio.control import ControlServer
+from tegio.keys import read_key
+from tegio.logs import start_logs
+from tegio.mqtt import MqttTransport, parse_broker
+from tegio.paths import default_state_dir, private_dir, socket_path
+from tegio.settings import run_program, with_settings
+
+
+def _host_name() -> str:
+    return re.sub(r"[^a-z0-9._-]", "-", platform.node().lower()).strip("._-") or "host"
+
+
+async def _serve(settings: HostSettings) -> None:
+    base = Path(settings.state_dir) if settings.state_dir else default_state_dir() / "tegd"
+    state_dir = private_dir(base)
+    host_key = read_key(Path(settings.host_key_file) if settings.host_key_file else state_dir / "host.key")
+    members_file = Path(settings.members_key_file) if settings.members_key_file else state_dir / "members.key"
+    host = settings.host
+    keyring = Keyring(read_key(members_file), None, lambda name: host_key if name == host else None)
+    run_dir = private_dir(socket_path(state_dir.parent, "tegd").parent)
+    service = HostService(
+        settings,
+        keyring,
+        MqttTransport(parse_broker(settings.broker), f"{settings.zone}-{host}"),
+        AirlockClient(run_dir / "airlock.sock"),
+        Store(state_dir / "work.sqlite"),
+        SystemClock(),
+        state_dir.parent,
+    )
+    server = ControlServer(run_dir / "tegd.sock", service.answer)
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(signum, service.stop)
+    await server.start()
+    try:
+        await service.run()
+    finally:
+        await server.stop()
+
+
+@click.command()
+@with_settings(HostSettings, "tegd")
+def command(settings: HostSettings) -> None:
+    """Run the agent side of this host's daemon."""
+    start_logs("tegd")
+    settings = msgspec.structs.replace(settings, host=checked_name(settings.host or _host_name(), "host"))
+    os.umask(0o077)
+    asyncio.run(_serve(settings))
+
+
+def main() -> None:
+    """Entry point."""
+    run_program(command)
+
+
+if __name__ == "__main__":
+    main()

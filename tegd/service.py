@@ -1,0 +1,557 @@
+"""The agent side's loop: 20 cycles a second around `Node`, between the broker, the airlock side, the store and people.
+
+A cycle reads the sensors, hands over what has come, lets the node step, puts on disk what is to be kept, asks the
+airlock side for what is to be done, and sends one message at most to the ledger. What waits for the airlock side or
+the disk waits in tasks, never in the cycle.
+"""
+
+import asyncio
+import logging
+import os
+import pwd
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from tegcore.clock import Clock
+from tegcore.dynamics.mass import charge, mass
+from tegcore.errors import RefusedError, TegError
+from tegcore.ids import is_name
+from tegcore.units import TICK_NS
+from tegcore.wire import control, topics
+from tegcore.wire.codec import RejectedFrameError, decode, encode
+from tegcore.wire.messages import (
+    SAMPLES_PER_MESSAGE_MAX,
+    SCHEMA,
+    Beat,
+    Events,
+    Field,
+    Heat,
+    Hello,
+    Message,
+    Motion,
+    Rejected,
+    Sample,
+    Status,
+    Telemetry,
+    Welcome,
+)
+from tegcore.wire.records import Reason, Shape
+from tegcore.wire.signing import Keyring
+from tegcore.wire.topics import Channel, Topic
+from tegcore.wire.transport import Transport
+from tegd import views
+from tegd.adapters.airlock_client import AirlockClient
+from tegd.adapters.store import Store
+from tegd.bidding import Usage
+from tegd.flight import Flight
+from tegd.link import Link
+from tegd.modes import Happening, Mode
+from tegd.node import Effect, Extend, Forget, Keep, Node, Run, SaveAndEnd, Start
+from tegd.settings import HostSettings
+from tegd.telemetry.model import HostModel, rates
+from tegd.telemetry.sample import NAN, RawSample, Sampler
+from tegd.workload import Life, Workload
+from tegio.control import Peer
+from tegio.executive import Executive, Window
+from tegio.logs import event
+from tegio.notify import notify
+from tegio.users import is_operator, own_tenant, tenant_for
+
+HELLO_EVERY_CYCLES = 10
+USAGE_EVERY_CYCLES = 10
+WATCHDOG_EVERY_CYCLES = 20
+WORKLOADS_MAX = 1000
+LOG_CHUNK_BYTES = 64 << 10
+LOG_POLL_S = 0.2
+END_GRACE_NS = 2_000_000_000
+SAVE_NS_MAX = 10_000_000_000
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class HostService:
+    """One host's agent side.
+
+    Args:
+        settings: Of the host, with its name filled in.
+        keyring: The host's key and the members'.
+        transport: To the broker, not started yet.
+        airlock: To the airlock side, not started yet.
+        store: On disk.
+        clock: The boot-time clock.
+        state_dir: Where the workloads' folders are.
+    """
+
+    def __init__(
+        self,
+        settings: HostSettings,
+        keyring: Keyring,
+        transport: Transport,
+        airlock: AirlockClient,
+        store: Store,
+        clock: Clock,
+        state_dir: Path,
+    ) -> None:
+        self._settings = settings
+        self._keyring = keyring
+        self._transport = transport
+        self._airlock = airlock
+        self._store = store
+        self._clock = clock
+        self._state_dir = state_dir
+        self._sampler = Sampler()
+        self._executive = Executive(clock, TICK_NS, self._cycle)
+        link = Link(settings.host, store.next_boot(), clock.now_ns())
+        self.node = Node(settings.host, link, settings.seed, settings.tokens)
+        self._flight: Flight | None = None
+        self._raw: RawSample | None = None
+        self._samples: deque[Sample] = deque(maxlen=SAMPLES_PER_MESSAGE_MAX)
+        self._telemetry_seq = 0
+        self._usage: dict[str, Usage] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._probe: dict[str, Any] = {}
+        self._order_ms = Window()
+        self._not_taken: dict[str, int] = {}
+        zone, host = settings.zone, settings.host
+        for topic, handle in (
+            (Topic(zone, Channel.EVENTS, host), self._on_events),
+            (Topic(zone, Channel.BEAT), self._on_beat),
+            (Topic(zone, Channel.FIELD), self._on_field),
+            (Topic(zone, Channel.HEAT), self._on_heat),
+        ):
+            transport.subscribe(str(topic), self._decoded(handle))
+        status = Topic(zone, Channel.STATUS, host)
+        transport.will(str(status), self._frame(status, Status(SCHEMA, host, link.boot, up=False)))
+
+    # --- life -------------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Cycle until stopped; leave nothing half said."""
+        for name, state in self._sampler.sources().items():
+            event("telemetry.source", source=name, state=state)
+        for work in await asyncio.to_thread(self._store.load):
+            self.node.submitted(work)
+        await self._airlock.start()
+        self._airlock.on_event(self._on_airlock)
+        await self._greet_airlock()
+        self.node.happen(Happening.LOADED)
+        await self._transport.start()
+        notify("READY=1")
+        event("tegd.ready", host=self._settings.host, boot=self.node.link.boot, workloads=len(self.node.workloads))
+        try:
+            await self._executive.run()
+        finally:
+            await self._end()
+
+    def stop(self) -> None:
+        """End after the cycle that is under way."""
+        self._executive.stop()
+
+    async def _greet_airlock(self) -> None:
+        """Learn what the airlock side can do, and what it holds of earlier runs."""
+        self._probe = await self._airlock.call("hello")
+        for name, state in self._probe.items():
+            event("airlock.capability", name=name, state=state)
+        await self._relist()
+
+    async def _relist(self) -> None:
+        after = ""
+        while True:
+            page = await self._airlock.call("list", after=after)
+            for entry in page["workloads"]:
+                self._carry_out(self.node.run_changed(_run(entry), self._clock.now_ns()))
+                after = entry["workload"]
+            if not page.get("more"):
+                return
+
+    async def _end(self) -> None:
+        self.node.happen(Happening.STOP)
+        notify("STOPPING=1")
+        host = self._settings.host
+        status = Status(SCHEMA, host, self.node.link.boot, up=False)
+        self._publish(Topic(self._settings.zone, Channel.STATUS, host), status)
+        await self._transport.stop()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._airlock.stop()
+        self._store.close()
+        event("tegd.stopped", workloads=sum(work.life is not Life.ENDED for work in self.node.workloads.values()))
+
+    # --- the cycle --------------------------------------------------------------------------------------------------
+
+    async def _cycle(self, now_ns: int) -> None:
+        node = self.node
+        self._sense(now_ns)
+        if node.cycle % USAGE_EVERY_CYCLES == 0:
+            self._later(self._measure())
+        if node.zone is not None:
+            if self._flight is None:
+                self._flight = Flight(self._settings.seed, node.zone.zone_k)
+            ghosts = node.ghosts()
+            works = [node.workloads[ref] for ref in ghosts]
+            masses = [mass(work.spec.mem_bytes, work.endow_ucr, work.shape.slots) for work in works]
+            charges = [charge(work.spec.sla_priority, 0.0) for work in works]
+            node.slots = self._flight.step(ghosts, masses, charges, node.tick)
+        self._carry_out(node.step(self._usage, now_ns))
+        for order_ms in node.order_ms:
+            self._order_ms.add(order_ms)
+        node.order_ms.clear()
+        self._speak()
+        if node.cycle % WATCHDOG_EVERY_CYCLES == 0:
+            notify("WATCHDOG=1")
+
+    def _speak(self) -> None:
+        settings, node = self._settings, self.node
+        orders = Topic(settings.zone, Channel.ORDERS, settings.host)
+        if node.zone is None and node.mode is Mode.SYNC and node.cycle % HELLO_EVERY_CYCLES == 0:
+            self._publish(orders, self._hello())
+        elif node.zone is not None and (message := node.link.message(node.cycle)):
+            self._publish(orders, message)
+        if len(self._samples) == SAMPLES_PER_MESSAGE_MAX and node.zone is not None:
+            self._telemetry_seq += 1
+            agents, ghosts, attempts, mean_mass = node.motion()
+            telemetry = Telemetry(
+                SCHEMA,
+                settings.host,
+                node.link.boot,
+                self._telemetry_seq,
+                node.zone.base,
+                settings.log2_slots,
+                list(self._samples),
+                Motion(agents, ghosts, attempts, SAMPLES_PER_MESSAGE_MAX, mean_mass),
+            )
+            self._publish(Topic(settings.zone, Channel.TELEMETRY, settings.host), telemetry)
+            self._samples.clear()
+
+    def _hello(self) -> Hello:
+        settings = self._settings
+        cpu_milli = settings.cpu_milli or (os.cpu_count() or 1) * 1000
+        total = self._raw.memory[0] if self._raw and self._raw.memory else 0
+        mem_bytes = settings.mem_bytes or total
+        boot = self.node.link.boot
+        return Hello(
+            SCHEMA,
+            settings.host,
+            boot,
+            settings.base,
+            settings.log2_slots,
+            settings.slot_class,
+            cpu_milli,
+            mem_bytes,
+        )
+
+    def _sense(self, now_ns: int) -> None:
+        before, self._raw = self._raw, self._sampler.read(now_ns)
+        if before is None:
+            return
+        model: HostModel = rates(before, self._raw, self._settings.temp_idle_c, self._settings.temp_crit_c)
+        self._samples.append(
+            Sample(
+                now_ns,
+                model.cpu,
+                model.memory,
+                model.io,
+                model.network,
+                NAN,
+                model.heat,
+                NAN,
+                model.temperature_c,
+                model.power_w,
+            )
+        )
+
+    async def _measure(self) -> None:
+        reply = await self._airlock.call("usage")
+        now_ns = self._clock.now_ns()
+        self._usage = {
+            entry["workload"]: Usage(now_ns, entry["rss_bytes"], entry["cpu_ns"]) for entry in reply["usage"]
+        }
+
+    # --- effects ----------------------------------------------------------------------------------------------------
+
+    def _carry_out(self, effects: list[Effect]) -> None:
+        keep: dict[int, Workload] = {}
+        for effect in effects:
+            match effect:
+                case Keep(work):
+                    keep[work.ref] = work
+                case Start(work):
+                    self._later(self._start(work))
+                case Extend(work):
+                    self._later(
+                        self._asked(work, "extend", token=work.token, term_end_ns=work.term_end_ns),
+                    )
+                case SaveAndEnd(work, save=True):
+                    self._later(self._asked(work, "save", token=work.token, then="end"))
+                case SaveAndEnd(work, save=False):
+                    self._later(self._asked(work, "end", token=work.token, grace_ns=END_GRACE_NS))
+                case Forget(airlock_id):
+                    self._later(self._forget(airlock_id))
+        if keep:
+            self._store.keep(*keep.values())
+
+    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(self._guarded(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except TegError as error:
+            event("airlock.fault", logging.WARNING, error=error)
+
+    def folder(self, work: Workload) -> Path:
+        """A workload's own folder: its working folder unless it names one, and where its checkpoint goes."""
+        return self._state_dir / "work" / str(work.ref)
+
+    async def _start(self, work: Workload) -> None:
+        spec, folder, zone = work.spec, self.folder(work), self.node.zone
+        if not folder.exists():
+            folder.mkdir(mode=0o700, parents=True)
+            if os.geteuid() == 0:
+                os.chown(folder, work.uid, work.gid)
+        home = _home(work.uid)
+        hook = None
+        if spec.hook is not None:
+            hook = {
+                "signal": spec.hook.signal,
+                "checkpoint": str(folder / spec.hook.checkpoint),
+                "mark": str(folder / spec.hook.mark),
+            }
+        notice_ns = zone.notice_ticks * TICK_NS if zone else 0
+        await self._asked(
+            work,
+            "start",
+            lease=work.lease,
+            token=work.token,
+            argv=list(spec.argv),
+            env={"PATH": PATH, "HOME": home, "TEG_NAME": work.name, **spec.env},
+            cwd=spec.cwd or str(folder),
+            uid=work.uid,
+            gid=work.gid,
+            hook=hook,
+            term_end_ns=work.term_end_ns,
+            notice_ns=notice_ns,
+            save_ns=SAVE_NS_MAX,
+            resume=work.resume,
+        )
+
+    async def _asked(self, work: Workload, verb: str, **fields: Any) -> None:
+        """Ask the airlock side; a refusal of a `start` is the run's end, any other is told by its state."""
+        airlock_id = work.airlock_id
+        try:
+            reply = await self._airlock.call(verb, workload=airlock_id, **fields)
+        except RefusedError as error:
+            event("airlock.refused", logging.WARNING, verb=verb, workload=work.name, error=error)
+            if verb == "start":
+                failed = Run(airlock_id, "ended", "start_failed", None, saved=False, problem=str(error))
+                self._carry_out(self.node.run_changed(failed, self._clock.now_ns()))
+            return
+        if "state" in reply:
+            self._carry_out(self.node.run_changed(_run(reply), self._clock.now_ns()))
+
+    async def _forget(self, airlock_id: str) -> None:
+        try:
+            await self._airlock.call("forget", workload=airlock_id)
+        except RefusedError as error:
+            event("airlock.refused", verb="forget", workload=airlock_id, error=error)
+        self.node.runs.pop(airlock_id, None)
+
+    def _on_airlock(self, entry: dict[str, Any]) -> None:
+        if entry.get("event") == "reconnected":
+            self._later(self._relist())
+            return
+        if "workload" in entry:
+            self._carry_out(self.node.run_changed(_run(entry), self._clock.now_ns()))
+
+    # --- messages ---------------------------------------------------------------------------------------------------
+
+    def _frame(self, topic: Topic, message: Message) -> bytes:
+        key = self._keyring.key_of(topic)
+        assert key is not None
+        return encode(topic, message, key)
+
+    def _publish(self, topic: Topic, message: Message) -> None:
+        self._transport.publish(str(topic), self._frame(topic, message))
+
+    def _decoded(self, handle: Callable[[Any], None]) -> Callable[[str, bytes], None]:
+        def on_message(topic_text: str, frame: bytes) -> None:
+            try:
+                handle(decode(topics.parse(topic_text), frame, self._keyring.key_of))
+            except RejectedFrameError as error:
+                self._not_taken[error.reason.name] = self._not_taken.get(error.reason.name, 0) + 1
+                event("link.rejected", logging.WARNING, reason=error.reason.name, error=error)
+
+        return on_message
+
+    def _on_events(self, message: Welcome | Events | Rejected) -> None:
+        match message:
+            case Welcome():
+                self.node.welcomed(message)
+            case Events():
+                self._carry_out(self.node.told_events(message, self._clock.now_ns()))
+            case Rejected():
+                event("ledger.rejected", logging.WARNING, reason=Reason(message.reason).name, detail=message.detail)
+                if message.reason == Reason.STALE_BOOT:
+                    self.node.disowned()
+
+    def _on_beat(self, beat: Beat) -> None:
+        self.node.beaten(beat.tick, beat.market, self._clock.now_ns())
+
+    def _on_field(self, field: Field) -> None:
+        if self._flight is not None:
+            self._flight.field_came(field)
+
+    def _on_heat(self, heat: Heat) -> None:
+        if self._flight is not None:
+            self._flight.heat_came(heat)
+
+    # --- people -----------------------------------------------------------------------------------------------------
+
+    async def answer(self, peer: Peer, request: control.AnyRequest) -> control.Reply | AsyncIterator[control.Reply]:
+        """Answer a request over the control socket."""
+        now_ns = self._clock.now_ns()
+        match request:
+            case control.Submit():
+                return await self._submit(peer, request)
+            case control.Workloads():
+                seen = self._seen_by(peer)
+                return control.Reply(data=[views.row(self.node, work, now_ns) for work in seen])
+            case control.Why():
+                return control.Reply(data=views.why(self.node, self._named(peer, request.name), now_ns))
+            case control.CancelWorkload():
+                work = self._named(peer, request.name)
+                self._carry_out(self.node.cancel(work, now_ns))
+                return control.Reply(data=views.row(self.node, work, now_ns))
+            case control.TopUpWorkload():
+                work = self._named(peer, request.name)
+                self._carry_out(self.node.top_up(work, request.amount_ucr, now_ns))
+                return control.Reply(data=views.row(self.node, work, now_ns))
+            case control.Logs():
+                return self._log(self._named(peer, request.name), request.offset, follow=request.follow)
+            case control.Host():
+                return control.Reply(data=self._own_view())
+            case _:
+                raise RefusedError(f"tegd does not answer {type(request).__name__}")
+
+    def _seen_by(self, peer: Peer) -> list[Workload]:
+        everyone = is_operator(peer.uid, self._settings.operators)
+        own = own_tenant(peer.uid, self._settings.tenants)
+        return [work for _, work in sorted(self.node.workloads.items()) if everyone or work.tenant == own]
+
+    def _named(self, peer: Peer, name: str) -> Workload:
+        for work in reversed(self._seen_by(peer)):
+            if name in {work.name, str(work.ref)}:
+                return work
+        raise RefusedError(f"there is no workload {name!r}", "`tegctl agents` lists those that there are")
+
+    async def _submit(self, peer: Peer, request: control.Submit) -> control.Reply:
+        spec, settings = request.spec, self._settings
+        if (known := self._store.by_key(peer.uid, request.key)) is not None and known in self.node.workloads:
+            work = self.node.workloads[known]
+            return control.Reply(data={"name": work.name, "ref": work.ref})
+        tenant = tenant_for(peer.uid, spec.tenant, settings.tenants, settings.operators)
+        living = [work for work in self.node.workloads.values() if work.life is not Life.ENDED]
+        _check(spec, tenant, settings, living)
+        ref = self._store.next_ref()
+        name = spec.name or f"w{ref}"
+        limit_ucr = spec.limit_ucr
+        work = Workload(ref, name, tenant, peer.uid, peer.gid, request.key, spec, submitted_s=time.time())
+        work.limit_ucr = limit_ucr
+        work.endow_ucr = spec.endow_ucr or 4 * work.charge_ucr(limit_ucr)
+        work.note(self.node.tick, "accepted")
+        self._store.keep(work)
+        self.node.submitted(work)
+        return control.Reply(data={"name": name, "ref": ref})
+
+    async def _log(self, work: Workload, offset: int, *, follow: bool) -> AsyncIterator[control.Reply]:
+        """The output of all runs of a workload, one after the other."""
+        while True:
+            over = work.life is Life.ENDED
+            data = await asyncio.to_thread(self._read_log, work, offset)
+            offset += len(data)
+            if data:
+                yield control.Reply(data={"bytes": data, "offset": offset}, more=True)
+                continue
+            if over or not follow:
+                last = {"bytes": b"", "offset": offset, "exit_code": work.exit_code, "outcome": work.outcome}
+                yield control.Reply(data=last)
+                return
+            await asyncio.sleep(LOG_POLL_S)
+
+    def _read_log(self, work: Workload, offset: int) -> bytes:
+        folders = sorted(
+            (self._state_dir / "airlock" / "workloads").glob(f"{work.ref}.*"),
+            key=lambda path: int(path.suffix[1:] or 0),
+        )
+        for folder in folders:
+            path = folder / "log"
+            size = path.stat().st_size if path.exists() else 0
+            if offset < size:
+                with path.open("rb") as log:
+                    log.seek(offset)
+                    return log.read(LOG_CHUNK_BYTES)
+            offset -= size
+        return b""
+
+    def _own_view(self) -> dict[str, Any]:
+        lateness, orders = self._executive.lateness_ms.quantiles(), self._order_ms.quantiles()
+        return {
+            "host": self._settings.host,
+            "zone": self._settings.zone,
+            "mode": self.node.mode.value,
+            "boot": self.node.link.boot,
+            "ledger_tick": self.node.tick,
+            "workloads": len(self.node.workloads),
+            "sources": self._sampler.sources(),
+            "capabilities": self._probe,
+            "cycle_lateness_ms": {"p50": lateness.p50, "p99": lateness.p99, "cycles": lateness.cycles},
+            "order_round_trip_ms": {"p50": orders.p50, "p99": orders.p99, "orders": orders.cycles},
+            "expansions": self.node.expansions,
+            "not_taken_in": self._not_taken,
+        }
+
+
+def _run(entry: dict[str, Any]) -> Run:
+    return Run(
+        entry["workload"],
+        entry["state"],
+        entry.get("cause", ""),
+        entry.get("exit_code"),
+        saved=bool(entry.get("saved_ns")),
+        problem=entry.get("problem", ""),
+    )
+
+
+def _home(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_dir
+    except KeyError:
+        return "/"
+
+
+def _check(spec: control.WorkloadSpec, tenant: str, settings: HostSettings, living: list[Workload]) -> None:
+    """Refuse what can never run.
+
+    Raises:
+        RefusedError: Says why.
+    """
+    if not spec.argv or not spec.argv[0]:
+        raise RefusedError("there is no command", "tegctl run -- COMMAND [ARGUMENT ...]")
+    if sum(len(part.encode()) + 1 for part in spec.argv) > control.ARGV_BYTES_MAX:
+        raise RefusedError(f"the command is longer than {control.ARGV_BYTES_MAX} bytes")
+    if spec.name and not is_name(spec.name):
+        raise RefusedError(f"{spec.name!r} cannot name a workload", "use lower-case letters, digits, '-', '_' and '.'")
+    if any(work.name == spec.name for work in living):
+        raise RefusedError(f"a workload {spec.name!r} is alive already", "choose another name")
+    if len(living) >= WORKLOADS_MAX:
+        raise RefusedError(f"{WORKLOADS_MAX} workloads are alive on this host", "wait for some to end")
+    try:
+        Shape.unpacked(Shape(tuple(sorted(spec.sizes, reverse=True)), 1, spec.share_permille).packed())
+    except (TegError, ValueError) as error:
+        raise RefusedError(f"no block has this shape: {error}", "ask for 1 to 4 blocks of 2^j slots") from None
+    if tenant not in settings.tokens:
+        known = ", ".join(sorted(settings.tokens)) or "none"
+        raise RefusedError(f"this host holds no token of tenant {tenant!r}", f"it has those of: {known}")
