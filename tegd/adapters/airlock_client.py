@@ -1,27 +1,37 @@
 """The airlock side, as the agent side sees it: calls, events, and a connection that comes back by itself.
 
-Each time that it (re)connects it tells an event `connected`: what happened meanwhile was not heard, so the agent is to
-take the whole truth from `workloads`. The same follows when events are not taken in time: the queue is emptied, and
-`connected` is told again.
+What happened while there was no connection was not heard: when it is back, the event `reconnected` says so, and whoever
+listens is to ask for `list` again.
 """
 
 import asyncio
 import itertools
 import json
 import socket
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from tegcore.errors import UnavailableError
+from tegcore.errors import RefusedError, UnavailableError
 from tegd.airlock.protocol import PACKET_BYTES_MAX, VERSION
 
-EVENTS_MAX = 1024
-RECONNECT_S = 0.2
+RECONNECT_S = 0.1
+START_S_MAX = 30.0
 CALL_S_MAX = 20.0
-"""A start may wait 5 s for a working folder, and as many starts before it as were asked for."""
+"""A start may wait 5 s for a working folder, and so may those asked for before it."""
 
-CONNECTED = {"v": VERSION, "event": "connected"}
+
+class AirlockRefusedError(RefusedError):
+    """The airlock side did not take a request.
+
+    Attributes:
+        reason: One of `tegd.airlock.protocol.Reason`.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class AirlockClient:
@@ -29,33 +39,47 @@ class AirlockClient:
 
     Args:
         path: Its socket.
-
-    Attributes:
-        connected: Whether it answers now.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._socket: socket.socket | None = None
+        self._link: socket.socket | None = None
         self._numbers = itertools.count(1)
         self._calls: dict[int, asyncio.Future[dict[str, Any]]] = {}
-        self._events: asyncio.Queue[dict[str, Any]] = asyncio.Queue(EVENTS_MAX)
+        self._listeners: list[Callable[[dict[str, Any]], None]] = []
+        self._met = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     @property
     def connected(self) -> bool:
         """Whether there is a connection now."""
-        return self._socket is not None
+        return self._link is not None
 
-    async def __aenter__(self) -> "AirlockClient":
+    def on_event(self, listener: Callable[[dict[str, Any]], None]) -> None:
+        """Hand each event to a listener: a workload as `list` gives it, with `event`; or `reconnected` alone."""
+        self._listeners.append(listener)
+
+    async def start(self) -> None:
+        """Connect, and stay connected until `stop`.
+
+        Raises:
+            UnavailableError: If nobody answers within `START_S_MAX`.
+        """
         self._task = asyncio.create_task(self._keep())
-        return self
+        try:
+            async with asyncio.timeout(START_S_MAX):
+                await self._met.wait()
+        except TimeoutError as error:
+            await self.stop()
+            raise self._unavailable(f"nobody answers in {START_S_MAX:g} s") from error
 
-    async def __aexit__(self, *_: object) -> None:
-        assert self._task is not None
-        self._task.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._task
+    async def stop(self) -> None:
+        """Let go; calls under way end with an error."""
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
 
     async def call(self, verb: str, **fields: Any) -> dict[str, Any]:
         """Ask for one thing.
@@ -65,55 +89,40 @@ class AirlockClient:
             **fields: All fields of that verb.
 
         Returns:
-            The whole reply: `ok`, and either what the verb gives or `reason` and `message`.
+            What the verb gives: for most, the workload as it then is.
 
         Raises:
+            AirlockRefusedError: If it was not taken.
             UnavailableError: If there is no connection, it ends meanwhile, or no reply comes in `CALL_S_MAX`. Whether
                 it was done is then not known: every verb may be asked again.
         """
         number = next(self._numbers)
         packet = json.dumps({"v": VERSION, "id": number, "verb": verb, **fields}).encode()
         if len(packet) > PACKET_BYTES_MAX:
-            message = f"{verb} takes {len(packet)} bytes, at most {PACKET_BYTES_MAX}"
-            return {"ok": False, "reason": "too_large", "message": message}
-        if self._socket is None:
+            message = f"{verb} takes {len(packet)} bytes, at most {PACKET_BYTES_MAX}: shorten the command or its env"
+            raise AirlockRefusedError("too_large", message)
+        if self._link is None:
             raise self._unavailable("there is no connection")
-        reply: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-        self._calls[number] = reply
+        loop = asyncio.get_running_loop()
+        self._calls[number] = loop.create_future()
         try:
             async with asyncio.timeout(CALL_S_MAX):
-                await asyncio.get_running_loop().sock_sendall(self._socket, packet)
-                return await reply
+                await loop.sock_sendall(self._link, packet)
+                reply = await self._calls[number]
         except TimeoutError as error:
             raise self._unavailable(f"no answer to {verb} in {CALL_S_MAX:g} s") from error
         except OSError as error:
             raise self._unavailable(str(error.strerror)) from error
         finally:
             del self._calls[number]
-
-    async def workloads(self) -> list[dict[str, Any]]:
-        """Every workload that the airlock knows, by id.
-
-        Raises:
-            UnavailableError: As `call`.
-        """
-        found: list[dict[str, Any]] = []
-        more = True
-        while more:
-            page = await self.call("list", after=found[-1]["workload"] if found else "")
-            found += page["workloads"]
-            more = page["more"]
-        return found
-
-    async def event(self) -> dict[str, Any]:
-        """The next event, in order."""
-        return await self._events.get()
+        if not reply["ok"]:
+            raise AirlockRefusedError(reply["reason"], reply["message"])
+        return {name: value for name, value in reply.items() if name not in ("v", "id", "ok")}
 
     async def _keep(self) -> None:
         while True:
             with suppress(OSError):
                 await self._converse()
-            self._broken()
             await asyncio.sleep(RECONNECT_S)
 
     async def _converse(self) -> None:
@@ -121,12 +130,15 @@ class AirlockClient:
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK) as link:
             await loop.sock_connect(link, str(self._path))
             try:
-                self._socket = link
-                self._tell(CONNECTED)
+                self._link = link
+                if self._met.is_set():
+                    self._tell({"event": "reconnected"})
+                self._met.set()
                 while packet := await loop.sock_recv(link, PACKET_BYTES_MAX):
                     self._take(json.loads(packet))
             finally:
-                self._socket = None
+                self._link = None
+                self._break_off()
 
     def _take(self, data: dict[str, Any]) -> None:
         if "event" in data:
@@ -135,13 +147,11 @@ class AirlockClient:
             call.set_result(data)
 
     def _tell(self, event: dict[str, Any]) -> None:
-        if self._events.full():
-            while not self._events.empty():
-                self._events.get_nowait()
-            event = CONNECTED
-        self._events.put_nowait(event)
+        """Through the loop, so that a listener's fault is the listener's and not the connection's."""
+        for listener in self._listeners:
+            asyncio.get_running_loop().call_soon(listener, event)
 
-    def _broken(self) -> None:
+    def _break_off(self) -> None:
         for call in self._calls.values():
             if not call.done():
                 call.set_exception(self._unavailable("the connection ended"))

@@ -251,12 +251,12 @@ class Airlock:
             self._server.send(asker.client, protocol.refusal(Refusal(asker.number, reason, message)))
 
     def _hello(self) -> dict[str, Any]:
-        table = {name: row._asdict() for name, row in self._capabilities.items()}
-        return {"pid": os.getpid(), "now_ns": self._clock.now_ns(), "capabilities": table}
+        return {name: str(row) for name, row in self._capabilities.items()}
 
     def _usage(self) -> dict[str, Any]:
         used = self._hands.usage(self._workloads.values())
-        return {"airlock": used.pop(""), "workloads": used}
+        own = used.pop("")
+        return {"airlock": own, "usage": [{"workload": name, **sums} for name, sums in used.items()]}
 
     def _act(self, workload: Workload, effects: tuple[Effect, ...]) -> None:
         outcomes = self._hands.act(workload, effects)

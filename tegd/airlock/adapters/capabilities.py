@@ -24,6 +24,9 @@ class Capability(NamedTuple):
     present: bool
     detail: str
 
+    def __str__(self) -> str:
+        return f"{'present' if self.present else 'absent'}: {self.detail}"
+
 
 def containment(mount: Path = Path("/sys/fs/cgroup")) -> tuple[Containment, Capability]:
     """The strongest containment that this host allows."""
