@@ -9,6 +9,7 @@ import asyncio
 import logging
 import os
 import pwd
+import shutil
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -133,38 +134,53 @@ class HostService:
             event("telemetry.source", source=name, state=state)
         for work in await asyncio.to_thread(self._store.load):
             self.node.submitted(work)
-        await self._airlock.start()
-        self._airlock.on_event(self._on_airlock)
-        await self._greet_airlock()
-        self.node.happen(Happening.LOADED)
-        await self._transport.start()
-        notify("READY=1")
-        event("tegd.ready", host=self._settings.host, boot=self.node.link.boot, workloads=len(self.node.workloads))
-        try:
-            await self._executive.run()
-        finally:
-            await self._end()
+        async with self._airlock, asyncio.TaskGroup() as group:
+            listening = group.create_task(self._listen_to_airlock())
+            await self._transport.start()
+            event("tegd.ready", host=self._settings.host, boot=self.node.link.boot, workloads=len(self.node.workloads))
+            try:
+                await self._executive.run()
+            finally:
+                listening.cancel()
+                await self._end()
 
     def stop(self) -> None:
         """End after the cycle that is under way."""
         self._executive.stop()
 
-    async def _greet_airlock(self) -> None:
-        """Learn what the airlock side can do, and what it holds of earlier runs."""
-        self._probe = await self._airlock.call("hello")
-        for name, state in self._probe.items():
-            event("airlock.capability", name=name, state=state)
-        await self._relist()
-
-    async def _relist(self) -> None:
-        after = ""
+    async def _listen_to_airlock(self) -> None:
+        """Take in what the airlock side tells; the whole truth each time that it is there again."""
         while True:
-            page = await self._airlock.call("list", after=after)
-            for entry in page["workloads"]:
-                self._carry_out(self.node.run_changed(_run(entry), self._clock.now_ns()))
-                after = entry["workload"]
-            if not page.get("more"):
-                return
+            told = await self._airlock.event()
+            if told["event"] == "connected":
+                await self._guarded(self._greet_airlock())
+            elif "workload" in told:
+                self._changed(told)
+
+    async def _greet_airlock(self) -> None:
+        reply = await self._airlock.call("hello")
+        if not self._probe:
+            for name, row in reply["capabilities"].items():
+                event("airlock.capability", name=name, **row)
+        self._probe = reply["capabilities"]
+        runs = await self._airlock.workloads()
+        self.node.runs = {entry["workload"]: entry["state"] for entry in runs}
+        for entry in runs:
+            self._changed(entry)
+        if self.node.mode is Mode.BOOT:
+            self.node.happen(Happening.LOADED)
+            notify("READY=1")
+
+    def _changed(self, entry: dict[str, Any]) -> None:
+        run = Run(
+            entry["workload"],
+            entry["state"],
+            entry["cause"],
+            entry["exit_code"],
+            saved=entry["saved_ns"] > 0,
+            problem=entry["problem"],
+        )
+        self._carry_out(self.node.run_changed(run, self._clock.now_ns()))
 
     async def _end(self) -> None:
         self.node.happen(Happening.STOP)
@@ -174,7 +190,6 @@ class HostService:
         self._publish(Topic(self._settings.zone, Channel.STATUS, host), status)
         await self._transport.stop()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._airlock.stop()
         self._store.close()
         event("tegd.stopped", workloads=sum(work.life is not Life.ENDED for work in self.node.workloads.values()))
 
@@ -183,7 +198,7 @@ class HostService:
     async def _cycle(self, now_ns: int) -> None:
         node = self.node
         self._sense(now_ns)
-        if node.cycle % USAGE_EVERY_CYCLES == 0:
+        if node.cycle % USAGE_EVERY_CYCLES == 0 and self._airlock.connected:
             self._later(self._measure())
         if node.zone is not None:
             if self._flight is None:
@@ -265,7 +280,7 @@ class HostService:
         reply = await self._airlock.call("usage")
         now_ns = self._clock.now_ns()
         self._usage = {
-            entry["workload"]: Usage(now_ns, entry["rss_bytes"], entry["cpu_ns"]) for entry in reply["usage"]
+            name: Usage(now_ns, used["rss_bytes"], used["cpu_ns"]) for name, used in reply["workloads"].items()
         }
 
     # --- effects ----------------------------------------------------------------------------------------------------
@@ -339,32 +354,32 @@ class HostService:
         )
 
     async def _asked(self, work: Workload, verb: str, **fields: Any) -> None:
-        """Ask the airlock side; a refusal of a `start` is the run's end, any other is told by its state."""
+        """Ask the airlock side; a refused `start` is the run's end, all else shows in what it tells of the run."""
         airlock_id = work.airlock_id
-        try:
-            reply = await self._airlock.call(verb, workload=airlock_id, **fields)
-        except RefusedError as error:
-            event("airlock.refused", logging.WARNING, verb=verb, workload=work.name, error=error)
-            if verb == "start":
-                failed = Run(airlock_id, "ended", "start_failed", None, saved=False, problem=str(error))
-                self._carry_out(self.node.run_changed(failed, self._clock.now_ns()))
+        reply = await self._airlock.call(verb, workload=airlock_id, **fields)
+        if reply["ok"]:
             return
-        if "state" in reply:
-            self._carry_out(self.node.run_changed(_run(reply), self._clock.now_ns()))
+        event("airlock.refused", logging.WARNING, verb=verb, workload=work.name, why=reply["message"])
+        if verb == "start":
+            failed = Run(airlock_id, "ended", "start_failed", problem=reply["message"])
+            self._carry_out(self.node.run_changed(failed, self._clock.now_ns()))
 
     async def _forget(self, airlock_id: str) -> None:
-        try:
-            await self._airlock.call("forget", workload=airlock_id)
-        except RefusedError as error:
-            event("airlock.refused", verb="forget", workload=airlock_id, error=error)
+        """Keep the run's log with the workload, then let the airlock side drop the rest."""
+        await asyncio.to_thread(self._keep_log, airlock_id)
+        await self._airlock.call("forget", workload=airlock_id)
         self.node.runs.pop(airlock_id, None)
 
-    def _on_airlock(self, entry: dict[str, Any]) -> None:
-        if entry.get("event") == "reconnected":
-            self._later(self._relist())
-            return
-        if "workload" in entry:
-            self._carry_out(self.node.run_changed(_run(entry), self._clock.now_ns()))
+    def _keep_log(self, airlock_id: str) -> None:
+        ref, _, token = airlock_id.partition(".")
+        log, kept = self._run_log(airlock_id), self._state_dir / "work" / ref / f"log.{token}"
+        if log.exists() and not kept.exists() and kept.parent.exists():
+            fresh = kept.with_suffix(".fresh")
+            shutil.copyfile(log, fresh)
+            fresh.replace(kept)
+
+    def _run_log(self, airlock_id: str) -> Path:
+        return self._state_dir / "airlock" / "workloads" / airlock_id / "log"
 
     # --- messages ---------------------------------------------------------------------------------------------------
 
@@ -482,12 +497,10 @@ class HostService:
             await asyncio.sleep(LOG_POLL_S)
 
     def _read_log(self, work: Workload, offset: int) -> bytes:
-        folders = sorted(
-            (self._state_dir / "airlock" / "workloads").glob(f"{work.ref}.*"),
-            key=lambda path: int(path.suffix[1:] or 0),
-        )
-        for folder in folders:
-            path = folder / "log"
+        kept = {path.suffix[1:]: path for path in self.folder(work).glob("log.*") if path.suffix[1:].isdigit()}
+        living = {path.suffix[1:]: path / "log" for path in self._run_log("x").parent.parent.glob(f"{work.ref}.*")}
+        for token in sorted(living | kept, key=int):
+            path = (living | kept)[token]
             size = path.stat().st_size if path.exists() else 0
             if offset < size:
                 with path.open("rb") as log:
@@ -512,17 +525,6 @@ class HostService:
             "expansions": self.node.expansions,
             "not_taken_in": self._not_taken,
         }
-
-
-def _run(entry: dict[str, Any]) -> Run:
-    return Run(
-        entry["workload"],
-        entry["state"],
-        entry.get("cause", ""),
-        entry.get("exit_code"),
-        saved=bool(entry.get("saved_ns")),
-        problem=entry.get("problem", ""),
-    )
 
 
 def _home(uid: int) -> str:
