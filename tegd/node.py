@@ -434,6 +434,17 @@ class Node:
             return self._stay(work, run.problem, now_ns)
         return []
 
+    def airlock_back(self) -> list[Effect]:
+        """The airlock side has told all its runs: what it may not have heard is asked again; each may be asked twice."""
+        effects: list[Effect] = []
+        for _, work in sorted(self.workloads.items()):
+            state = self.runs.get(work.airlock_id)
+            if work.life is Life.SEATED:
+                effects.append(Extend(work) if state else Start(work))
+            elif work.life is Life.LEAVING and state not in {None, "ended"} and self.agents[work.ref].leaving_told:
+                effects.append(SaveAndEnd(work, save=work.spec.hook is not None and not work.cancelled))
+        return effects
+
     def _run_ended(self, work: Workload, why: Reason, now_ns: int) -> list[Effect]:
         agent = self.agents[work.ref]
         if work.lease and not agent.released:

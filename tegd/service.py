@@ -134,42 +134,45 @@ class HostService:
             event("telemetry.source", source=name, state=state)
         for work in await asyncio.to_thread(self._store.load):
             self.node.submitted(work)
-        async with self._airlock, asyncio.TaskGroup() as group:
-            listening = group.create_task(self._listen_to_airlock())
-            await self._transport.start()
-            event("tegd.ready", host=self._settings.host, boot=self.node.link.boot, workloads=len(self.node.workloads))
-            try:
-                await self._executive.run()
-            finally:
-                listening.cancel()
-                await self._end()
+        await self._airlock.start()
+        self._airlock.on_event(self._on_airlock)
+        await self._greet_airlock()
+        self.node.happen(Happening.LOADED)
+        await self._transport.start()
+        notify("READY=1")
+        event("tegd.ready", host=self._settings.host, boot=self.node.link.boot, workloads=len(self.node.workloads))
+        try:
+            await self._executive.run()
+        finally:
+            await self._end()
 
     def stop(self) -> None:
         """End after the cycle that is under way."""
         self._executive.stop()
 
-    async def _listen_to_airlock(self) -> None:
-        """Take in what the airlock side tells; the whole truth each time that it is there again."""
-        while True:
-            told = await self._airlock.event()
-            if told["event"] == "connected":
-                await self._guarded(self._greet_airlock())
-            elif "workload" in told:
-                self._changed(told)
+    def _on_airlock(self, told: dict[str, Any]) -> None:
+        if told["event"] == "reconnected":
+            self._later(self._greet_airlock())
+        elif "workload" in told:
+            self._changed(told)
 
     async def _greet_airlock(self) -> None:
-        reply = await self._airlock.call("hello")
-        if not self._probe:
-            for name, row in reply["capabilities"].items():
-                event("airlock.capability", name=name, **row)
-        self._probe = reply["capabilities"]
-        runs = await self._airlock.workloads()
+        """Learn what the airlock side can do and what it holds; ask again for what it may not have heard."""
+        probe = await self._airlock.call("hello")
+        if probe != self._probe:
+            for name, state in probe.items():
+                event("airlock.capability", name=name, state=state)
+        self._probe = probe
+        runs: list[dict[str, Any]] = []
+        more = True
+        while more:
+            page = await self._airlock.call("list", after=runs[-1]["workload"] if runs else "")
+            runs += page["workloads"]
+            more = page["more"]
         self.node.runs = {entry["workload"]: entry["state"] for entry in runs}
         for entry in runs:
             self._changed(entry)
-        if self.node.mode is Mode.BOOT:
-            self.node.happen(Happening.LOADED)
-            notify("READY=1")
+        self._carry_out(self.node.airlock_back())
 
     def _changed(self, entry: dict[str, Any]) -> None:
         run = Run(
@@ -190,6 +193,7 @@ class HostService:
         self._publish(Topic(self._settings.zone, Channel.STATUS, host), status)
         await self._transport.stop()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._airlock.stop()
         self._store.close()
         event("tegd.stopped", workloads=sum(work.life is not Life.ENDED for work in self.node.workloads.values()))
 
@@ -279,9 +283,7 @@ class HostService:
     async def _measure(self) -> None:
         reply = await self._airlock.call("usage")
         now_ns = self._clock.now_ns()
-        self._usage = {
-            name: Usage(now_ns, used["rss_bytes"], used["cpu_ns"]) for name, used in reply["workloads"].items()
-        }
+        self._usage = {used["workload"]: Usage(now_ns, used["rss_bytes"], used["cpu_ns"]) for used in reply["usage"]}
 
     # --- effects ----------------------------------------------------------------------------------------------------
 
@@ -356,13 +358,13 @@ class HostService:
     async def _asked(self, work: Workload, verb: str, **fields: Any) -> None:
         """Ask the airlock side; a refused `start` is the run's end, all else shows in what it tells of the run."""
         airlock_id = work.airlock_id
-        reply = await self._airlock.call(verb, workload=airlock_id, **fields)
-        if reply["ok"]:
-            return
-        event("airlock.refused", logging.WARNING, verb=verb, workload=work.name, why=reply["message"])
-        if verb == "start":
-            failed = Run(airlock_id, "ended", "start_failed", problem=reply["message"])
-            self._carry_out(self.node.run_changed(failed, self._clock.now_ns()))
+        try:
+            self._changed(await self._airlock.call(verb, workload=airlock_id, **fields))
+        except RefusedError as error:
+            event("airlock.refused", logging.WARNING, verb=verb, workload=work.name, error=error)
+            if verb == "start":
+                failed = Run(airlock_id, "ended", "start_failed", problem=str(error))
+                self._carry_out(self.node.run_changed(failed, self._clock.now_ns()))
 
     async def _forget(self, airlock_id: str) -> None:
         """Keep the run's log with the workload, then let the airlock side drop the rest."""
