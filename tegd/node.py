@@ -435,7 +435,7 @@ class Node:
         return []
 
     def airlock_back(self) -> list[Effect]:
-        """The airlock side has told all its runs: what it may not have heard is asked again; each may be asked twice."""
+        """The airlock side has told all its runs: ask again for what it may not have heard."""
         effects: list[Effect] = []
         for _, work in sorted(self.workloads.items()):
             state = self.runs.get(work.airlock_id)
