@@ -1,0 +1,28 @@
+"""`tegctl agents`: every workload of this host and where its agent is."""
+
+import click
+
+from tegcore.wire import control
+from tegctl.render import blocks, mebibytes, money, plain, show
+from tegctl.session import Session
+
+COLUMNS = (
+    ("NAME", plain("name")),
+    ("TENANT", plain("tenant")),
+    ("LIFE", plain("life")),
+    ("RUN", plain("run")),
+    ("SLOTS", blocks),
+    ("PRICE", money("price_ucr")),
+    ("LIMIT", money("limit_ucr")),
+    ("PURSE", money("purse_ucr")),
+    ("MEM MiB", mebibytes("mem_bytes")),
+    ("ROUNDS", plain("rounds")),
+    ("OUTCOME", plain("outcome")),
+)
+
+
+@click.command(name="agents")
+@click.pass_obj
+def command(session: Session) -> None:
+    """Every workload of this host and where its agent is."""
+    show("Workloads", session.ask("tegd", control.Workloads()), COLUMNS, session.output)

@@ -1,0 +1,74 @@
+"""`tegctl run`: run a command on slots that its bid wins."""
+
+import sys
+
+import click
+
+from tegcore.units import PERMILLE
+from tegcore.wire import control
+from tegctl.quantities import Bytes, Credits, Slots
+from tegctl.render import show_json
+from tegctl.session import Session, fresh_key
+
+
+@click.command(name="run", context_settings={"ignore_unknown_options": True})
+@click.option("--slots", type=Slots(), default="1", show_default=True, help="Block sizes, such as 4 or 16+8.")
+@click.option("--share", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="A part of one slot.")
+@click.option("--mem", type=Bytes(), default=0, help="Host memory per slot at the start; more is bought as it grows.")
+@click.option("--cpu", type=click.FloatRange(0), default=0.0, help="Cores per slot.")
+@click.option("--bid", type=Credits(), default=0, help="Most credits per slot and period; default: twice the price.")
+@click.option("--endow", type=Credits(), default=0, help="Credits for its purse; default: four periods.")
+@click.option("--sla", type=click.IntRange(0, 255), default=1, help="Priority of its deadline.")
+@click.option("--name", default="", help="Unique among what is alive on this host.")
+@click.option("--tenant", default="", help="Whose credits (operators).")
+@click.option("--hook", is_flag=True, help="It saves itself on SIGUSR1 and resumes with --resume.")
+@click.option("-d", "--detach", is_flag=True, help="Return at once.")
+@click.argument("argv", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.pass_obj
+def command(
+    session: Session,
+    slots: tuple[int, ...],
+    share: float | None,
+    mem: int,
+    cpu: float,
+    bid: int,
+    endow: int,
+    sla: int,
+    name: str,
+    tenant: str,
+    argv: tuple[str, ...],
+    *,
+    hook: bool,
+    detach: bool,
+) -> None:
+    """Run COMMAND; without money options it bids for itself. Ends with the command's exit code."""
+    spec = control.WorkloadSpec(
+        argv=argv,
+        name=name,
+        sizes=slots,
+        share_permille=round(share * PERMILLE) if share else 0,
+        mem_bytes=mem,
+        cpu_milli=round(cpu * 1000),
+        limit_ucr=bid,
+        endow_ucr=endow,
+        sla_priority=sla,
+        tenant=tenant,
+        hook=control.Hook() if hook else None,
+    )
+    session.ask("ledger", control.Accounts())
+    answer = session.ask("tegd", control.Submit(spec=spec, key=fresh_key()))
+    if detach:
+        if session.output == "json":
+            show_json("Submitted", answer)
+        else:
+            click.echo(answer["name"])
+        return
+    last: dict[str, object] = {}
+    for part in session.stream("tegd", control.Logs(name=str(answer["ref"]), follow=True)):
+        sys.stdout.buffer.write(part["bytes"])
+        sys.stdout.buffer.flush()
+        last = part
+    code = last.get("exit_code")
+    if not isinstance(code, int) or code:
+        click.echo(f"{answer['name']}: {last.get('outcome') or 'its exit code was not seen'}", err=True)
+    sys.exit(code if isinstance(code, int) else 1)

@@ -1,0 +1,21 @@
+"""`tegctl top-up`: more credits for a workload's purse."""
+
+import click
+
+from tegcore.wire import control
+from tegctl.quantities import Credits
+from tegctl.render import show_json
+from tegctl.session import Session, fresh_key
+
+
+@click.command(name="top-up")
+@click.argument("name")
+@click.argument("amount", type=Credits())
+@click.pass_obj
+def command(session: Session, name: str, amount: int) -> None:
+    """More credits for a workload's purse."""
+    answer = session.ask("tegd", control.TopUpWorkload(name=name, amount_ucr=amount, key=fresh_key()))
+    if session.output == "json":
+        show_json("Workload", answer)
+    else:
+        click.echo(f"{name}: {answer['life']}")

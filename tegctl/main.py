@@ -1,0 +1,45 @@
+"""`tegctl`: one verb a file under `tegctl/commands/`, found by name and imported when it is used."""
+
+import importlib
+import pkgutil
+from pathlib import Path
+
+import click
+
+from tegctl import commands
+from tegctl.session import Session
+from tegio.paths import default_state_dir
+from tegio.settings import run_program
+
+
+class _Verbs(click.Group):
+    """Verbs by file name, `_` for `-`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return sorted(module.name.replace("_", "-") for module in pkgutil.iter_modules(commands.__path__))
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in self.list_commands(ctx):
+            return None
+        module = importlib.import_module(f"tegctl.commands.{name.replace('-', '_')}")
+        command: click.Command = module.command
+        return command
+
+
+@click.command(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--state", type=click.Path(path_type=Path), help="State folder of the stack; default: $TEG_STATE.")
+@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", help="How to print answers.")
+@click.version_option(package_name="teg")
+@click.pass_context
+def command(context: click.Context, state: Path | None, output: str) -> None:
+    """Operate TEG, the Thermo-Economic Governor."""
+    context.obj = Session(state or default_state_dir(), output)
+
+
+def main() -> None:
+    """Entry point."""
+    run_program(command)
+
+
+if __name__ == "__main__":
+    main()

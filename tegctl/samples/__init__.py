@@ -1,0 +1,1 @@
+"""Small programs for demonstrations and tests: real work that can be checked, standard library only."""

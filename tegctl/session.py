@@ -1,0 +1,55 @@
+"""What every verb shares: where to ask, how to print, and what to do with a refusal."""
+
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tegcore.errors import PermissionDeniedError, RefusedError
+from tegcore.wire.control import AnyRequest, Reply
+from tegio.control import ControlClient
+from tegio.paths import socket_path
+
+_PROGRAMS = {"tegd": "tegd", "ledger": "zone-ledger", "governor": "governor"}
+
+
+@dataclass(frozen=True)
+class Session:
+    """One command line.
+
+    Attributes:
+        state_dir: State folder of the programs of this machine.
+        output: `table` or `json`.
+    """
+
+    state_dir: Path
+    output: str
+
+    def client(self, name: str) -> ControlClient:
+        """Of `tegd`, `ledger` or `governor`."""
+        return ControlClient(socket_path(self.state_dir, name), _PROGRAMS[name])
+
+    def ask(self, name: str, request: AnyRequest) -> Any:
+        """The data of the answer.
+
+        Raises:
+            RefusedError: With what the program said.
+        """
+        return _granted(self.client(name).ask(request))
+
+    def stream(self, name: str, request: AnyRequest) -> Iterator[Any]:
+        """The data of every answer."""
+        return (_granted(reply) for reply in self.client(name).stream(request))
+
+
+def _granted(reply: Reply) -> Any:
+    if reply.ok:
+        return reply.data
+    family = PermissionDeniedError if reply.reason == PermissionDeniedError.__name__ else RefusedError
+    raise family(reply.message, reply.hint)
+
+
+def fresh_key() -> int:
+    """An idempotency key: asking again with it changes nothing twice."""
+    return secrets.randbits(62)

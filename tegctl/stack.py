@@ -1,0 +1,300 @@
+"""The whole stack on this host, supervised: for `tegctl up`, `tegctl demo` and tests.
+
+Folders, keys and settings files are made once; then broker, ledger, governor, airlock side and agent side are started
+in that order, watched, and started again when they die, each with a pause that grows to a bound. They are ended by
+their process ids, the agent side first, so that it can say goodbye. Workloads are the airlock side's: they outlive a
+restart of any part, and `stop` ends those that are left.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import platform
+import pwd
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tegcore.errors import TegError, UnavailableError
+from tegcore.wire import control
+from tegcore.wire.signing import Key, governor_key, host_key, members_key, tenant_token
+from tegio.control import ControlClient
+from tegio.keys import make_key, write_key
+from tegio.paths import private_dir, socket_path
+
+READY_S_MAX = 30.0
+END_S_MAX = 10.0
+PAUSE_S_MIN, PAUSE_S_MAX = 0.2, 5.0
+STEADY_S = 10.0
+PARTS = ("broker", "ledger", "governor", "airlock", "tegd")
+
+
+@dataclass(frozen=True)
+class StackSettings:
+    """What a stack is made with.
+
+    Attributes:
+        tenants: Whose tokens the host holds beside the user's own.
+        ledger, governor, host: Settings of the programs, over the defaults here.
+        broker: URL of a broker; empty: the built-in one.
+    """
+
+    zone: str = "local"
+    tenants: tuple[str, ...] = ()
+    broker: str = ""
+    ledger: Mapping[str, Any] = field(default_factory=dict)
+    governor: Mapping[str, Any] = field(default_factory=dict)
+    host: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class _Part:
+    name: str
+    argv: list[str]
+    process: subprocess.Popen[bytes] | None = None
+    started_s: float = 0.0
+    restarts: int = 0
+    not_before_s: float = 0.0
+
+
+class Stack:
+    """One host's stack.
+
+    Args:
+        state_dir: Where everything is kept; one stack at a time.
+        settings: See `StackSettings`.
+        say: Told one line an event.
+    """
+
+    def __init__(self, state_dir: Path, settings: StackSettings, say: Callable[[str], None] = lambda _: None) -> None:
+        self.state_dir = private_dir(state_dir.absolute())
+        self._settings = settings
+        self._say = say
+        self._parts: dict[str, _Part] = {}
+        self._lock = -1
+
+    # --- life -------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Bring everything up, and wait until each part answers.
+
+        Raises:
+            UnavailableError: If another stack has the folder, or a part does not come up.
+        """
+        self._take_lock()
+        broker = self._settings.broker or self._own_broker()
+        self._provision(broker)
+        for name in PARTS:
+            if name in self._parts:
+                self._launch(self._parts[name])
+                self._await_ready(name)
+        self._say("up: all parts answer")
+
+    def tend(self) -> None:
+        """Start what has died again; call a few times a second."""
+        now_s = time.monotonic()
+        for part in self._parts.values():
+            if part.process is None or part.process.poll() is None:
+                continue
+            if part.not_before_s == 0.0:
+                steady = now_s - part.started_s > STEADY_S
+                part.restarts = 0 if steady else part.restarts
+                pause_s = min(PAUSE_S_MAX, PAUSE_S_MIN * 2**part.restarts)
+                part.not_before_s = now_s + pause_s
+                self._say(f"{part.name} died ({_ending(part.process.returncode)}): starts again in {pause_s:.1f} s")
+            elif now_s >= part.not_before_s:
+                part.restarts += 1
+                self._launch(part)
+
+    def stop(self) -> None:
+        """End every part, the agent side first, and the workloads that are left."""
+        for name in reversed(PARTS):
+            part = self._parts.get(name)
+            if part is None or part.process is None:
+                continue
+            if name == "airlock":
+                self._end_workloads()
+            _end(part.process)
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+        self._say("down")
+
+    def pid(self, name: str) -> int:
+        """Process id of a part."""
+        process = self._parts[name].process
+        assert process is not None, f"{name} was not started"
+        return process.pid
+
+    def pids(self) -> dict[str, int]:
+        """Process ids of all parts."""
+        return {name: self.pid(name) for name in self._parts}
+
+    def client(self, name: str) -> ControlClient:
+        """Ask `tegd`, `ledger` or `governor`."""
+        return ControlClient(socket_path(self.state_dir, name), name)
+
+    # --- making -----------------------------------------------------------------------------------------------------
+
+    def _take_lock(self) -> None:
+        self._lock = os.open(self.state_dir / "stack.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(self._lock)
+            self._lock = -1
+            raise UnavailableError(
+                f"a stack runs in {self.state_dir} already", "stop it, or name another --state"
+            ) from None
+
+    def _own_broker(self) -> str:
+        port = _free_port()
+        argv = [sys.executable, "-m", "tegio.broker", "--port", str(port)]
+        self._parts["broker"] = _Part("broker", argv)
+        return f"mqtt://127.0.0.1:{port}"
+
+    def _provision(self, broker: str) -> None:
+        state, settings = self.state_dir, self._settings
+        zone, host = settings.zone, str(settings.host.get("host", _host_name()))
+        folders = {name: private_dir(state / name) for name in ("ledger", "governor", "tegd", "run")}
+        (state / "airlock").mkdir(mode=0o750, exist_ok=True)
+        secret = make_key(folders["ledger"] / "zone.key")
+        keys: dict[Path, Key] = {
+            folders["tegd"] / "host.key": host_key(secret, host),
+            folders["tegd"] / "members.key": members_key(secret, zone),
+            folders["governor"] / "members.key": members_key(secret, zone),
+            folders["governor"] / "governor.key": governor_key(secret, zone),
+        }
+        for path, key in keys.items():
+            write_key(path, key)
+        own = re.sub(r"[^a-z0-9._-]", "-", pwd.getpwuid(os.geteuid()).pw_name.lower())
+        tokens = {name: tenant_token(secret, name) for name in dict.fromkeys((own, *settings.tenants))}
+        common = {"zone": zone, "broker": broker}
+        ledger = {"state_dir": str(folders["ledger"]), "welcome_credits": 1000.0, **common, **settings.ledger}
+        governor = {"state_dir": str(folders["governor"]), **common, **settings.governor}
+        tegd = {"state_dir": str(folders["tegd"]), "host": host, "tokens": tokens, **common, **settings.host}
+        commands = {"ledger": ("zone_ledger", ledger), "governor": ("governor", governor), "tegd": ("tegd", tegd)}
+        for name, (package, values) in commands.items():
+            path = state / f"{name}.toml"
+            path.write_text(_toml(values))
+            path.chmod(0o600)
+            self._parts[name] = _Part(name, [sys.executable, "-m", f"{package}.main", "--config", str(path)])
+        airlock = ["--state-dir", str(state / "airlock"), "--socket", str(folders["run"] / "airlock.sock")]
+        self._parts["airlock"] = _Part("airlock", [sys.executable, "-m", "tegd.airlock", *airlock])
+
+    # --- processes --------------------------------------------------------------------------------------------------
+
+    def _launch(self, part: _Part) -> None:
+        with (self.state_dir / f"{part.name}.log").open("ab") as log:
+            part.process = subprocess.Popen(part.argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL)  # noqa: S603
+        part.started_s, part.not_before_s = time.monotonic(), 0.0
+        self._say(f"{part.name} started, pid {part.process.pid}")
+
+    def _await_ready(self, name: str) -> None:
+        part = self._parts[name]
+        until_s = time.monotonic() + READY_S_MAX
+        while time.monotonic() < until_s:
+            assert part.process is not None
+            if part.process.poll() is not None:
+                break
+            if self._answers(name):
+                return
+            time.sleep(0.05)
+        tail = _tail(self.state_dir / f"{name}.log")
+        self.stop()
+        raise UnavailableError(f"{name} did not come up:\n{tail}", f"read {self.state_dir / (name + '.log')}")
+
+    def _answers(self, name: str) -> bool:
+        if name == "broker":
+            port = int(self._parts[name].argv[-1])
+            with socket.socket() as probe:
+                return probe.connect_ex(("127.0.0.1", port)) == 0
+        if name == "airlock":
+            return socket_path(self.state_dir, "airlock").exists()
+        requests: dict[str, control.AnyRequest] = {
+            "ledger": control.Accounts(),
+            "governor": control.GovernorView(),
+            "tegd": control.Host(),
+        }
+        with contextlib.suppress(TegError):
+            reply = self.client(name).ask(requests[name])
+            return reply.ok and (name != "tegd" or reply.data["mode"] == "run")
+        return False
+
+    def _end_workloads(self) -> None:
+        """Ask the airlock side to end what it still runs: nothing of ours is left behind."""
+        path = socket_path(self.state_dir, "airlock")
+        with (
+            contextlib.suppress(OSError, ValueError, KeyError),
+            socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as link,
+        ):
+            link.settimeout(END_S_MAX)
+            link.connect(str(path))
+
+            def ask(verb: str, **fields: Any) -> dict[str, Any]:
+                link.send(json.dumps({"v": 1, "id": 1, "verb": verb, **fields}).encode())
+                while True:
+                    answer: dict[str, Any] = json.loads(link.recv(64 << 10))
+                    if answer.get("id") == 1:
+                        return answer
+
+            until_s = time.monotonic() + END_S_MAX
+            while time.monotonic() < until_s:
+                living = [run for run in ask("list", after="")["workloads"] if run["state"] != "ended"]
+                if not living:
+                    return
+                for run in living:
+                    ask("end", workload=run["workload"], token=run["token"], grace_ns=10**9)
+                time.sleep(0.1)
+
+
+def remove(state_dir: Path) -> None:
+    """Forget a stack that is down."""
+    shutil.rmtree(state_dir, ignore_errors=True)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(END_S_MAX)
+        except subprocess.TimeoutExpired:
+            process.kill()
+    process.wait()
+
+
+def _ending(code: int) -> str:
+    return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _host_name() -> str:
+    return re.sub(r"[^a-z0-9._-]", "-", platform.node().lower()).strip("._-") or "host"
+
+
+def _tail(path: Path, lines: int = 8) -> str:
+    return "\n".join(path.read_text(errors="replace").splitlines()[-lines:]) if path.exists() else "(no log)"
+
+
+def _toml(values: Mapping[str, Any]) -> str:
+    """Settings as TOML; tables last, as TOML wants."""
+    plain = [f"{key} = {json.dumps(value)}" for key, value in values.items() if not isinstance(value, dict)]
+    tables = [
+        "\n".join([f"[{key}]", *(f"{name} = {json.dumps(entry)}" for name, entry in value.items())])
+        for key, value in values.items()
+        if isinstance(value, dict)
+    ]
+    return "\n".join([*plain, *tables]) + "\n"
