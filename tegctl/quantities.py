@@ -10,7 +10,7 @@ from tegcore.units import credits_ucr
 _BYTES = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
 
 
-class Credits(click.ParamType):
+class Credits(click.ParamType[int]):
     """An amount of credits, as ucr."""
 
     name = "credits"
@@ -25,7 +25,7 @@ class Credits(click.ParamType):
             self.fail(str(error), param, ctx)
 
 
-class Bytes(click.ParamType):
+class Bytes(click.ParamType[int]):
     """A number of bytes, with K, M, G or T (of 1024) if wanted."""
 
     name = "bytes"
@@ -40,7 +40,7 @@ class Bytes(click.ParamType):
         return int(float(found.group(1)) * 1024 ** ("kmgt".index(found.group(2).lower()) + 1 if found.group(2) else 0))
 
 
-class Slots(click.ParamType):
+class Slots(click.ParamType[tuple[int, ...]]):
     """Sizes of one to four blocks, `4` or `16+8`, as log2."""
 
     name = "slots"

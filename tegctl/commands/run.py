@@ -1,6 +1,7 @@
 """`tegctl run`: run a command on slots that its bid wins."""
 
 import sys
+from pathlib import Path
 
 import click
 
@@ -44,6 +45,7 @@ def command(
     """Run COMMAND; without money options it bids for itself. Ends with the command's exit code."""
     spec = control.WorkloadSpec(
         argv=argv,
+        cwd=str(Path.cwd()),
         name=name,
         sizes=slots,
         share_permille=round(share * PERMILLE) if share else 0,
