@@ -82,10 +82,12 @@ class Flight:
             np.asarray(mass),
             np.asarray(charge),
         )
-        heat = evaluate(self._heat, swarm.position)
-        total = superposed(evaluate(self._physical, swarm.position), heat, PHYSICAL_WEIGHT, HEAT_WEIGHT)
-        magnetic = np.hypot(heat.gradient[:, 0], heat.gradient[:, 1])
-        forces = Forces(total.gradient, magnetic, self._friction, self._temperature)
-        moved = step(swarm, forces, 1.0, rng.normal(self._seed, "flight", tick, ghosts), self._side)
+        moved = step(swarm, self._forces_at, 1.0, rng.normal(self._seed, "flight", tick, ghosts), self._side)
         self._at = {ref: (moved.position[row], moved.velocity[row]) for row, ref in enumerate(ghosts)}
         return dict(zip(ghosts, slots_at(moved.position).tolist(), strict=True))
+
+    def _forces_at(self, positions: Floats) -> Forces:
+        heat = evaluate(self._heat, positions)
+        total = superposed(evaluate(self._physical, positions), heat, PHYSICAL_WEIGHT, HEAT_WEIGHT)
+        magnetic = np.hypot(heat.gradient[:, 0], heat.gradient[:, 1])
+        return Forces(total.gradient, magnetic, self._friction, self._temperature)

@@ -2,11 +2,13 @@
 
     m dv = (-grad Phi + q v x B - gamma v) dt + sqrt(2 gamma T) dW,     B = |grad H| z
 
-One step is kick (half), drift (half), rotation (half), Ornstein-Uhlenbeck (whole), rotation (half), drift (half), kick
-(half). The rotation by q B dt / m is exact, so the magnetic part does no work; the Ornstein-Uhlenbeck part is exact, so
-the noise fits the friction at any step. Second order in dt.
+One step is drift (half), kick (half), rotation (half), Ornstein-Uhlenbeck (whole), rotation (half), kick (half), drift
+(half). It reads the same backwards, so it is of second order in dt; all forces are those at the middle, so it asks for
+them once. The rotation by q B dt / m is exact, so the magnetic part does no work; the Ornstein-Uhlenbeck part is exact,
+so the noise fits the friction at any step.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -36,12 +38,12 @@ class Forces(NamedTuple):
     temperature: float
 
 
-def step(swarm: Swarm, forces: Forces, dt: float, draws: Floats, side: float) -> Swarm:
+def step(swarm: Swarm, forces_at: Callable[[Floats], Forces], dt: float, draws: Floats, side: float) -> Swarm:
     """One step of dt ticks.
 
     Args:
         swarm: Where they are.
-        forces: At their present positions.
+        forces_at: What acts at positions, shape (n, 2), within the zone; asked once, half a drift ahead.
         dt: In ticks.
         draws: Standard normal, shape (n, 2).
         side: The zone is [0, side)^2; its edges reflect.
@@ -49,19 +51,18 @@ def step(swarm: Swarm, forces: Forces, dt: float, draws: Floats, side: float) ->
     Raises:
         ValueError: If the friction is not above 0: noise and stability rest on it.
     """
+    swarm = _drifted(swarm, dt / 2, side)
+    forces = forces_at(swarm.position)
     if not forces.friction > 0:
         raise ValueError(f"friction {forces.friction} is not above 0")
     mass = swarm.mass[:, None]
-    velocity = swarm.velocity - forces.gradient / mass * (dt / 2)
-    position = swarm.position + velocity * (dt / 2)
+    kick = forces.gradient / mass * (dt / 2)
     angle = np.clip(swarm.charge * forces.magnetic * dt / swarm.mass, -ROTATION_MAX, ROTATION_MAX) / 2
-    velocity = _rotated(velocity, angle)
+    velocity = _rotated(swarm.velocity - kick, angle)
     decay = np.exp(-forces.friction * dt / mass)
     velocity = decay * velocity + np.sqrt(forces.temperature / mass * (1 - decay**2)) * draws
-    velocity = _rotated(velocity, angle)
-    position = position + velocity * (dt / 2)
-    velocity = velocity - forces.gradient / mass * (dt / 2)
-    return _reflected(swarm._replace(position=position, velocity=velocity), side)
+    velocity = _rotated(velocity, angle) - kick
+    return _drifted(swarm._replace(velocity=velocity), dt / 2, side)
 
 
 def _rotated(velocity: Floats, angle: Floats) -> Floats:
@@ -70,8 +71,9 @@ def _rotated(velocity: Floats, angle: Floats) -> Floats:
     return np.stack((cosine * x + sine * y, cosine * y - sine * x), axis=-1)
 
 
-def _reflected(swarm: Swarm, side: float) -> Swarm:
-    folded = np.mod(swarm.position, 2 * side)
+def _drifted(swarm: Swarm, dt: float, side: float) -> Swarm:
+    """Free flight for dt, reflected at the zone's edges."""
+    folded = np.mod(swarm.position + swarm.velocity * dt, 2 * side)
     beyond = folded > side
     position = np.minimum(np.where(beyond, 2 * side - folded, folded), np.nextafter(side, 0.0))
     return swarm._replace(position=position, velocity=np.where(beyond, -swarm.velocity, swarm.velocity))
