@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from tegcore.units import MIB
 
-HORIZON_S = 4.0
+HORIZON_S = 2.0
 HEADROOM_SHARE = 0.05
 STEP_BYTES = 16 * MIB
 GIVE_BACK_SHARE = 0.5

@@ -259,14 +259,20 @@ class Node:
             reason = Reason.OK
         work.waits = Waits(reason.name, body.missing, body.price_ucr)
         if reason is Reason.OK:
-            seq = self.link.put(Op.FOK, self._fok(work, region), now_ns)
-            if seq:
-                agent.ordered_ns, agent.search.asked_cycle = now_ns, 0
-                work.become(Life.ORDERED, self.tick, f"ordered {work.shape.slots} slots in {region.slots}")
+            self._order(work, region, now_ns)
+        elif reason is Reason.PRICE and region.log2 >= 2 * self.zone.zone_k:
+            self._order(work, region, now_ns)
         elif reason in {Reason.NO_FIT, Reason.PRICE}:
             self._round_failed(work, region)
         else:
             agent.search.put_off(self.cycle, FUNDS_RETRY_TICKS)
+
+    def _order(self, work: Workload, region: Region, now_ns: int) -> None:
+        """Bid. In the whole zone also when the quote was dearer: a bid that is not made challenges nobody's rent."""
+        agent = self.agents[work.ref]
+        if self.link.put(Op.FOK, self._fok(work, region), now_ns):
+            agent.ordered_ns, agent.search.asked_cycle = now_ns, 0
+            work.become(Life.ORDERED, self.tick, f"ordered {work.shape.slots} slots in {region.slots}")
 
     def _round_failed(self, work: Workload, region: Region) -> None:
         assert self.zone is not None
@@ -477,6 +483,7 @@ class Node:
         work.note(
             self.tick, f"lease over ({why.name.lower()}), paid {body.paid_ucr} ucr, {body.returned_ucr} came back"
         )
+        work.budget(body.returned_ucr)
         work.unseat()
         return [*effects, *self._after_lease(work, why)]
 
@@ -552,9 +559,8 @@ class Node:
             body = TopUp(work.lease, work.token, self.tokens.get(work.tenant, 0), amount_ucr)
             self.link.put(Op.TOP_UP, body, now_ns)
         else:
-            work.endow_ucr += amount_ucr
+            work.budget(work.endow_ucr + amount_ucr)
         if work.life is Life.PARKED:
-            work.endow_ucr = max(amount_ucr, work.charge_ucr(work.limit_ucr))
             work.become(Life.SEEKING, self.tick, "topped up: seeks again")
         return [Keep(work)]
 

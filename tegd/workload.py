@@ -103,6 +103,13 @@ class Workload(msgspec.Struct):
         share = self.spec.share_permille
         return -(-price_ucr * share // PERMILLE) if share else price_ucr * self.shape.slots
 
+    def budget(self, amount_ucr: int) -> None:
+        """What it has left for its next seat. An endowment is for its whole life; less of it lowers its limit."""
+        self.endow_ucr = amount_ucr
+        share = self.spec.share_permille
+        within = amount_ucr * PERMILLE // share if share else amount_ucr // self.shape.slots
+        self.limit_ucr = min(self.spec.limit_ucr or max(self.limit_ucr, self.price_ucr), within)
+
     def become(self, life: Life, tick: int, text: str) -> None:
         """Move on in life."""
         assert life in LIFE[self.life] or life is self.life, f"{self.name}: {self.life} cannot become {life}"
