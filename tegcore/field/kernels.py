@@ -13,8 +13,8 @@ Floats = NDArray[np.float64]
 
 def wendland_c4(distance: Floats) -> Floats:
     """phi, in [0, 1], of distances over the support; any shape."""
-    rest = np.maximum(0.0, 1.0 - distance)
-    return rest**6 * (35.0 * distance**2 + 18.0 * distance + 3.0) / 3.0
+    square: Floats = np.maximum(0.0, 1.0 - distance) ** 2
+    return square * square * square * ((35.0 * distance + 18.0) * distance + 3.0) / 3.0
 
 
 def wendland_c4_slope(distance: Floats) -> Floats:
@@ -22,5 +22,6 @@ def wendland_c4_slope(distance: Floats) -> Floats:
 
     phi'(r) = -56/3 r (1 - r)^5 (5 r + 1).
     """
-    rest = np.maximum(0.0, 1.0 - distance)
-    return -56.0 / 3.0 * rest**5 * (5.0 * distance + 1.0)
+    rest: Floats = np.maximum(0.0, 1.0 - distance)
+    square = rest * rest
+    return -56.0 / 3.0 * square * square * rest * (5.0 * distance + 1.0)

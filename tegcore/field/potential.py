@@ -20,6 +20,12 @@ SUPPORT_SPACINGS = 3.0
 S_MAX = 8.0
 """S_phys is clipped to [0, S_MAX]: -ln(1 - u) at u = 0.99966."""
 
+BATCH = 1024
+"""Places evaluated at once: what fits a processor's cache."""
+
+_STEPS = np.arange(-2, 4)
+"""Grid points within the support of a place, along one axis, from the one just below it."""
+
 STALE_TICKS = 1200
 """Age at which nothing of a field is believed any more."""
 
@@ -59,25 +65,30 @@ class FieldSample(NamedTuple):
 
 def evaluate(frame: FieldFrame, positions: Floats) -> FieldSample:
     """The field at positions, shape (n, 2), in slot units."""
+    parts = [_evaluate(frame, positions[start : start + BATCH]) for start in range(0, max(1, len(positions)), BATCH)]
+    return parts[0] if len(parts) == 1 else FieldSample(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+
+
+def _evaluate(frame: FieldFrame, positions: Floats) -> FieldSample:
     count, spacing = frame.weights.shape[0], frame.spacing
-    support = SUPPORT_SPACINGS * spacing
-    reach = int(np.ceil(SUPPORT_SPACINGS))
-    nearest = np.floor(positions / spacing).astype(np.int64)
-    steps = np.arange(-reach, reach + 1)
-    columns = nearest[:, 0, None, None] + steps[None, None, :]
-    rows = nearest[:, 1, None, None] + steps[None, :, None]
-    inside = (columns >= 0) & (columns < count) & (rows >= 0) & (rows < count)
-    offset_x = positions[:, 0, None, None] - (columns + 0.5) * spacing
-    offset_y = positions[:, 1, None, None] - (rows + 0.5) * spacing
-    distance = np.hypot(offset_x, offset_y) / support
-    place = (np.clip(rows, 0, count - 1), np.clip(columns, 0, count - 1))
-    weights = np.where(inside, frame.weights[place], 0.0)
-    kernel = np.where(inside, wendland_c4(distance), 0.0)
-    pull = weights * wendland_c4_slope(distance) / support**2
+    places = positions / spacing - 0.5
+    near = np.floor(places).astype(np.int64)[:, :, None] + _STEPS
+    offsets = places[:, :, None] - near
+    squares = offsets * offsets
+    distance = np.sqrt(squares[:, 1, :, None] + squares[:, 0, None, :]) / SUPPORT_SPACINGS
+    # A ring of zeros stands for all that lies outside the grid.
+    ringed = np.zeros((2, count + 2, count + 2))
+    ringed[0, 1:-1, 1:-1], ringed[1, 1:-1, 1:-1] = frame.weights, frame.rates
+    ring = np.minimum(np.maximum(near + 1, 0), count + 1)
+    index = ring[:, 1, :, None] * (count + 2) + ring[:, 0, None, :]
+    weights, rates = ringed[0].ravel()[index], ringed[1].ravel()[index]
+    kernel = wendland_c4(distance)
+    pull = weights * wendland_c4_slope(distance)
+    gradient = np.stack((np.einsum("nij,nj->n", pull, offsets[:, 0]), np.einsum("nij,ni->n", pull, offsets[:, 1])), -1)
     return FieldSample(
-        frame.mean + (weights * kernel).sum(axis=(1, 2)),
-        (frame.rates[place] * kernel).sum(axis=(1, 2)),
-        np.stack(((pull * offset_x).sum(axis=(1, 2)), (pull * offset_y).sum(axis=(1, 2))), axis=-1),
+        frame.mean + np.einsum("nij,nij->n", weights, kernel),
+        np.einsum("nij,nij->n", rates, kernel),
+        gradient / (SUPPORT_SPACINGS**2 * spacing),
     )
 
 
