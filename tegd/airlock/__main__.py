@@ -42,6 +42,7 @@ def build(state_dir: Path, socket: Path, agent_uid: int) -> Airlock:
     boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     journal = Journal(state_dir, boot_id)
     epoll = select.epoll()
+    _wake_by_signals(epoll)
     server = Server(socket, frozenset({0, os.geteuid(), agent_uid}), epoll)
     if agent_uid != os.geteuid():
         os.chown(socket, agent_uid, -1)
@@ -61,6 +62,13 @@ def _lock(state_dir: Path) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         raise UnavailableError(f"another airlock works in {state_dir}", "end it, or use another folder") from error
+
+
+def _wake_by_signals(epoll: select.epoll) -> None:
+    """A signal whose handler returns does not end a wait (PEP 475); what it writes here does."""
+    ear, mouth = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    epoll.register(ear, select.EPOLLIN)
+    signal.set_wakeup_fd(mouth)
 
 
 def main() -> int:

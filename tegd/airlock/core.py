@@ -24,6 +24,9 @@ KILL_AGAIN_NS = 1_000_000_000
 _TERM_BINDS = frozenset({State.RUNNING, State.FROZEN, State.SAVING, State.FLUSHING, State.ENDING})
 
 
+_NO_MARK = "the hook did not make its mark in time"
+
+
 class Kind(StrEnum):
     """What is told to the core."""
 
@@ -256,8 +259,10 @@ def _noted(status: Status, event: Event, told: Input, now_ns: int) -> Status:
     match event:
         case Event.FREEZE if status.held is Held.NO:
             return replace(status, held=Held.REQUEST)
-        case Event.THAW | Event.FAILED_RUN:
-            return replace(status, held=Held.NO, problem=told.problem)
+        case Event.THAW:
+            return replace(status, held=Held.NO)
+        case Event.FAILED_RUN | Event.FAILED_GONE:
+            return replace(status, problem=told.problem or _NO_MARK)
         case Event.SAVE:
             return replace(status, then=Then.END if status.held is Held.TERM else told.then)
         case Event.END | Event.KILL:
@@ -269,8 +274,7 @@ def _noted(status: Status, event: Event, told: Input, now_ns: int) -> Status:
         case Event.TERM_UNSAVABLE:
             return replace(status, held=Held.TERM)
         case Event.FAILED_HOLD:
-            problem = told.problem or "the hook did not make its mark in time"
-            return replace(status, held=status.held or Held.TERM, problem=problem)
+            return replace(status, held=status.held or Held.TERM, problem=told.problem or _NO_MARK)
         case Event.DEADLINE if status.held is Held.TERM:
             return replace(status, cause=Cause.TERM)
         case _:
