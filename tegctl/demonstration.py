@@ -34,7 +34,7 @@ FIRST_WAVE_S = 15.0
 SETTINGS = StackSettings(
     zone="demo",
     tenants=("ada", "bob"),
-    ledger={"zone_k": 2, "market": "auction", **MARKET, **PHYSICS},
+    ledger={"zone_k": 2, "market": "auction", "welcome_credits": 0.0, **MARKET, **PHYSICS},
     governor={"zone_k": 2, "epoch_ticks": MARKET["epoch_ticks"], **PHYSICS},
     host={"host": "demo-host", "log2_slots": 3, "mem_bytes": MEMORY},
 )

@@ -18,7 +18,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -98,11 +98,11 @@ class Stack:
                 self._await_ready(name)
         self._say("up: all parts answer")
 
-    def tend(self) -> None:
-        """Start what has died again; call a few times a second."""
+    def tend(self, hold: Collection[str] = ()) -> None:
+        """Start what has died again, but for the parts that are to be held down; call a few times a second."""
         now_s = time.monotonic()
         for part in self._parts.values():
-            if part.process is None or part.process.poll() is None:
+            if part.process is None or part.name in hold or part.process.poll() is None:
                 continue
             if part.not_before_s == 0.0:
                 steady = now_s - part.started_s > STEADY_S

@@ -258,9 +258,7 @@ class Node:
             work.endow_ucr = work.spec.endow_ucr or DEFAULT_ENDOW_PERIODS * work.charge_ucr(work.limit_ucr)
             reason = Reason.OK
         work.waits = Waits(reason.name, body.missing, body.price_ucr)
-        if reason is Reason.OK:
-            self._order(work, region, now_ns)
-        elif reason is Reason.PRICE and region.log2 >= 2 * self.zone.zone_k:
+        if reason is Reason.OK or (reason is Reason.PRICE and region.log2 >= 2 * self.zone.zone_k):
             self._order(work, region, now_ns)
         elif reason in {Reason.NO_FIT, Reason.PRICE}:
             self._round_failed(work, region)

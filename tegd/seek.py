@@ -2,8 +2,8 @@
 
 A round is one quote and its answer, at most one per four ticks. A round that finds nothing widens the region by one
 level of the quad-tree. In the root it bids even where the quote is dearer than its limit: only bids that are made keep
-rents honest (DESIGN 3, "Rent"). After the root fails, the ghost backs off, 20 ticks doubling to one period, with jitter, and
-begins again from where it is then.
+rents honest (DESIGN 3, "Rent"). After the root fails, the ghost backs off, 20 ticks doubling to one period, with
+jitter, and begins again from where it is then.
 """
 
 from dataclasses import dataclass
