@@ -21,7 +21,7 @@ RETRY_NS = 1_000_000_000
 """Pause before the second save at a term's end; it doubles."""
 KILL_AGAIN_NS = 1_000_000_000
 
-_TERM_BINDS = frozenset({State.RUNNING, State.FROZEN, State.SAVING, State.FLUSHING, State.ENDING})
+_TERM_BINDS = frozenset({State.STARTING, State.RUNNING, State.FROZEN, State.SAVING, State.FLUSHING, State.ENDING})
 
 
 _NO_MARK = "the hook did not make its mark in time"
@@ -203,7 +203,7 @@ def narrow(workload: Workload, told: Input, now_ns: int) -> Event | Refused:
     past = 0 < status.term_end_ns <= now_ns
     match told.kind:
         case Kind.NEVER_RAN:
-            return Event.NEVER_RAN if status.state in (State.RUNNING, State.FROZEN) else Event.EXITED
+            return Event.NEVER_RAN if status.state is State.RUNNING and not past else Event.EXITED
         case Kind.THAW:
             return Refused.PAST_TERM if past else Event.THAW
         case Kind.SAVE:
@@ -247,7 +247,8 @@ def _term_pending(status: Status) -> bool:
 def _entered(workload: Workload, event: Event, after: State, told: Input, now_ns: int) -> Status:
     status = _noted(workload.status, event, told, now_ns)
     if after is State.ENDED and status.cause is Cause.NONE:
-        status = replace(status, cause=Cause.EXITED)
+        over = event in (Event.TERM_SAVABLE, Event.TERM_UNSAVABLE)
+        status = replace(status, cause=Cause.TERM if over else Cause.EXITED)
     moved = after is not workload.status.state
     timed_again = moved or (after is State.FROZEN and event is Event.TERM_UNSAVABLE) or event is Event.DEADLINE
     if timed_again:
@@ -276,7 +277,7 @@ def _noted(status: Status, event: Event, told: Input, now_ns: int) -> Status:
         case Event.FAILED_HOLD:
             return replace(status, held=status.held or Held.TERM, problem=told.problem or _NO_MARK)
         case Event.DEADLINE if status.held is Held.TERM:
-            return replace(status, cause=Cause.TERM)
+            return replace(status, cause=status.cause or Cause.TERM)
         case _:
             return _noted_outcome(status, event, told, now_ns)
 

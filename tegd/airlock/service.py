@@ -100,6 +100,8 @@ class Airlock:
                 self._waiting.append(_Told(name, Input(Kind.LOST)))
                 continue
             happened = self._hands.adopt(entry)
+            if entry.status.state is State.STARTING:
+                happened += self._look(entry, self._clock.now_ns())
             self._waiting.extend(_Told(name, told) for told in happened)
             if not happened or entry.status.state is State.FLUSHING:
                 self._act(entry, core.resumed(entry))

@@ -58,6 +58,8 @@ _ROWS = {
         Event.STARTED: State.RUNNING,
         Event.START_FAILED: State.ENDED,
         Event.EXTEND: State.STARTING,
+        Event.TERM_SAVABLE: State.ENDED,
+        Event.TERM_UNSAVABLE: State.ENDED,
     },
     State.RUNNING: {
         Event.NEVER_RAN: State.STARTING,
@@ -73,7 +75,6 @@ _ROWS = {
         Event.TERM_UNSAVABLE: State.FROZEN,
     },
     State.FROZEN: {
-        Event.NEVER_RAN: State.STARTING,
         Event.EXITED: State.ENDED,
         Event.FREEZE: State.FROZEN,
         Event.THAW: State.RUNNING,

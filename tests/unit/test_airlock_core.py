@@ -1,0 +1,199 @@
+"""The airlock's core: its table, its rules at a term's end, what each state does on entry and after a crash."""
+
+import json
+from dataclasses import replace
+from itertools import product
+
+import pytest
+
+from tegd.airlock import core
+from tegd.airlock.core import Act, Input, Kind, Refused, Step
+from tegd.airlock.model import (
+    Cause,
+    Held,
+    Hook,
+    Spec,
+    Status,
+    Then,
+    Workload,
+    spec_data,
+    spec_from,
+    status_data,
+    status_from,
+)
+from tegd.airlock.transitions import TABLE, Event, State
+
+HOOK = Hook(10, "/work/checkpoint", "/work/mark")
+SPEC = Spec("w", 1, 2, ("true",), {}, "/", 0, 0, HOOK, notice_ns=50, save_ns=100, resume=False)
+UNSAVABLE = replace(SPEC, hook=None)
+
+
+def at(state: State, spec: Spec = SPEC, **changes: object) -> Workload:
+    return Workload(spec, replace(Status(state, 0, 1000, pid=7, start_ticks=8), **changes))
+
+
+def go(workload: Workload, kind: Kind, now_ns: int = 10, **fields: object) -> Step:
+    result = core.step(workload, Input(kind, **fields), now_ns)
+    assert isinstance(result, Step), result
+    return result
+
+
+def acts(step: Step) -> list[Act]:
+    return [effect.act for effect in step.effects]
+
+
+@pytest.mark.parametrize(("state", "kind"), [*product(State, Kind)])
+def test_every_input_in_every_state_is_a_step_a_refusal_or_a_broken_invariant(state: State, kind: Kind) -> None:
+    """And what is a step is a pair of the table."""
+    workload = at(state)
+    told = Input(kind, pid=7, start_ticks=8, term_end_ns=2000, grace_ns=5, exit_code=0)
+    try:
+        result = core.step(workload, told, 10)
+    except AssertionError:
+        assert kind not in core.REQUESTS
+        assert (state, core.narrow(workload, told, 10)) not in TABLE
+        return
+    if isinstance(result, Refused):
+        assert kind in core.REQUESTS
+    elif result.workload != workload or result.effects:
+        event = core.narrow(workload, told, 10)
+        assert isinstance(event, Event)
+        assert result.workload.status.state is TABLE[state, event]
+
+
+@pytest.mark.parametrize(("state", "event"), [*product(State, Event)])
+def test_the_table_holds_no_way_out_of_the_end(state: State, event: Event) -> None:
+    after = TABLE.get((state, event))
+    if state is State.ENDED:
+        assert after in (None, State.ENDED)
+    if event is Event.LOST and state is not State.ENDED:
+        assert after is State.ENDED
+
+
+def test_every_event_stands_in_the_table() -> None:
+    assert {event for _, event in TABLE} == set(Event)
+
+
+@pytest.mark.parametrize("state", set(State) - {State.STARTING, State.FLUSHING, State.ENDED})
+def test_the_end_of_the_process_ends_the_work(state: State) -> None:
+    ended = go(at(state), Kind.EXITED, exit_code=3)
+    assert ended.workload.status.state is State.ENDED
+    assert (ended.workload.status.exit_code, acts(ended)) == (3, [Act.CLEAR])
+
+
+def test_a_term_that_is_over_starts_nothing() -> None:
+    assert core.begin(SPEC, 10, 10) is Refused.PAST_TERM
+    begun = core.begin(SPEC, 0, 10)
+    assert isinstance(begun, Step)
+    assert acts(begun) == [Act.START]
+
+
+def test_at_its_terms_end_savable_work_runs_for_its_hook_alone_and_is_ended_when_that_is_durable() -> None:
+    saving = go(at(State.RUNNING), Kind.DUE, 1000)
+    assert (saving.workload.status.state, acts(saving), saving.told) == (State.SAVING, [Act.ASK], ("term_end",))
+    flushing = go(saving.workload, Kind.MARKED, 1010)
+    assert acts(flushing) == [Act.FREEZE, Act.FLUSH]
+    killing = go(flushing.workload, Kind.FLUSHED, 1020)
+    assert (acts(killing), killing.told) == ([Act.KILL], ("saved",))
+    ended = go(killing.workload, Kind.EXITED, 1030, exit_code=137).workload.status
+    assert (ended.cause, ended.saved_ns, ended.exit_code) == (Cause.TERM, 1020, 137)
+
+
+def test_unsavable_work_is_frozen_at_its_end_and_ended_after_notice() -> None:
+    frozen = go(at(State.RUNNING, UNSAVABLE), Kind.DUE, 1000)
+    assert (acts(frozen), frozen.workload.status.held) == ([Act.FREEZE], Held.TERM)
+    assert core.due_ns(frozen.workload) == 1050
+    killing = go(frozen.workload, Kind.DUE, 1050)
+    assert (acts(killing), killing.workload.status.cause) == ([Act.KILL], Cause.TERM)
+
+
+def test_a_save_that_fails_past_the_term_is_tried_three_times_and_then_held_for_ever() -> None:
+    workload, now_ns, pauses = at(State.RUNNING), 1000, []
+    for _ in range(core.SAVE_TRIES_MAX):
+        saving = go(workload, Kind.DUE, now_ns).workload
+        assert saving.status.state is State.SAVING
+        failed = go(saving, Kind.DUE, now_ns + SPEC.save_ns)
+        assert (acts(failed), failed.told) == ([Act.FREEZE], ("save_failed", "frozen"))
+        workload, now_ns = failed.workload, core.due_ns(failed.workload) or 0
+        pauses.append(now_ns and now_ns - failed.workload.status.since_ns)
+    assert pauses == [core.RETRY_NS, 2 * core.RETRY_NS, 0]
+    assert core.due_ns(workload) is None
+    assert workload.status.state is State.FROZEN
+
+
+def test_a_save_that_fails_within_the_term_leaves_the_work_running() -> None:
+    saving = go(at(State.RUNNING), Kind.SAVE, then=Then.END).workload
+    failed = go(saving, Kind.DUE, 10 + SPEC.save_ns)
+    assert (failed.workload.status.state, acts(failed)) == (State.RUNNING, [Act.THAW])
+    assert failed.workload.status.problem
+
+
+def test_frozen_work_whose_save_fails_is_frozen_again() -> None:
+    saving = go(at(State.FROZEN, held=Held.REQUEST), Kind.SAVE, then=Then.END).workload
+    assert go(saving, Kind.FLUSH_FAILED).workload == saving, "not flushing: this belongs to a step that was left"
+    assert go(saving, Kind.DUE, 10 + SPEC.save_ns).workload.status.state is State.FROZEN
+
+
+def test_a_term_that_ends_during_a_save_in_passing_makes_it_the_last() -> None:
+    saving = go(at(State.RUNNING), Kind.SAVE, 950, then=Then.THAW).workload
+    late = go(saving, Kind.DUE, 1000).workload
+    flushed = go(go(late, Kind.MARKED, 1010).workload, Kind.FLUSHED, 1020)
+    assert flushed.workload.status.state is State.KILLING
+
+
+def test_an_extension_during_the_save_at_the_end_lets_the_work_run_on() -> None:
+    saving = go(at(State.RUNNING), Kind.DUE, 1000).workload
+    extended = go(saving, Kind.EXTEND, 1005, term_end_ns=2000).workload
+    assert extended.status.state is State.SAVING
+    flushed = go(go(extended, Kind.MARKED, 1010).workload, Kind.FLUSHED, 1020)
+    assert (flushed.workload.status.state, acts(flushed)) == (State.RUNNING, [Act.THAW])
+
+
+def test_past_its_term_nothing_is_thawed_and_nothing_gets_grace() -> None:
+    held = at(State.FROZEN, held=Held.TERM, term_end_ns=5)
+    assert core.step(held, Input(Kind.THAW), 10) is Refused.PAST_TERM
+    assert acts(go(held, Kind.END, grace_ns=1000)) == [Act.KILL]
+
+
+def test_a_kill_that_does_not_kill_is_repeated() -> None:
+    killing = go(at(State.RUNNING), Kind.END, grace_ns=0).workload
+    again = go(killing, Kind.DUE, 10 + core.KILL_AGAIN_NS)
+    assert acts(again) == [Act.KILL]
+    assert core.due_ns(again.workload) == 10 + 2 * core.KILL_AGAIN_NS
+
+
+def test_work_that_never_ran_is_started_and_not_reported_as_ended() -> None:
+    again = go(at(State.RUNNING), Kind.NEVER_RAN)
+    assert (again.workload.status.state, acts(again)) == (State.STARTING, [Act.START])
+    assert again.workload.status.pid == 0
+    assert go(at(State.KILLING), Kind.NEVER_RAN).workload.status.state is State.ENDED
+
+
+def test_a_start_that_a_crash_put_past_its_term_is_given_up() -> None:
+    ended = go(at(State.STARTING, pid=0), Kind.DUE, 1000)
+    assert (ended.workload.status.state, ended.workload.status.cause) == (State.ENDED, Cause.TERM)
+    assert go(at(State.RUNNING), Kind.NEVER_RAN, 1000).workload.status.state is State.ENDED
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        (State.STARTING, [Act.START]),
+        (State.RUNNING, [Act.THAW]),
+        (State.FROZEN, [Act.FREEZE]),
+        (State.SAVING, [Act.ASK_AGAIN]),
+        (State.FLUSHING, [Act.FREEZE, Act.FLUSH]),
+        (State.ENDING, [Act.TERMINATE]),
+        (State.KILLING, [Act.KILL]),
+        (State.ENDED, []),
+    ],
+)
+def test_each_state_goes_on_after_a_crash(state: State, expected: list[Act]) -> None:
+    assert [effect.act for effect in core.resumed(at(state))] == expected
+
+
+@pytest.mark.parametrize("spec", [SPEC, UNSAVABLE])
+def test_what_is_known_survives_the_journals_form(spec: Spec) -> None:
+    workload = at(State.FROZEN, spec, held=Held.TERM, exit_code=None, then=Then.THAW, cause=Cause.TERM)
+    assert spec_from(json.loads(json.dumps(spec_data(spec)))) == spec
+    assert status_from(json.loads(json.dumps(status_data(workload.status)))) == workload.status
