@@ -1,0 +1,139 @@
+"""The agent side's client against a real airlock: calls, refusals, events, and a connection that comes back."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tegcore.errors import RefusedError, UnavailableError
+from tegd.adapters import airlock_client
+from tegd.adapters.airlock_client import AirlockClient, AirlockRefusedError
+
+PATIENCE_S = 10.0
+
+
+class Side:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.socket = folder / "s"
+        self.process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        arguments = ("--state-dir", str(self.folder / "airlock"), "--socket", str(self.socket))
+        self.process = await asyncio.create_subprocess_exec(sys.executable, "-m", "tegd.airlock", *arguments)
+
+    async def end(self) -> None:
+        self.process.kill()
+        await self.process.wait()
+
+
+@pytest.fixture
+async def side(tmp_path: Path) -> AsyncIterator[Side]:
+    made = Side(tmp_path)
+    await made.start()
+    yield made
+    await made.end()
+
+
+@pytest.fixture
+async def client(side: Side) -> AsyncIterator[AirlockClient]:
+    made = AirlockClient(side.socket)
+    await made.start()
+    yield made
+    await made.stop()
+
+
+def what(name: str, *argv: str) -> dict[str, Any]:
+    return {
+        "workload": name,
+        "lease": 1,
+        "token": 1,
+        "argv": list(argv),
+        "env": {"PATH": os.environ["PATH"]},
+        "cwd": "/",
+        "uid": os.getuid(),
+        "gid": os.getgid(),
+        "hook": None,
+        "term_end_ns": 0,
+        "notice_ns": 0,
+        "save_ns": 0,
+        "resume": False,
+    }
+
+
+async def test_calls_are_answered_with_what_they_give_alone(client: AirlockClient) -> None:
+    assert not {"v", "id", "ok"} & set(await client.call("hello"))
+    started = await client.call("start", **what("a", "sleep", "0.1"))
+    assert started["state"] == "running"
+
+
+async def test_a_refusal_is_an_error_with_its_reason(client: AirlockClient) -> None:
+    with pytest.raises(AirlockRefusedError, match="no workload") as refused:
+        await client.call("thaw", workload="nobody", token=1)
+    assert refused.value.reason == "unknown_workload"
+    assert isinstance(refused.value, RefusedError)
+
+
+async def test_what_no_packet_holds_is_refused_before_it_is_sent(client: AirlockClient) -> None:
+    with pytest.raises(AirlockRefusedError) as refused:
+        await client.call("start", **what("a", "echo", "x" * (65 << 10)))
+    assert refused.value.reason == "too_large"
+    assert (await client.call("list", after=""))["workloads"] == []
+
+
+async def test_events_come_in_order(client: AirlockClient) -> None:
+    told: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    client.on_event(told.put_nowait)
+    await client.call("start", **what("a", "true"))
+    async with asyncio.timeout(PATIENCE_S):
+        assert [(await told.get())["event"] for _ in range(2)] == ["started", "exited"]
+
+
+async def test_many_calls_at_once_get_each_its_own_answer(client: AirlockClient) -> None:
+    names = [f"w{number}" for number in range(40)]
+    answers = await asyncio.gather(*(client.call("start", **what(name, "true")) for name in names))
+    assert [answer["workload"] for answer in answers] == names
+    assert len((await client.call("list", after=""))["workloads"]) == 40
+
+
+async def test_all_pages_of_a_long_list_together_are_the_whole(client: AirlockClient) -> None:
+    names = sorted(f"{number:03d}-{'x' * 60}" for number in range(120))
+    for name in names:
+        await client.call("start", **what(name, "/" + "y" * 200))
+    found: list[str] = []
+    more, pages = True, 0
+    while more:
+        page = await client.call("list", after=found[-1] if found else "")
+        found += [entry["workload"] for entry in page["workloads"]]
+        more, pages = page["more"], pages + 1
+    assert found == names
+    assert pages > 1
+
+
+async def test_the_connection_comes_back_and_says_so(side: Side, client: AirlockClient) -> None:
+    told: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    client.on_event(told.put_nowait)
+    await client.call("start", **what("a", "sleep", "60"))
+    await told.get()
+    await side.end()
+    async with asyncio.timeout(PATIENCE_S):
+        while client.connected:
+            await asyncio.sleep(0.01)
+    with pytest.raises(UnavailableError):
+        await client.call("hello")
+    await side.start()
+    async with asyncio.timeout(PATIENCE_S):
+        assert await told.get() == {"event": "reconnected"}
+    (entry,) = (await client.call("list", after=""))["workloads"]
+    assert entry["state"] == "running"
+    assert (await client.call("end", workload="a", token=1, grace_ns=0))["state"] in {"killing", "ended"}
+
+
+async def test_nobody_there_is_an_error_that_names_the_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(airlock_client, "START_S_MAX", 0.2)
+    with pytest.raises(UnavailableError, match="no-socket"):
+        await AirlockClient(tmp_path / "no-socket").start()
