@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint types clean
+.PHONY: help install demo test check lint types bench-idle clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ types: $(STAMP)
 	$(BIN)/mypy
 
 check: lint types test ## style, types and tests: what a change must pass
+
+bench-idle: $(STAMP) ## measure what an idle stack costs a host
+	$(BIN)/python -m bench.idle
 
 clean: ## remove the environment and all that was built
 	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
