@@ -202,7 +202,7 @@ class HostService:
     async def _cycle(self, now_ns: int) -> None:
         node = self.node
         self._sense(now_ns)
-        if node.cycle % USAGE_EVERY_CYCLES == 0 and self._airlock.connected:
+        if node.runs and node.cycle % USAGE_EVERY_CYCLES == 0 and self._airlock.connected:
             self._later(self._measure())
         if node.zone is not None:
             if self._flight is None:

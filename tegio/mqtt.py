@@ -99,7 +99,7 @@ class MqttTransport:
         if self._client is not None and not self._queue and self._unsent_bytes() < UNSENT_BYTES_MAX:
             self._client.publish(topic, payload, qos=0, retain=retain)
             return True
-        if len(self._queue) >= QUEUE_MESSAGES_MAX:
+        if self._client is not None or len(self._queue) >= QUEUE_MESSAGES_MAX:
             self.dropped += 1
             return False
         self._queue.append((topic, payload, retain))
@@ -138,10 +138,8 @@ class MqttTransport:
             pause_s = PAUSE_S_MIN
             self._client = client
             self._tell(up=True)
-            while not self._lost.is_set():
-                self._send_queued()
-                with contextlib.suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(self._lost.wait(), PAUSE_S_MIN)
+            await self._send_queued()
+            await self._lost.wait()
             self._client = None
             event("broker.lost", logging.WARNING, address=f"{self._address.host}:{self._address.port}")
             self._tell(up=False)
@@ -163,8 +161,12 @@ class MqttTransport:
             client.subscribe(topic_filter, qos=0)
         return client
 
-    def _send_queued(self) -> None:
-        while self._queue and self._client is not None and self._unsent_bytes() < UNSENT_BYTES_MAX:
+    async def _send_queued(self) -> None:
+        """Send what waited while the broker was away, as fast as the socket takes it."""
+        while self._queue and self._client is not None and not self._lost.is_set():
+            if self._unsent_bytes() >= UNSENT_BYTES_MAX:
+                await asyncio.sleep(PAUSE_S_MIN)
+                continue
             topic, payload, retain = self._queue.popleft()
             self._client.publish(topic, payload, qos=0, retain=retain)
 

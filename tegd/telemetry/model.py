@@ -7,14 +7,13 @@ from typing import NamedTuple
 
 from tegd.telemetry.sample import NAN, RawSample
 
-NET_BYTES_PER_S_MAX = 1.25e9
-"""Taken for a host's network where links do not say: 10 Gbit/s."""
-
 
 class HostModel(NamedTuple):
     """How used a host is: the larger of utilisation and pressure-stall share.
 
     Attributes:
+        io: Of the busiest disk.
+        network: Of the link that carries most for its speed, in its busier direction.
         heat: (T - T_idle) / (T_crit - T_idle).
         temperature_c: Hottest sensor.
         power_w: Of all meters.
@@ -38,6 +37,18 @@ def _stall(before: int | None, now: int | None, elapsed_us: float) -> float:
     return _share(now - before, elapsed_us) if before is not None and now is not None else 0.0
 
 
+def _link_shares(before: RawSample, now: RawSample, elapsed_us: float) -> list[float]:
+    assert before.net is not None
+    assert now.net is not None
+    shares = []
+    for link, speed in now.link_bytes_per_s.items():
+        if link in before.net and link in now.net:
+            was, is_ = before.net[link], now.net[link]
+            carried = max(is_.received - was.received, is_.sent - was.sent)
+            shares.append(_share(carried, speed * elapsed_us / 1e6))
+    return shares
+
+
 def rates(before: RawSample, now: RawSample, idle_c: float, critical_c: float) -> HostModel:
     """The model at the later of two readings.
 
@@ -57,11 +68,11 @@ def rates(before: RawSample, now: RawSample, idle_c: float, critical_c: float) -
         total, available = now.memory
         memory = max(_share(total - available, total), _stall(before.memory_stall_us, now.memory_stall_us, elapsed_us))
     if before.io_ms is not None and now.io_ms is not None:
-        busy = _share((now.io_ms - before.io_ms) * 1000, elapsed_us)
+        shared = before.io_ms.keys() & now.io_ms.keys()
+        busy = max((_share((now.io_ms[disk] - before.io_ms[disk]) * 1000, elapsed_us) for disk in shared), default=0.0)
         io = max(busy, _stall(before.io_stall_us, now.io_stall_us, elapsed_us))
-    if before.net and now.net:
-        carried = max(now.net.received - before.net.received, now.net.sent - before.net.sent)
-        network = _share(carried / max(elapsed_us, 1.0) * 1e6, NET_BYTES_PER_S_MAX)
+    if before.net is not None and now.net is not None:
+        network = max(_link_shares(before, now, elapsed_us), default=NAN)
     if now.temperature_c == now.temperature_c:
         heat = _share(now.temperature_c - idle_c, critical_c - idle_c)
     if before.energy_uj is not None and now.energy_uj is not None and now.energy_uj >= before.energy_uj:

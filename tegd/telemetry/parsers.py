@@ -15,7 +15,7 @@ class CpuTimes(NamedTuple):
 
 
 class NetBytes(NamedTuple):
-    """Bytes of all interfaces but the loopback since boot."""
+    """Bytes of one interface since boot."""
 
     received: int
     sent: int
@@ -54,30 +54,30 @@ def memory_bytes(text: str) -> tuple[int, int]:
     return found[0], found[1]
 
 
-def net_bytes(text: str) -> NetBytes:
-    """/proc/net/dev: sums over interfaces."""
-    received = sent = 0
+def net_bytes(text: str) -> dict[str, NetBytes]:
+    """/proc/net/dev: of each interface but the loopback."""
+    found = {}
     for number, line in enumerate(text.splitlines()[2:], 3):
         name, colon, rest = line.partition(":")
         words = rest.split()
         if not colon or len(words) < 9:
             raise DecodeError(f"/proc/net/dev, line {number}: {len(words)} columns")
         if name.strip() != "lo":
-            received += _number(words[0], "/proc/net/dev", number)
-            sent += _number(words[8], "/proc/net/dev", number)
-    return NetBytes(received, sent)
+            received, sent = (_number(words[column], "/proc/net/dev", number) for column in (0, 8))
+            found[name.strip()] = NetBytes(received, sent)
+    return found
 
 
-def io_ms(text: str, devices: frozenset[str]) -> int:
-    """/proc/diskstats: milliseconds that any of these whole devices was busy, the busiest of them counting."""
-    busiest = 0
+def io_ms(text: str, devices: frozenset[str]) -> dict[str, int]:
+    """/proc/diskstats: milliseconds that each of these whole devices was busy."""
+    found = {}
     for number, line in enumerate(text.splitlines(), 1):
         words = line.split()
         if len(words) < 14:
             raise DecodeError(f"/proc/diskstats, line {number}: {len(words)} columns")
         if words[2] in devices:
-            busiest = max(busiest, _number(words[12], "/proc/diskstats", number))
-    return busiest
+            found[words[2]] = _number(words[12], "/proc/diskstats", number)
+    return found
 
 
 def stall_us(text: str) -> int:
@@ -87,9 +87,14 @@ def stall_us(text: str) -> int:
     return _number(total.removeprefix("total="), "/proc/pressure", line)
 
 
+def integer(text: str) -> int:
+    """A sysfs file of one number, which may be negative."""
+    word = text.strip()
+    if not word.removeprefix("-").isdigit():
+        raise DecodeError(f"line 1: {word[:40]!r} is no number")
+    return int(word)
+
+
 def milli(text: str) -> float:
     """A sysfs file of one number in thousandths, such as a temperature."""
-    try:
-        return int(text.strip()) / 1000
-    except ValueError:
-        raise DecodeError(f"{text[:40]!r} is no number") from None
+    return integer(text) / 1000

@@ -6,6 +6,7 @@ up. A file that cannot be read or makes no sense counts as absent for that sampl
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,25 +18,33 @@ NAN = float("nan")
 
 
 class RawSample(NamedTuple):
-    """One reading: None, or NaN for levels, where there is no source."""
+    """One reading: None, or NaN for levels, where there is no source.
+
+    Attributes:
+        net: Of the links whose speed is known.
+        io_ms: Busy time of each disk.
+        link_bytes_per_s: Speed of each of those links.
+    """
 
     at_ns: int
     cpu: parsers.CpuTimes | None
     memory: tuple[int, int] | None
-    net: parsers.NetBytes | None
-    io_ms: int | None
+    net: dict[str, parsers.NetBytes] | None
+    io_ms: dict[str, int] | None
     cpu_stall_us: int | None
     memory_stall_us: int | None
     io_stall_us: int | None
     temperature_c: float
     power_w: float
     energy_uj: int | None
+    link_bytes_per_s: dict[str, float]
 
 
 class _Source:
     """One kept descriptor and what reads it."""
 
     def __init__(self, path: Path, parse: Callable[[str], Any]) -> None:
+        self._path = path
         self._parse = parse
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         self.faults = 0
@@ -46,7 +55,7 @@ class _Source:
             return self._parse(os.pread(self._descriptor, READ_BYTES_MAX, 0).decode("ascii", "replace"))
         except (OSError, DecodeError) as error:
             self.faults += 1
-            self.problem = str(error)
+            self.problem = f"{self._path}: {error}"
             return None
 
 
@@ -64,7 +73,8 @@ class Sampler:
         disks = frozenset(path.name for path in self._glob("sys/block/*") if not path.name.startswith(("loop", "ram")))
         self._cpu = self._open("cpu", proc / "stat", parsers.cpu_times)
         self._memory = self._open("memory", proc / "meminfo", parsers.memory_bytes)
-        self._net = self._open("network", proc / "net/dev", parsers.net_bytes)
+        self._speeds = self._link_speeds()
+        self._net = self._open("network", proc / "net/dev", parsers.net_bytes) if self._speeds else None
         self._io = self._open("io", proc / "diskstats", lambda text: parsers.io_ms(text, disks))
         self._stalls = {
             kind: self._open(f"{kind} pressure", proc / "pressure" / kind, parsers.stall_us)
@@ -72,10 +82,10 @@ class Sampler:
         }
         zones = [*self._glob("sys/class/thermal/thermal_zone*/temp"), *self._hwmon("temp*_input")]
         self._temperatures = self._open_all("temperature", zones, parsers.milli)
-        micro = [*self._hwmon("power*_average"), *self._hwmon("power*_input")]
+        micro = self._hwmon("power*_average") or self._hwmon("power*_input")
         self._powers = self._open_all("power", micro, lambda text: parsers.milli(text) / 1000)
         rapl = self._glob("sys/class/powercap/intel-rapl:?/energy_uj")
-        self._energies = [] if self._powers else self._open_all("energy", rapl, int)
+        self._energies = [] if self._powers else self._open_all("energy", rapl, parsers.integer)
         if not self._powers and self._energies:
             self._absent.pop("power", None)
         self._absent["accelerator"] = "no GPU telemetry on this host"
@@ -84,7 +94,7 @@ class Sampler:
         """One sample, taken at a time on the boot-time clock."""
         temperatures = [value for source in self._temperatures if (value := source.read()) is not None]
         powers = [value for source in self._powers if (value := source.read()) is not None]
-        energies = [value for source in self._energies if (value := source.read()) is not None]
+        energies = [source.read() for source in self._energies]
         return RawSample(
             now_ns,
             self._read(self._cpu),
@@ -96,7 +106,8 @@ class Sampler:
             self._read(self._stalls["io"]),
             max(temperatures, default=NAN),
             sum(powers) if powers else NAN,
-            sum(energies) if energies else None,
+            sum(energies) if energies and None not in energies else None,
+            self._speeds,
         )
 
     def sources(self) -> dict[str, str]:
@@ -107,6 +118,17 @@ class Sampler:
         groups = {"temperature": self._temperatures, "power": self._powers or self._energies}
         table |= {name: f"present ({len(group)})" for name, group in groups.items() if group}
         return table | {name: f"absent: {why}" for name, why in self._absent.items()}
+
+    def _link_speeds(self) -> dict[str, float]:
+        """Bytes per second of each link that says its speed: a virtual one answers -1, or an error."""
+        speeds = {}
+        for path in self._glob("sys/class/net/*/speed"):
+            with suppress(OSError, DecodeError):
+                if (mbit_per_s := parsers.integer(path.read_text())) > 0:
+                    speeds[path.parent.name] = mbit_per_s * 125_000.0
+        if not speeds:
+            self._absent["network"] = "no link says its speed (sys/class/net/*/speed)"
+        return speeds
 
     @staticmethod
     def _read(source: _Source | None) -> Any:

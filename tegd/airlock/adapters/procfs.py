@@ -54,10 +54,15 @@ def parse_stat(text: bytes) -> Process:
 def process(pid: int) -> Process | None:
     """The process of a pid, or None where there is none."""
     try:
-        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
-            return parse_stat(file.read(1024))
-    except (FileNotFoundError, ProcessLookupError):
+        descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
         return None
+    try:
+        return parse_stat(os.read(descriptor, 1024))
+    except ProcessLookupError:
+        return None
+    finally:
+        os.close(descriptor)
 
 
 def processes() -> Iterator[Process]:
