@@ -30,7 +30,7 @@ def _line(text: str, start: str, what: str) -> tuple[int, list[str]]:
 
 
 def _number(word: str, what: str, line: int) -> int:
-    if not word.isdigit():
+    if not word.isdecimal():
         raise DecodeError(f"{what}, line {line}: {word!r} is no number")
     return int(word)
 
@@ -90,7 +90,7 @@ def stall_us(text: str) -> int:
 def integer(text: str) -> int:
     """A sysfs file of one number, which may be negative."""
     word = text.strip()
-    if not word.removeprefix("-").isdigit():
+    if not word.removeprefix("-").isdecimal():
         raise DecodeError(f"line 1: {word[:40]!r} is no number")
     return int(word)
 
