@@ -1,6 +1,7 @@
 """The airlock's core: its table, its rules at a term's end, what each state does on entry and after a crash."""
 
 import json
+import signal
 from dataclasses import replace
 from itertools import product
 
@@ -21,6 +22,7 @@ from tegd.airlock.model import (
     status_data,
     status_from,
 )
+from tegd.airlock.protocol import SIGNALS
 from tegd.airlock.transitions import TABLE, Event, State
 
 HOOK = Hook(10, "/work/checkpoint", "/work/mark")
@@ -197,3 +199,7 @@ def test_what_is_known_survives_the_journals_form(spec: Spec) -> None:
     workload = at(State.FROZEN, spec, held=Held.TERM, exit_code=None, then=Then.THAW, cause=Cause.TERM)
     assert spec_from(json.loads(json.dumps(spec_data(spec)))) == spec
     assert status_from(json.loads(json.dumps(status_data(workload.status)))) == workload.status
+
+
+def test_signals_are_numbered_as_this_machine_numbers_them() -> None:
+    assert {name: int(signal.Signals[name]) for name in SIGNALS} == SIGNALS
