@@ -28,16 +28,7 @@ async def _serve(settings: GovernorSettings) -> None:
     keyring = Keyring(read_key(members_file), read_key(governor_file))
     transport = MqttTransport(parse_broker(settings.broker), f"{settings.zone}-governor")
     service = GovernorService(settings, keyring, transport, SystemClock())
-    socket = socket_path(state_dir.parent, "governor")
-    private_dir(socket.parent)
-    server = ControlServer(socket, service.answer)
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(signum, service.stop)
-    await server.start()
-    try:
-        await service.run()
-    finally:
-        await server.stop()
+    await serve(service, socket_path(state_dir.parent, "governor"))
 
 
 @click.command()

@@ -239,8 +239,6 @@ class Node:
         assert self.zone is not None
         for ref in self.ghosts():
             work, agent = self.workloads[ref], self.agents[ref]
-            if work.spec.ttl_ticks and agent.search.failures and self.cycle > work.spec.ttl_ticks:
-                continue
             if agent.search.may_ask(self.cycle):
                 region = agent.search.region(self.slots.get(ref, 0), work.shape, self.zone.zone_k)
                 self.link.quotes.append(Record(Op.FOK, 0, self.link.boot, 0, self._fok(work, region)))

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import signal
 from pathlib import Path
 
 import click
@@ -11,11 +10,11 @@ from tegcore.errors import ConfigError, JournalError
 from tegcore.ids import checked_name
 from tegcore.wire.signing import governor_key, host_key, members_key, tenant_token
 from tegio.clock import SystemClock
-from tegio.control import ControlServer
 from tegio.keys import make_key, read_key
 from tegio.logs import event, start_logs
 from tegio.mqtt import MqttTransport, parse_broker
 from tegio.paths import default_state_dir, private_dir, socket_path
+from tegio.program import serve
 from tegio.settings import run_program, with_settings
 from zone_ledger import views
 from zone_ledger.journal.store import Journal
@@ -37,16 +36,9 @@ async def _serve(settings: LedgerSettings) -> None:
     transport = MqttTransport(parse_broker(settings.broker), f"{settings.zone}-ledger")
     journal = Journal(state_dir / "journal.sqlite", settings.zone)
     service = LedgerService(settings, make_key(_key_file(settings)), transport, journal, SystemClock())
-    socket = socket_path(state_dir.parent, "ledger")
-    private_dir(socket.parent)
-    server = ControlServer(socket, service.answer)
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(signum, service.stop)
-    await server.start()
     try:
-        await service.run()
+        await serve(service, socket_path(state_dir.parent, "ledger"))
     finally:
-        await server.stop()
         journal.close()
         event("ledger.stopped", tick=service.engine.state.tick)
 

@@ -53,7 +53,6 @@ class WorkloadSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         sla_priority: 0..255 (12).
         tenant: Whose credits; empty: the asking user's own.
         hook: Its checkpoint hook, if it has one.
-        ttl_ticks: Stop seeking after this; 0: seek on.
     """
 
     argv: tuple[str, ...]
@@ -69,7 +68,6 @@ class WorkloadSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     sla_priority: int = 1
     tenant: str = ""
     hook: Hook | None = None
-    ttl_ticks: int = 0
 
 
 class Submit(Request, frozen=True, tag="submit"):
