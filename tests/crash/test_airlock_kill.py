@@ -18,8 +18,13 @@ import pytest
 from airlock_rig import SECOND_NS, Dead, Rig, alive, eventually, now_ns
 
 from tegd.airlock.adapters.journal import Journal, status_record
+from tegd.airlock.transitions import State
 
 BOUNDARIES_MAX = 60
+
+
+def boot() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 def life_with_save(rig: Rig) -> None:
@@ -143,13 +148,29 @@ def test_running_work_that_was_stopped_behind_our_back_runs_within_two_seconds(r
     assert time.monotonic() - started < 2
 
 
+def test_a_checkpoint_is_made_durable_though_its_program_left_meanwhile(rig: Rig) -> None:
+    """The airlock was killed while it flushed, and the program, frozen too late, had gone."""
+    rig.start()
+    rig.work_on("a", units=5)
+    rig.kill()
+    eventually(lambda: len(rig.units()) == 5 and not any(map(alive, rig.pids())), "the work has ended")
+    (rig.work / "checkpoint").write_text("5")
+    journal = Journal(rig.state_dir, boot())
+    entry = journal.workloads["a"]
+    flushing = replace(entry.status, state=State.FLUSHING, deadline_ns=now_ns() + 60 * SECOND_NS)
+    journal.commit([status_record(replace(entry, status=flushing))])
+    journal.close()
+    rig.start()
+    ended = rig.until("a", "ended")
+    assert (ended["saved_ns"] > 0, ended["exit_code"]) == (True, 9)
+
+
 def test_a_pid_in_use_again_is_not_taken_for_the_work(rig: Rig) -> None:
     """The journal names a leader by pid and start time; here it is given a pid of someone else's."""
     rig.start()
     rig.run("a", "sleep", "60")
     rig.kill()
-    boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    journal = Journal(rig.state_dir, boot_id)
+    journal = Journal(rig.state_dir, boot())
     entry = journal.workloads["a"]
     leader = entry.status.pid
     with subprocess.Popen(["sleep", "60"], start_new_session=True) as stranger:

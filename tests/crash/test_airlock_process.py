@@ -112,7 +112,9 @@ def test_an_end_with_grace_lets_it_clean_up(running: Rig) -> None:
 
 
 def test_an_end_with_grace_does_not_wait_longer(running: Rig) -> None:
-    running.run("a", "sh", "-c", "trap '' TERM; while :; do sleep 0.01; done")
+    running.run("a", "sh", "-c", "trap '' TERM; echo up; while :; do sleep 0.01; done")
+    log = running.listed()["a"]["log"]
+    eventually(lambda: "up" in Path(log).read_text(), "it is up")
     running.call("end", workload="a", token=1, grace_ns=SECOND_NS // 5)
     assert running.until("a", "ended")["exit_code"] == 137
 
