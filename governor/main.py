@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import signal
 from pathlib import Path
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # two threads on busy cores made a fit 80 times slower
@@ -13,11 +12,11 @@ from governor.service import GovernorService
 from governor.settings import GovernorSettings
 from tegcore.wire.signing import Keyring
 from tegio.clock import SystemClock
-from tegio.control import ControlServer
 from tegio.keys import read_key
 from tegio.logs import start_logs
 from tegio.mqtt import MqttTransport, parse_broker
 from tegio.paths import default_state_dir, private_dir, socket_path
+from tegio.program import serve
 from tegio.settings import run_program, with_settings
 
 

@@ -4,7 +4,6 @@ import asyncio
 import os
 import platform
 import re
-import signal
 from pathlib import Path
 
 import click
@@ -17,11 +16,11 @@ from tegd.adapters.store import Store
 from tegd.service import HostService
 from tegd.settings import HostSettings
 from tegio.clock import SystemClock
-from tegio.control import ControlServer
 from tegio.keys import read_key
 from tegio.logs import start_logs
 from tegio.mqtt import MqttTransport, parse_broker
 from tegio.paths import default_state_dir, private_dir, socket_path
+from tegio.program import serve
 from tegio.settings import run_program, with_settings
 
 
@@ -36,24 +35,17 @@ async def _serve(settings: HostSettings) -> None:
     members_file = Path(settings.members_key_file) if settings.members_key_file else state_dir / "members.key"
     host = settings.host
     keyring = Keyring(read_key(members_file), None, lambda name: host_key if name == host else None)
-    run_dir = private_dir(socket_path(state_dir.parent, "tegd").parent)
+    socket = socket_path(state_dir.parent, "tegd")
     service = HostService(
         settings,
         keyring,
         MqttTransport(parse_broker(settings.broker), f"{settings.zone}-{host}"),
-        AirlockClient(run_dir / "airlock.sock"),
+        AirlockClient(socket_path(state_dir.parent, "airlock")),
         Store(state_dir / "work.sqlite"),
         SystemClock(),
         state_dir.parent,
     )
-    server = ControlServer(run_dir / "tegd.sock", service.answer)
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(signum, service.stop)
-    await server.start()
-    try:
-        await service.run()
-    finally:
-        await server.stop()
+    await serve(service, socket)
 
 
 @click.command()

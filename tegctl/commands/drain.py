@@ -1,19 +1,14 @@
-"""`tegctl drain`: keep new work off a host and have what it holds leave (operators)."""
+"""`tegctl drain`: keep new work off HOST, and have what it holds leave (operators)."""
 
 import click
 
 from tegcore.wire import control
-from tegctl.render import show_json
-from tegctl.session import Session, fresh_key
+from tegctl.switch import switch
 
-
-@click.command(name="drain")
-@click.argument("host")
-@click.pass_obj
-def command(session: Session, host: str) -> None:
-    """Keep new work off a host and have what it holds leave (operators)."""
-    answer = session.ask("ledger", control.DrainHost(host=host, on=True, key=fresh_key()))
-    if session.output == "json":
-        show_json("Drained", answer)
-    else:
-        click.echo(f"{host} is drained")
+command = switch(
+    "drain",
+    "Keep new work off HOST, and have what it holds leave (operators).",
+    click.Argument(["host"]),
+    lambda value, key: control.DrainHost(host=value, on=True, key=key),
+    "{} is drained",
+)

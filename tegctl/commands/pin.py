@@ -1,19 +1,14 @@
-"""`tegctl pin`: protect a lease from challengers (operators)."""
+"""`tegctl pin`: protect LEASE from challengers (operators)."""
 
 import click
 
 from tegcore.wire import control
-from tegctl.render import show_json
-from tegctl.session import Session, fresh_key
+from tegctl.switch import switch
 
-
-@click.command(name="pin")
-@click.argument("lease", type=int)
-@click.pass_obj
-def command(session: Session, lease: int) -> None:
-    """Protect a lease from challengers (operators)."""
-    answer = session.ask("ledger", control.PinLease(lease=lease, on=True, key=fresh_key()))
-    if session.output == "json":
-        show_json("Pinned", answer)
-    else:
-        click.echo(f"lease {lease} is pinned")
+command = switch(
+    "pin",
+    "Protect LEASE from challengers (operators).",
+    click.Argument(["lease"], type=int),
+    lambda value, key: control.PinLease(lease=value, on=True, key=key),
+    "lease {} is pinned",
+)

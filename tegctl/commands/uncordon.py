@@ -1,19 +1,14 @@
-"""`tegctl uncordon`: let work on a slot again (operators)."""
+"""`tegctl uncordon`: let work on SLOT again (operators)."""
 
 import click
 
 from tegcore.wire import control
-from tegctl.render import show_json
-from tegctl.session import Session, fresh_key
+from tegctl.switch import switch
 
-
-@click.command(name="uncordon")
-@click.argument("slot", type=int)
-@click.pass_obj
-def command(session: Session, slot: int) -> None:
-    """Let work on a slot again (operators)."""
-    answer = session.ask("ledger", control.CordonSlot(slot=slot, on=False, key=fresh_key()))
-    if session.output == "json":
-        show_json("Cordoned", answer)
-    else:
-        click.echo(f"slot {slot} takes work again")
+command = switch(
+    "uncordon",
+    "Let work on SLOT again (operators).",
+    click.Argument(["slot"], type=int),
+    lambda value, key: control.CordonSlot(slot=value, on=False, key=key),
+    "slot {} takes work again",
+)
