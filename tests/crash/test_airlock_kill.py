@@ -173,7 +173,8 @@ def test_a_pid_in_use_again_is_not_taken_for_the_work(rig: Rig) -> None:
     journal = Journal(rig.state_dir, boot())
     entry = journal.workloads["a"]
     leader = entry.status.pid
-    with subprocess.Popen(["sleep", "60"], start_new_session=True) as stranger:
+    time.sleep(2 / os.sysconf("SC_CLK_TCK"))  # the kernel counts start times in these
+    with subprocess.Popen(["sleep", "5"], start_new_session=True) as stranger:
         journal.commit([status_record(replace(entry, status=replace(entry.status, pid=stranger.pid)))])
         journal.close()
         rig.start()
