@@ -24,7 +24,7 @@ def switch(
     """
 
     @click.pass_obj
-    def act(session: Session, **values: Any) -> None:
+    def act(session: Session, /, **values: Any) -> None:
         (value,) = values.values()
         answer = session.ask("ledger", request(value, fresh_key()))
         if session.output == "json":

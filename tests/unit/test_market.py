@@ -1,0 +1,459 @@
+"""The market by examples that can be checked by hand: prices, inertia, evictions row by row, periods, ends."""
+
+import pytest
+
+from tegcore.economics.fixed import friction_ucr, mass_micro, range_price_ucr
+from tegcore.units import GIB
+from tegcore.wire.records import (
+    Admit,
+    Cancel,
+    Drain,
+    Evict,
+    Expand,
+    Fok,
+    Genesis,
+    HostUp,
+    Market,
+    Mint,
+    NameIs,
+    NameKind,
+    Op,
+    Pin,
+    Reason,
+    Record,
+    Region,
+    Release,
+    Renew,
+    SetRates,
+    SetReserve,
+    Shape,
+    Stay,
+    Tick,
+    TopUp,
+    unpack_all,
+)
+from zone_ledger.book.reference import ReferenceBook
+from zone_ledger.engine import Engine
+from zone_ledger.eviction import OUTCOMES, Situation
+from zone_ledger.leases import LeaseState
+
+PERIOD, TERM_PERIODS, GRACE, NOTICE = 100, 2, 40, 60
+RESERVE, MU = 1_000, 100_000
+FUNDS = 100_000_000
+
+
+class Zone:
+    """One host of four slots; ada on it, bob on another host without slots of interest."""
+
+    def __init__(self, market: Market = Market.AUCTION, **rates: int) -> None:
+        self.engine = Engine(ReferenceBook)
+        self.keys = 0
+        self.sent = {1: 0, 2: 0}
+        self.system(Op.GENESIS, Genesis(2, PERIOD, TERM_PERIODS, 40, GRACE, NOTICE, 100, market))
+        for number, name in ((1, "ada"), (2, "bob")):
+            self.system(Op.NAME_IS, NameIs.of(NameKind.TENANT, number, name))
+            self.system(Op.NAME_IS, NameIs.of(NameKind.HOST, number, f"n{number}"))
+            self.operate(Op.MINT, Mint(number, FUNDS))
+        fields = dict.fromkeys(SetRates._fields, 0) | {"epoch": 1, "mu_ucr": MU} | rates
+        self.operate(Op.SET_RATES, SetRates(**fields))
+        self.operate(Op.SET_RESERVE, SetReserve(0, RESERVE))
+        self.engine.apply(Record(Op.HOST_UP, 1, 1, 0, HostUp(0, 2, 0, 4000, 8 * GIB, 0)))
+        self.engine.apply(Record(Op.HOST_UP, 2, 1, 0, HostUp(8, 2, 1, 4000, 8 * GIB, 0)))
+
+    @property
+    def state(self):
+        return self.engine.state
+
+    def system(self, op: Op, body):
+        return self.engine.apply(Record(op, 0, 0, 0, body))
+
+    def operate(self, op: Op, body):
+        self.keys += 1
+        return self.engine.apply(Record(op, 0, 0, self.keys, body))
+
+    def command(self, op: Op, body, host: int = 1):
+        self.sent[host] += 1
+        outcome = self.engine.apply(Record(op, host, 1, self.sent[host], body))
+        self.engine.check()
+        return outcome
+
+    def fok(self, ref: int, limit: int, host: int = 1, size: int = 0, endow: int = 0, **changes: int) -> None:
+        fields = {
+            "ref": ref,
+            "tenant": host,
+            "region": Region(0, 2).packed(),
+            "shape": Shape((size,)).packed(),
+            "cpu_milli": 0,
+            "mem_bytes": 0,
+            "limit_ucr": limit,
+            "endow_ucr": endow or limit * (1 << size) * 4,
+            "traits": 0,
+            "lease": 0,
+        }
+        self.command(Op.FOK, Fok(**(fields | changes)), host)
+
+    def ticks(self, count: int = 1) -> None:
+        for _ in range(count):
+            self.system(Op.TICK, Tick(self.state.tick + 1, self.state.tick + 1))
+            self.engine.check()
+
+    def lease(self, ref: int):
+        return next((lease for lease in self.state.leases.values() if lease.ref == ref), None)
+
+    def told(self, op: Op, host: int = 1) -> list:
+        return [record.body for record in unpack_all(self.state.hosts[host].outbox.pending()) if record.op is op]
+
+    def fill(self, limit: int = 2_000) -> None:
+        for ref in range(1, 5):
+            self.fok(ref, limit)
+        self.ticks()
+        assert len(self.state.leases) == 4
+
+
+def threshold(limit: int, endow: int, slots: int = 1) -> int:
+    return limit * slots + friction_ucr(MU, mass_micro(0, endow, slots))
+
+
+def test_alone_one_pays_the_reserve() -> None:
+    zone = Zone()
+    zone.fok(1, 9_000)
+    zone.ticks()
+    assert zone.lease(1).price_ucr == RESERVE
+
+
+def test_a_bid_at_the_reserve_does_not_exceed_it() -> None:
+    zone = Zone()
+    zone.fok(1, RESERVE)
+    zone.ticks()
+    (refused,) = zone.told(Op.REFUSED)
+    assert (Reason(refused.reason), refused.missing) == (Reason.PRICE, 1)
+
+
+def test_the_highest_loser_sets_the_price() -> None:
+    """Five bids for four slots: all winners would still have won just above the fifth."""
+    zone = Zone()
+    for ref, limit in enumerate((5_000, 4_000, 3_000, 2_500, 2_000), 1):
+        zone.fok(ref, limit)
+    zone.ticks()
+    assert zone.lease(5) is None
+    assert [zone.lease(ref).price_ucr for ref in (1, 2, 3, 4)] == [2_000] * 4
+
+
+def test_fixed_prices_are_first_come_and_displace_nobody() -> None:
+    zone = Zone(Market.FIXED)
+    for ref in range(1, 6):
+        zone.fok(ref, RESERVE + ref)
+    zone.ticks()
+    assert zone.lease(5) is None
+    assert {zone.lease(ref).price_ucr for ref in (1, 2, 3, 4)} == {RESERVE}
+    assert Reason(zone.told(Op.REFUSED)[0].reason) is Reason.NO_FIT
+
+
+@pytest.mark.parametrize("value", [1_500, 2_100, 3_000, 4_500])
+@pytest.mark.parametrize("rivals", [(2_000,) * 5, (3_000, 2_500, 2_000, 1_500), (2_000,), (4_000,) * 4])
+def test_no_bidder_gains_by_another_value(value: int, rivals: tuple[int, ...]) -> None:
+    """Within the tick: for every report, what it wins at its true value is no more than by telling the truth."""
+
+    def gain(report: int) -> int:
+        zone = Zone()
+        zone.fok(100, report, host=2)
+        for ref, limit in enumerate(rivals, 1):
+            zone.fok(ref, limit)
+        zone.ticks()
+        lease = zone.lease(100)
+        return value - lease.price_ucr if lease else 0
+
+    honest = gain(value)
+    assert honest >= 0
+    assert all(gain(report) <= honest for report in range(1_001, 5_000, 331))
+
+
+def test_inertia_refuses_a_bid_that_beats_only_the_limit() -> None:
+    zone = Zone()
+    zone.fill(2_000)
+    needed = threshold(2_000, 8_000)
+    zone.fok(9, needed, host=2)
+    zone.ticks()
+    (refused,) = zone.told(Op.REFUSED, 2)
+    assert needed > 2_000
+    assert Reason(refused.reason) is Reason.PRICE
+    assert zone.state.counters.inertia_refusals == 1
+    assert all(lease.state is LeaseState.HELD for lease in zone.state.leases.values())
+
+
+def challenged(limit: int = 9_000) -> Zone:
+    """Four held leases, and a bid for one slot that beats their inertia."""
+    zone = Zone()
+    zone.fill(2_000)
+    zone.fok(9, limit, host=2)
+    zone.ticks()
+    (notice,) = zone.told(Op.NOTICE)
+    assert notice.deadline_tick == zone.state.tick + NOTICE
+    return zone
+
+
+def evicted(zone: Zone):
+    return next(lease for lease in zone.state.leases.values() if lease.state is LeaseState.EVICTING)
+
+
+def test_every_situation_has_a_row() -> None:
+    assert set(OUTCOMES) == set(Situation)
+
+
+def test_when_all_are_clear_the_challenger_is_filled_at_the_threshold() -> None:
+    zone = challenged()
+    lease = evicted(zone)
+    zone.command(Op.RELEASE, Release(lease.number, lease.token, Reason.CHALLENGED))
+    assert zone.lease(9).blocks == lease.blocks
+    assert zone.lease(9).price_ucr == threshold(2_000, 8_000)
+    assert zone.told(Op.FILLED, 2)[-1].ref == 9
+    assert zone.told(Op.ENDED)[-1].why == Reason.CHALLENGED
+
+
+def test_past_the_deadline_the_sure_end_of_the_term_decides_once() -> None:
+    zone = challenged()
+    lease = evicted(zone)
+    sure_end = zone.state.sure_end(lease)
+    zone.ticks(sure_end - zone.state.tick - 1)
+    assert zone.lease(9) is None
+    assert lease.number in zone.state.leases
+    zone.ticks()
+    assert lease.number not in zone.state.leases
+    assert zone.lease(9).blocks == lease.blocks
+    assert zone.told(Op.ENDED)[-1].why == Reason.EXPIRED
+
+
+def test_an_incumbent_that_cannot_leave_stays_and_the_bid_counts_as_a_challenge() -> None:
+    zone = challenged()
+    lease = evicted(zone)
+    zone.command(Op.STAY, Stay(lease.number, lease.token))
+    assert lease.state is LeaseState.HELD
+    assert Reason(zone.told(Op.REFUSED, 2)[-1].reason) is Reason.STAYED
+    zone.command(Op.RENEW, Renew(lease.number, lease.token, 20_000, 1000))
+    zone.ticks(PERIOD)
+    assert lease.price_ucr == 9_000 - lease.friction_ucr
+
+
+@pytest.mark.parametrize("how", ["cancel", "new boot"])
+def test_when_the_challenger_is_gone_the_incumbents_still_leave(how: str) -> None:
+    zone = challenged()
+    lease = evicted(zone)
+    if how == "cancel":
+        zone.command(Op.CANCEL, Cancel(9), 2)
+    else:
+        zone.engine.apply(Record(Op.HOST_UP, 2, 2, 0, HostUp(8, 2, 1, 4000, 8 * GIB, 0)))
+    assert zone.state.orders == {}
+    assert zone.state.accounts.balances[2] == FUNDS
+    zone.command(Op.RENEW, Renew(lease.number, lease.token, 2_000, 1000))
+    assert zone.told(Op.ANSWER)[-1].reason == Reason.STATE
+    zone.command(Op.RELEASE, Release(lease.number, lease.token, Reason.CHALLENGED))
+    assert zone.state.book.summary(Region(0, 2)).free == 1
+
+
+def test_with_two_incumbents_one_that_stays_keeps_the_other_too() -> None:
+    zone = Zone()
+    zone.fill(2_000)
+    zone.fok(9, 9_000, host=2, size=1)
+    zone.ticks()
+    first, second = [lease for lease in zone.state.leases.values() if lease.state is LeaseState.EVICTING]
+    zone.command(Op.STAY, Stay(second.number, second.token))
+    assert (first.state, second.state) == (LeaseState.HELD, LeaseState.HELD)
+    assert zone.state.orders == {}
+
+
+def test_a_pinned_lease_is_never_displaced() -> None:
+    zone = Zone()
+    zone.fill(2_000)
+    for number in zone.state.leases:
+        zone.operate(Op.PIN, Pin(number, 1))
+    zone.fok(9, 90_000, host=2)
+    zone.ticks()
+    assert Reason(zone.told(Op.REFUSED, 2)[-1].reason) is Reason.NO_FIT
+
+
+def test_a_refused_challenge_raises_the_next_rent_up_to_the_limit() -> None:
+    zone = Zone()
+    zone.fok(1, 2_000, region=Region(0, 0).packed())
+    zone.ticks()
+    lease = zone.lease(1)
+    challenge = threshold(2_000, 8_000)
+    zone.fok(9, challenge, host=2, region=Region(0, 0).packed())
+    zone.ticks(PERIOD)
+    assert lease.price_ucr == challenge - lease.friction_ucr == 2_000
+    zone.ticks(PERIOD)
+    assert lease.price_ucr == RESERVE
+
+
+def test_rent_is_paid_by_ticks_and_what_is_left_returns_less_the_burn() -> None:
+    zone = Zone(burn_permille=100)
+    zone.fok(1, 5_000, endow=20_000)
+    zone.ticks(1 + 30)
+    lease = zone.lease(1)
+    zone.command(Op.RELEASE, Release(lease.number, lease.token, Reason.DONE))
+    paid = RESERVE * 30 // PERIOD
+    burned = (20_000 - paid) // 10
+    assert zone.state.accounts.balances[1] == FUNDS - paid - burned
+    assert zone.state.accounts.evaporated == paid + burned
+    assert zone.state.accounts.escrow == 0
+
+
+def test_a_purse_lowers_the_limit_and_then_is_bankrupt() -> None:
+    zone = Zone()
+    zone.fok(1, 2_000, endow=2_500)
+    zone.ticks()
+    lease = zone.lease(1)
+    zone.command(Op.RENEW, Renew(lease.number, lease.token, 2_000, 1000))
+    zone.ticks(PERIOD)
+    assert (lease.limit_ucr, lease.state) == (1_500, LeaseState.HELD)
+    zone.command(Op.RENEW, Renew(lease.number, lease.token, 2_000, 1000))
+    zone.ticks(PERIOD)
+    assert lease.state is LeaseState.EVICTING
+    assert lease.why is Reason.BANKRUPT
+    assert zone.state.counters.bankruptcies == 1
+    assert lease.purse_ucr + lease.escrow_ucr == 500
+
+
+def test_a_top_up_keeps_it() -> None:
+    zone = Zone()
+    zone.fok(1, 2_000, endow=2_500)
+    zone.ticks()
+    lease = zone.lease(1)
+    assert zone.command(Op.TOP_UP, TopUp(lease.number, lease.token, 1, FUNDS)).reason is Reason.FUNDS
+    assert zone.command(Op.TOP_UP, TopUp(lease.number, lease.token, 2, 1)).reason is Reason.TENANT
+    zone.command(Op.TOP_UP, TopUp(lease.number, lease.token, 1, 50_000))
+    for _ in range(5):
+        zone.command(Op.RENEW, Renew(lease.number, lease.token, 2_000, 1000))
+        zone.ticks(PERIOD)
+    assert lease.state is LeaseState.HELD
+
+
+def test_holding_tax_falls_on_the_measured_idle_share() -> None:
+    zone = Zone(tax_permille=500)
+    zone.fok(1, 5_000)
+    zone.ticks()
+    lease = zone.lease(1)
+    zone.command(Op.RENEW, Renew(lease.number, lease.token, 5_000, 200))
+    zone.ticks(PERIOD)
+    assert lease.paid_ucr == RESERVE + RESERVE * 500 * 800 // 1_000_000
+
+
+def test_an_unheard_lease_ends_at_its_sure_end_and_not_before() -> None:
+    zone = Zone()
+    zone.fok(1, 5_000)
+    zone.ticks()
+    lease = zone.lease(1)
+    term = PERIOD * TERM_PERIODS
+    zone.ticks(term + term // 100 + GRACE - 1)
+    assert zone.lease(1) is lease
+    zone.ticks()
+    assert zone.lease(1) is None
+    assert zone.told(Op.ENDED)[-1].why == Reason.EXPIRED
+
+
+def test_renewing_moves_the_end_and_a_stale_token_does_not() -> None:
+    zone = Zone()
+    zone.fok(1, 5_000)
+    zone.ticks(50)
+    lease = zone.lease(1)
+    assert zone.command(Op.RENEW, Renew(lease.number, lease.token + 1, 5_000, 0)).reason is Reason.TOKEN
+    zone.command(Op.RENEW, Renew(lease.number, lease.token, 5_000, 0))
+    assert lease.term_end == zone.state.tick + PERIOD * TERM_PERIODS
+    assert zone.told(Op.RENEWED)[-1].command_seq == zone.sent[1]
+
+
+def test_memory_is_sold_at_the_integral_and_given_back() -> None:
+    zone = Zone(mem_k_ucr=10_000, gas_ucr=7)
+    zone.fok(1, 5_000, endow=100_000, mem_bytes=GIB)
+    zone.ticks()
+    lease = zone.lease(1)
+    capacity = 8 * GIB * 95 // 100
+    first = range_price_ucr(10_000, capacity, 0, GIB)
+    assert lease.ranges_ucr() == first
+    zone.command(Op.EXPAND, Expand(lease.number, lease.token, 1, GIB, 10_000))
+    price = range_price_ucr(10_000, capacity, GIB, GIB)
+    assert lease.ranges_ucr() == first + price
+    assert price > first
+    assert zone.state.accounts.evaporated == 7
+    held = zone.told(Op.EXPANDED)[-1]
+    assert (held.reason, held.held_bytes) == (Reason.OK, 2 * GIB)
+    zone.command(Op.EXPAND, Expand(lease.number, lease.token, 1, -GIB, 0))
+    assert lease.ranges_ucr() == first
+
+
+@pytest.mark.parametrize(
+    ("delta", "limit", "reason"),
+    [(7 * GIB, 10**9, Reason.CAPACITY), (2 * GIB, 1, Reason.PRICE), (6 * GIB, 10**9, Reason.FUNDS)],
+)
+def test_memory_is_refused_with_a_reason(delta: int, limit: int, reason: Reason) -> None:
+    zone = Zone(mem_k_ucr=100_000)
+    zone.fok(1, 16_000, endow=18_000, mem_bytes=GIB)
+    zone.ticks()
+    lease = zone.lease(1)
+    before = zone.state.accounts.evaporated
+    zone.command(Op.EXPAND, Expand(lease.number, lease.token, 1, delta, limit))
+    answer = zone.told(Op.EXPANDED)[-1]
+    assert Reason(answer.reason) is reason
+    assert answer.missing > 0
+    assert answer.held_bytes == GIB
+    assert zone.state.accounts.evaporated == before
+
+
+def test_a_drained_host_gives_notice_and_takes_nothing() -> None:
+    zone = Zone()
+    zone.fill()
+    zone.operate(Op.DRAIN, Drain(1, 1))
+    assert {Reason(notice.why) for notice in zone.told(Op.NOTICE)} == {Reason.DRAINED}
+    zone.fok(9, 90_000, host=2)
+    zone.ticks()
+    assert Reason(zone.told(Op.REFUSED, 2)[-1].reason) is Reason.NO_FIT
+
+
+def test_an_operator_ends_a_lease_once_by_key() -> None:
+    zone = Zone()
+    zone.fok(1, 5_000)
+    zone.ticks()
+    first = zone.engine.apply(Record(Op.EVICT, 0, 0, 777, Evict(1)))
+    assert zone.engine.apply(Record(Op.EVICT, 0, 0, 777, Evict(1))) == first
+    assert zone.engine.apply(Record(Op.EVICT, 0, 0, 778, Evict(1))).reason is Reason.STATE
+
+
+def test_closed_admission_refuses_by_order_of_arrival() -> None:
+    zone = Zone()
+    zone.operate(Op.ADMIT, Admit(1, 50))
+    zone.fok(1, 5_000)
+    zone.fok(2, 9_000)
+    zone.ticks()
+    assert zone.lease(1) is not None
+    refused = zone.told(Op.REFUSED)[-1]
+    assert (refused.ref, Reason(refused.reason)) == (2, Reason.ADMISSION)
+    assert refused.retry_tick > zone.state.tick
+
+
+def test_rates_hold_from_the_next_boundary_and_older_epochs_are_refused() -> None:
+    zone = Zone()
+    zone.fok(1, 5_000)
+    zone.ticks()
+    fields = dict.fromkeys(SetRates._fields, 0)
+    assert zone.operate(Op.SET_RATES, SetRates(**(fields | {"epoch": 5, "mu_ucr": 900}))).reason is Reason.OK
+    assert zone.operate(Op.SET_RATES, SetRates(**(fields | {"epoch": 4}))).reason is Reason.STATE
+    lease = zone.lease(1)
+    assert lease.mu_ucr == MU
+    zone.ticks(PERIOD)
+    assert lease.mu_ucr == 900
+
+
+def test_a_host_that_comes_back_is_told_the_truth() -> None:
+    zone = Zone()
+    zone.fill()
+    zone.operate(Op.EVICT, Evict(2))
+    zone.engine.apply(Record(Op.HOST_UP, 1, 5, 0, HostUp(0, 2, 0, 4000, 8 * GIB, 0)))
+    events = [record.op for record in unpack_all(zone.state.hosts[1].outbox.pending())]
+    assert events == [Op.FILLED, Op.FILLED, Op.NOTICE, Op.FILLED, Op.FILLED, Op.SYNCED]
+    assert zone.engine.apply(Record(Op.HOST_UP, 1, 4, 0, HostUp(0, 2, 0, 4000, 8 * GIB, 0))).reason is Reason.STALE_BOOT
+
+
+def test_a_host_cannot_change_its_size_under_its_leases() -> None:
+    zone = Zone()
+    zone.fill()
+    outcome = zone.engine.apply(Record(Op.HOST_UP, 1, 5, 0, HostUp(0, 1, 0, 4000, 8 * GIB, 0)))
+    assert outcome.reason is Reason.STATE
