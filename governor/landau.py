@@ -31,6 +31,8 @@ def order_parameter(reynolds: float, field: float, law: Landau) -> float:
 
 def _cubic_roots(p: float, q: float) -> list[float]:
     """Real roots of t^3 + p t + q = 0."""
+    if q == 0:
+        return [0.0] if p >= 0 else [0.0, math.sqrt(-p), -math.sqrt(-p)]
     discriminant = (q / 2) ** 2 + (p / 3) ** 3
     if discriminant >= 0:
         root = math.sqrt(discriminant)

@@ -52,8 +52,8 @@ from tegd.link import Link
 from tegd.modes import Happening, Mode
 from tegd.node import Effect, Extend, Forget, Keep, Node, Run, SaveAndEnd, Start
 from tegd.settings import HostSettings
-from tegd.telemetry.model import HostModel, rates
-from tegd.telemetry.sample import NAN, RawSample, Sampler
+from tegd.telemetry.model import NAN, HostModel, RawSample, rates
+from tegd.telemetry.sample import Sampler
 from tegd.workload import Life, Workload
 from tegio.control import Peer
 from tegio.executive import Executive, Window

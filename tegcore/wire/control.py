@@ -13,7 +13,7 @@ from tegcore.errors import DecodeError
 
 CONTROL_VERSION = 1
 CONTROL_BYTES_MAX = 4 << 20
-ARGV_BYTES_MAX = 128 << 10
+ARGV_BYTES_MAX = 32 << 10
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="verb"):

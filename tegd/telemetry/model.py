@@ -5,7 +5,32 @@ Counters that ran back (a device went away, a counter wrapped) make a share of 0
 
 from typing import NamedTuple
 
-from tegd.telemetry.sample import NAN, RawSample
+from tegd.telemetry import parsers
+
+NAN = float("nan")
+
+
+class RawSample(NamedTuple):
+    """One reading: None, or NaN for levels, where there is no source.
+
+    Attributes:
+        net: Of the links whose speed is known.
+        io_ms: Busy time of each disk.
+        link_bytes_per_s: Speed of each of those links.
+    """
+
+    at_ns: int
+    cpu: parsers.CpuTimes | None
+    memory: tuple[int, int] | None
+    net: dict[str, parsers.NetBytes] | None
+    io_ms: dict[str, int] | None
+    cpu_stall_us: int | None
+    memory_stall_us: int | None
+    io_stall_us: int | None
+    temperature_c: float
+    power_w: float
+    energy_uj: int | None
+    link_bytes_per_s: dict[str, float]
 
 
 class HostModel(NamedTuple):

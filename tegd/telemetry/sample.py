@@ -8,36 +8,13 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from tegcore.errors import DecodeError
 from tegd.telemetry import parsers
+from tegd.telemetry.model import NAN, RawSample
 
 READ_BYTES_MAX = 64 << 10
-NAN = float("nan")
-
-
-class RawSample(NamedTuple):
-    """One reading: None, or NaN for levels, where there is no source.
-
-    Attributes:
-        net: Of the links whose speed is known.
-        io_ms: Busy time of each disk.
-        link_bytes_per_s: Speed of each of those links.
-    """
-
-    at_ns: int
-    cpu: parsers.CpuTimes | None
-    memory: tuple[int, int] | None
-    net: dict[str, parsers.NetBytes] | None
-    io_ms: dict[str, int] | None
-    cpu_stall_us: int | None
-    memory_stall_us: int | None
-    io_stall_us: int | None
-    temperature_c: float
-    power_w: float
-    energy_uj: int | None
-    link_bytes_per_s: dict[str, float]
 
 
 class _Source:

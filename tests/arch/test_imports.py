@@ -17,6 +17,7 @@ SHELLS = {
     "*.__main__": "wiring",
     "*.service": "the loop around a core",
     "*.adapters.*": "one outside thing each",
+    "tegd.telemetry.sample": "kernel files, through descriptors that stay open",
     "zone_ledger.journal.store": "SQLite",
 }
 """Modules that may do I/O, each with its reason. All else is a core."""
@@ -27,6 +28,7 @@ WORLD = {
     "concurrent",
     "gmqtt",
     "multiprocessing",
+    "os",
     "psutil",
     "random",
     "secrets",

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from tegcore.errors import DecodeError
 from tegd.telemetry import parsers
-from tegd.telemetry.model import HostModel, rates
+from tegd.telemetry.model import NAN, HostModel, RawSample, rates
 from tegd.telemetry.parsers import CpuTimes, NetBytes
-from tegd.telemetry.sample import NAN, RawSample, Sampler
+from tegd.telemetry.sample import Sampler
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 DISKS = frozenset({"nvme0n1", "sda"})

@@ -1,0 +1,233 @@
+"""The governor's parts against closed forms, and its refusal of telemetry that makes no sense."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from governor.controller import HOSTS_PER_BATCH_MAX, Controller, Policy, sampled
+from governor.gp.posterior import Hyperparameters, Posterior
+from governor.landau import Landau, free_energy, order_parameter
+from governor.phase import Phase, Thresholds, classify, entropy_rate, reynolds
+from tegcore.field.kernels import wendland_c4
+from tegcore.field.potential import evaluate
+from tegcore.wire.messages import SCHEMA, Digest, Motion, Sample, Telemetry
+
+POLICY = Policy(1000, 100, 10, 1000, 0, 3_600_000)
+NAN = float("nan")
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.floats(0, 60), st.floats(-3, 3), st.floats(0.01, 2), st.floats(0.1, 5), st.floats(1, 20))
+def test_the_order_parameter_is_the_global_minimum(
+    reynolds_now: float, push: float, a: float, b: float, critical: float
+) -> None:
+    law = Landau(a, b, critical)
+    g = order_parameter(reynolds_now, push, law)
+    grid = np.linspace(-3 * (1 + abs(g)), 3 * (1 + abs(g)), 40_001)
+    best = float(free_energy(grid, reynolds_now, push, law).min())
+    assert free_energy(g, reynolds_now, push, law) <= best + 1e-9 * (1 + abs(best))
+
+
+def test_the_symmetry_breaks_above_the_critical_number_only() -> None:
+    law = Landau()
+    assert order_parameter(law.critical - 1, 0.0, law) == 0
+    assert order_parameter(law.critical + 2, 0.0, law) == pytest.approx(math.sqrt(law.a * 2 / law.b), rel=1e-12)
+    assert order_parameter(law.critical + 2, 1e-9, law) > 0 > order_parameter(law.critical + 2, -1e-9, law)
+
+
+@given(st.floats(0, 7.5), st.floats(-1, 1), st.floats(1e-7, 1e-5))
+def test_below_the_transition_g_is_continuous_in_the_field(reynolds_now: float, push: float, nudge: float) -> None:
+    law = Landau()
+    assert abs(order_parameter(reynolds_now, push + nudge, law) - order_parameter(reynolds_now, push, law)) < 0.03
+
+
+PHASES = [
+    (Phase.LAMINAR, 0.0, 0.05, 0.0, Phase.STASIS),
+    (Phase.LAMINAR, 0.0, 0.05, 0.5, Phase.DEATH),
+    (Phase.LAMINAR, 30.0, 0.05, 0.5, Phase.DEATH),
+    (Phase.STASIS, 2.0, 0.9, 0.0, Phase.LAMINAR),
+    (Phase.LAMINAR, 9.0, 0.9, 0.5, Phase.TURBULENT),
+    (Phase.TURBULENT, 7.0, 0.9, 0.0, Phase.TURBULENT),
+    (Phase.LAMINAR, 7.0, 0.9, 0.0, Phase.LAMINAR),
+    (Phase.STASIS, 0.0, 0.22, 0.0, Phase.STASIS),
+    (Phase.LAMINAR, 0.0, 0.22, 0.0, Phase.LAMINAR),
+]
+
+
+@pytest.mark.parametrize(("before", "re", "entropy", "unmet", "after"), PHASES)
+def test_phases_and_their_hysteresis(before: Phase, re: float, entropy: float, unmet: float, after: Phase) -> None:
+    assert classify(before, re, entropy, unmet, Thresholds()) is after
+
+
+def test_re_and_entropy_rate_by_their_definitions() -> None:
+    assert reynolds(40, 80, 0.25) == pytest.approx(40 / 80 * 0.25 * 8)
+    assert reynolds(5, 0, 1) == 0
+    assert entropy_rate(300, 1200) == 0.25
+    assert entropy_rate(1, 0) == 0
+
+
+def dense_weights(posterior: Posterior, hyper: Hyperparameters, side: float, x, y, mean: float):
+    """The same posterior from all observations at once, by its formula."""
+    spacing = side / hyper.grid
+    axis = (np.arange(hyper.grid) + 0.5) * spacing
+    points = np.stack([part.ravel() for part in np.meshgrid(axis, axis)], axis=-1)
+
+    def kernel(a, b):
+        return wendland_c4(np.hypot(*(a[:, None, :] - b[None, :, :]).transpose(2, 0, 1)) / (3 * spacing))
+
+    features = kernel(x, points)
+    prior = (hyper.noise / hyper.signal) ** 2 * kernel(points, points)
+    return np.linalg.solve(features.T @ features + prior, features.T @ (y - mean))
+
+
+def test_the_posterior_is_the_dense_one() -> None:
+    hyper, side = Hyperparameters(grid=6, forget_per_tick=1.0), 16.0
+    draw = np.random.default_rng(1)
+    x, y = draw.uniform(0, side, (200, 2)), draw.normal(size=200)
+    y -= y.mean()
+    posterior = Posterior(side, hyper)
+    posterior.observe(x, y, 1)
+    got = posterior.frame().weights.ravel()
+    assert np.allclose(got, dense_weights(posterior, hyper, side, x, y, posterior.mean), atol=1e-6)
+
+
+def test_a_smooth_field_is_found_again_within_its_noise() -> None:
+    hyper, side = Hyperparameters(grid=16, noise=0.2, forget_per_tick=1.0), 32.0
+    draw = np.random.default_rng(2)
+
+    def truth(at):
+        return 2.0 + np.sin(at[:, 0] / 5) + np.cos(at[:, 1] / 7)
+
+    posterior = Posterior(side, hyper)
+    for tick in range(20):
+        x = draw.uniform(0, side, (200, 2))
+        posterior.observe(x, truth(x) + draw.normal(scale=0.2, size=200), tick)
+    held_out = draw.uniform(1, side - 1, (500, 2))
+    error = evaluate(posterior.frame(), held_out).value - truth(held_out)
+    assert float(np.sqrt(np.mean(error**2))) < 0.1
+
+
+def test_the_dual_part_is_the_rate_of_the_field() -> None:
+    posterior = Posterior(8.0, Hyperparameters(grid=4, forget_per_tick=0.5))
+    draw = np.random.default_rng(3)
+    x = draw.uniform(0, 8, (400, 2))
+    bump = np.exp(-((x - 4) ** 2).sum(axis=1) / 8)
+    for tick in range(0, 200, 5):
+        posterior.observe(x, 0.01 * tick * bump, tick)
+        frame = posterior.frame()
+    sample = evaluate(frame, np.array([[4.0, 4.0], [1.0, 1.0]]))
+    assert sample.rate[0] - sample.rate[1] == pytest.approx(0.01 * (1 - math.exp(-18 / 8)), rel=0.25)
+
+
+def digest(tick: int, **changes: int) -> Digest:
+    fields = {"slots": 16, "free_slots": 8, "leases": 4, "demand_slots": 0, "rent_ucr": 8000, "used_rent_ucr": 8000}
+    fields |= {"reserve_ucr": 16000, "attempts": 0, "refused": 0, "refused_span": 0, "epoch": 1}
+    return Digest(SCHEMA, "z", tick, tick, **(fields | changes))
+
+
+def telemetry(host: str = "n1", cpu: float = 0.5, **changes: object) -> Telemetry:
+    sample = {"memory": 0.2, "io": 0.1, "network": NAN, "accelerator": NAN, "heat": NAN, "fragmentation": NAN}
+    fields = {"base": 0, "log2_slots": 2, "motion": Motion(3, 1, 2.0, 5, 1.0)}
+    samples = [Sample(1, cpu, **sample, temperature_c=NAN, power_w=NAN)]
+    return Telemetry(SCHEMA, host, 1, 1, **({"samples": samples} | fields | changes))
+
+
+def governed(ticks: int, *heard: Telemetry) -> Controller:
+    controller = Controller(100, POLICY, Hyperparameters(grid=4))
+    for tick in range(1, ticks + 1):
+        if tick % 5 == 1:
+            for message in heard:
+                controller.hear(message)
+        controller.take(digest(tick), 4.0)
+        controller.project()
+        controller.decide()
+    return controller
+
+
+BAD = {
+    "no samples": telemetry(samples=[]),
+    "above one": telemetry(cpu=1.5),
+    "below nothing": telemetry(cpu=-0.1),
+    "infinite": telemetry(cpu=math.inf),
+    "nothing known": telemetry(samples=[Sample(1, *[NAN] * 9)]),
+    "attempts not finite": telemetry(motion=Motion(3, 1, math.nan, 5, 1.0)),
+    "attempts below nothing": telemetry(motion=Motion(3, 1, -1.0, 5, 1.0)),
+    "agents below nothing": telemetry(motion=Motion(-3, 1, 1.0, 5, 1.0)),
+    "a place that is none": telemetry(base=3),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_telemetry_is_counted_and_changes_no_broadcast(case: str) -> None:
+    good = governed(60, telemetry())
+    with_bad = governed(60, telemetry(), BAD[case])
+    assert with_bad.rejected == 12
+    assert good.frame is not None
+    assert with_bad.frame is not None
+    assert np.array_equal(good.frame.weights, with_bad.frame.weights)
+    assert good.decision == with_bad.decision
+
+
+def test_without_telemetry_the_last_good_field_stands_and_says_how_old_it_is() -> None:
+    controller = governed(60, telemetry())
+    frame = controller.frame
+    for tick in range(61, 301):
+        controller.take(digest(tick), 4.0)
+        controller.project()
+        controller.decide()
+    assert controller.frame is frame
+    assert controller.decision is not None
+    assert controller.decision.stale == 300 - 60
+
+
+def test_an_epoch_sets_rates_once_and_never_an_older_one() -> None:
+    controller = Controller(100, POLICY, Hyperparameters(grid=4))
+    epochs = []
+    for tick in range(1, 351):
+        controller.take(digest(tick, epoch=7), 4.0)
+        if decided := controller.decide():
+            epochs.append(decided[1].epoch)
+    assert epochs == [8, 9, 10, 11]
+
+
+def test_paused_it_holds_g_at_nothing() -> None:
+    controller = Controller(10, POLICY, Hyperparameters(grid=4), paused=True)
+    controller.take(digest(10, used_rent_ucr=0, demand_slots=9), 4.0)
+    decision, rates = controller.decide() or pytest.fail("no decision")
+    assert (decision.g, decision.bound, rates.tax_permille, rates.subsidy_permille) == (0.0, "paused", 0, 0)
+
+
+def test_a_deadlock_is_recognised_and_taxed() -> None:
+    """Slots are held, little is used, demand is not met: heat death, g above 0, a tax."""
+    controller = Controller(100, POLICY, Hyperparameters(grid=4))
+    for tick in range(1, 301):
+        controller.take(digest(tick, free_slots=0, used_rent_ucr=100, demand_slots=4), 4.0)
+        decided = controller.decide()
+        if decided:
+            rates = decided[1]
+    assert controller.phase is Phase.DEATH
+    assert controller.decision is not None
+    assert controller.decision.g > 0
+    assert rates.tax_permille > 0
+    assert controller.friction > POLICY.friction
+
+
+def test_a_herd_is_recognised() -> None:
+    """Everything is used, and every agent keeps trying to move: turbulence."""
+    herd = telemetry(motion=Motion(60, 50, 60 * 8.0 * 5, 5, 1.0))
+    controller = Controller(100, POLICY, Hyperparameters(grid=4))
+    for tick in range(1, 301):
+        controller.hear(herd)
+        controller.take(digest(tick, used_rent_ucr=16000), 4.0)
+        controller.decide()
+    assert controller.phase is Phase.TURBULENT
+
+
+def test_many_hosts_get_their_turn() -> None:
+    names = [f"n{number}" for number in range(12_000)]
+    turns = [sampled(names, tick) for tick in range(0, 15, 5)]
+    assert all(len(turn) <= HOSTS_PER_BATCH_MAX for turn in turns)
+    assert len(set().union(*turns)) > 11_900

@@ -1,0 +1,134 @@
+"""The journal on a real disk: what was written is what is read, and anything else stops with a reason."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from tegcore.errors import JournalError
+from tegcore.wire.records import Op, Record, Tick, pack_all
+from zone_ledger.genesis import genesis_records
+from zone_ledger.journal.store import Journal
+from zone_ledger.replay import new_engine, replay
+from zone_ledger.settings import LedgerSettings
+
+
+def tick(number: int) -> bytes:
+    return Record(Op.TICK, 0, 0, 0, Tick(number, number)).packed()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A journal of a genesis and five ticks, the last with the hash that it leads to."""
+    path = tmp_path / "journal.sqlite"
+    journal = Journal(path, "z")
+    list(journal.read())
+    engine = new_engine()
+    records = genesis_records(LedgerSettings(zone="z", zone_k=1))
+    for record in records:
+        engine.apply(record)
+    journal.append(pack_all(records))
+    for number in range(1, 6):
+        engine.apply(Record(Op.TICK, 0, 0, 0, Tick(number, number)))
+        journal.append(tick(number), engine.state.hash() if number == 5 else None)
+    journal.close()
+    return path
+
+
+def edit(path: Path, statement: str, *values: object) -> None:
+    with sqlite3.connect(path) as db:
+        db.execute(statement, values)
+    db.close()
+
+
+def opened(path: Path, zone: str = "z") -> None:
+    journal = Journal(path, zone)
+    try:
+        replay(journal.read())
+    finally:
+        journal.close()
+
+
+def test_replay_reaches_the_state_and_goes_on(path: Path) -> None:
+    journal = Journal(path, "z")
+    engine = replay(journal.read())
+    assert (engine.state.tick, journal.last_number) == (5, 6)
+    journal.append(tick(6))
+    journal.close()
+    again = Journal(path, "z")
+    assert replay(again.read()).state.tick == 6
+    again.close()
+
+
+def test_every_byte_of_a_batch_is_guarded(path: Path) -> None:
+    (records,) = sqlite3.connect(path).execute("SELECT records FROM batches WHERE number = 6").fetchone()
+    for place in range(len(records)):
+        changed = bytearray(records)
+        changed[place] ^= 0x10
+        edit(path, "UPDATE batches SET records = ? WHERE number = 6", bytes(changed))
+        with pytest.raises(JournalError, match="batch 6: its checksum does not fit"):
+            opened(path)
+    edit(path, "UPDATE batches SET records = ? WHERE number = 6", records)
+    opened(path)
+
+
+CASES = {
+    "cut": ("UPDATE batches SET records = substr(records, 1, 50) WHERE number = 6", "its checksum does not fit"),
+    "missing": ("DELETE FROM batches WHERE number = 4", "batch 4: missing: batch 5 follows 3"),
+    "another number": ("UPDATE batches SET number = 9 WHERE number = 6", "batch 6: missing: batch 9 follows 5"),
+    "another predecessor": ("UPDATE batches SET previous = 1 WHERE number = 6", "its checksum does not fit"),
+    "another state": ("UPDATE batches SET hash = zeroblob(16) WHERE number = 6", "does not lead to the state"),
+    "another zone": ("UPDATE meta SET value = 'y' WHERE key = 'zone'", "is the journal of zone 'y'"),
+    "a newer format": ("UPDATE meta SET value = '99' WHERE key = 'format'", "has format 99"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_was_not_written_stops_with_a_reason(path: Path, case: str) -> None:
+    statement, reason = CASES[case]
+    edit(path, statement)
+    with pytest.raises(JournalError, match=reason) as error:
+        opened(path)
+    assert str(path) in str(error.value) or "batch" in str(error.value)
+
+
+def test_a_batch_of_another_journal_is_foreign(path: Path, tmp_path: Path) -> None:
+    other = Journal(tmp_path / "other.sqlite", "z")
+    list(other.read())
+    for number in range(1, 7):
+        other.append(tick(number + 100))
+    other.close()
+    row = sqlite3.connect(tmp_path / "other.sqlite").execute(
+        "SELECT records, previous, crc FROM batches WHERE number = 6"
+    )
+    edit(path, "UPDATE batches SET records = ?, previous = ?, crc = ? WHERE number = 6", *row.fetchone())
+    with pytest.raises(JournalError, match="batch 6: it does not follow batch 5"):
+        opened(path)
+
+
+def test_a_file_that_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    path.write_bytes(b"nothing of the kind" * 100)
+    with pytest.raises(JournalError, match="not a database") as error:
+        Journal(path, "z")
+    assert "is this a ledger's journal" in error.value.hint
+
+
+def test_a_second_writer_is_refused_and_a_reader_is_not(path: Path) -> None:
+    journal = Journal(path, "z")
+    with pytest.raises(JournalError, match="in use by another ledger"):
+        Journal(path, "z")
+    reader = Journal(path, read_only=True)
+    assert sum(1 for _ in reader.read()) == 6
+    reader.close()
+    journal.close()
+
+
+def test_a_disk_that_takes_nothing_more_is_an_error_and_loses_nothing(path: Path) -> None:
+    journal = Journal(path, "z")
+    list(journal.read())
+    journal._db.execute("PRAGMA max_page_count = 1")
+    with pytest.raises(JournalError, match="batch 7 could not be made durable"):
+        journal.append(b"x" * 104 * 1000)
+    journal.close()
+    opened(path)
