@@ -267,7 +267,7 @@ class Node:
         """Bid. In the whole zone also when the quote was dearer: a bid that is not made challenges nobody's rent."""
         agent = self.agents[work.ref]
         if self.link.put(Op.FOK, self._fok(work, region), now_ns):
-            agent.ordered_ns, agent.search.asked_cycle = now_ns, 0
+            agent.ordered_ns, agent.search.asked_cycle = now_ns, None
             work.become(Life.ORDERED, self.tick, f"ordered {work.shape.slots} slots in {region.slots}")
 
     def _round_failed(self, work: Workload, region: Region) -> None:

@@ -24,7 +24,7 @@ class Search:
         level: Quad-tree level above the smallest region that holds the shape.
         rounds: Quotes answered since it began.
         next_cycle: Not before this.
-        asked_cycle: When the quote that is out was sent; 0 for none.
+        asked_cycle: When the quote that is out was sent, if one is out.
         failures: Times that the root failed.
         attempts_slots: Attempted displacement not yet reported, for Re.
     """
@@ -32,7 +32,7 @@ class Search:
     level: int = 0
     rounds: int = 0
     next_cycle: int = 0
-    asked_cycle: int = 0
+    asked_cycle: int | None = None
     failures: int = 0
     attempts_slots: float = 0.0
 
@@ -43,8 +43,8 @@ class Search:
 
     def may_ask(self, cycle: int) -> bool:
         """Whether a quote is due: none is out, or its answer was lost."""
-        lost = self.asked_cycle and cycle - self.asked_cycle >= ANSWER_TICKS_MAX
-        return cycle >= self.next_cycle and (not self.asked_cycle or bool(lost))
+        free = self.asked_cycle is None or cycle - self.asked_cycle >= ANSWER_TICKS_MAX
+        return free and cycle >= self.next_cycle
 
     def asked(self, cycle: int) -> None:
         """A quote was sent."""
@@ -52,7 +52,7 @@ class Search:
 
     def failed(self, cycle: int, region: Region, zone_k: int, period_ticks: int, jitter: float) -> None:
         """A round found nothing: widen, or back off once the root has failed. `jitter` is a draw from [0, 1)."""
-        self.rounds, self.asked_cycle = self.rounds + 1, 0
+        self.rounds, self.asked_cycle = self.rounds + 1, None
         self.attempts_slots += min(1 << (region.log2 + 1) // 2, 8)
         if region.log2 < 2 * zone_k:
             self.level += 1
@@ -63,4 +63,4 @@ class Search:
 
     def put_off(self, cycle: int, ticks: int) -> None:
         """Look again after some ticks, at the same place and level."""
-        self.asked_cycle, self.next_cycle = 0, cycle + max(ROUND_TICKS_MIN, ticks)
+        self.asked_cycle, self.next_cycle = None, cycle + max(ROUND_TICKS_MIN, ticks)

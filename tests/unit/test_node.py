@@ -1,0 +1,366 @@
+"""Agents, session, door and engine in one process, on a virtual clock, over a channel that may lose and double."""
+
+import random
+
+import pytest
+
+from tegcore.units import GIB, TICK_NS
+from tegcore.wire.codec import encode
+from tegcore.wire.control import Hook, WorkloadSpec
+from tegcore.wire.messages import SCHEMA, Events, Hello, Welcome
+from tegcore.wire.records import (
+    Evict,
+    Genesis,
+    Market,
+    Mint,
+    NameIs,
+    NameKind,
+    Op,
+    Reason,
+    Record,
+    SetRates,
+    SetReserve,
+    Tick,
+    pack_all,
+)
+from tegcore.wire.signing import Key, host_key, ledger_keyring, tenant_token
+from tegcore.wire.topics import Channel, Topic
+from tegd.bidding import Usage
+from tegd.link import Link
+from tegd.modes import Happening, Mode
+from tegd.node import Extend, Forget, Node, Run, SaveAndEnd, Start
+from tegd.workload import Life, Workload
+from zone_ledger.book.reference import ReferenceBook
+from zone_ledger.door import Door
+from zone_ledger.engine import Engine
+
+SECRET = Key(b"s" * 32)
+TOPIC = Topic("z", Channel.ORDERS, "n1")
+PERIOD, TERM = 100, 200
+
+
+class World:
+    """A ledger and one host, cycle by cycle; `lossy` drops and doubles a third of all messages."""
+
+    def __init__(self, lossy: bool = False, market: Market = Market.AUCTION, seed: int = 1) -> None:
+        self.engine, self.door = Engine(ReferenceBook), Door("z", SECRET)
+        self.fate = random.Random(seed)
+        self.lossy = lossy
+        self.now_ns = 10**12
+        rates = SetRates(1, 50_000, 0, 0, 0, 100, 0, 1_000_000, 0, 0)
+        for key, (op, body) in enumerate(
+            (
+                (Op.GENESIS, Genesis(2, PERIOD, 2, 40, 40, 60, 100, market)),
+                (Op.NAME_IS, NameIs.of(NameKind.TENANT, 1, "ada")),
+                (Op.SET_RATES, rates),
+                (Op.SET_RESERVE, SetReserve(0, 100_000)),
+                (Op.MINT, Mint(1, 100_000_000)),
+            )
+        ):
+            self.engine.apply(Record(op, 0, 0, key, body))
+        self.running: dict[str, dict] = {}
+        self.started: list[str] = []
+        self.ledger_up = True
+        self.refs = 0
+        self.boot(1)
+
+    def boot(self, number: int) -> None:
+        self.node = Node("n1", Link("n1", number, self.now_ns), 0, {"ada": tenant_token(SECRET, "ada")})
+        self.node.happen(Happening.LOADED)
+
+    def submit(self, **spec) -> Workload:
+        self.refs += 1
+        fields = {"argv": ("x",), "limit_ucr": 300_000, "hook": Hook()} | spec
+        made = WorkloadSpec(**fields)
+        work = Workload(self.refs, f"w{self.refs}", "ada", 0, 0, 0, made)
+        work.limit_ucr = made.limit_ucr
+        work.endow_ucr = made.endow_ucr or 4 * work.charge_ucr(made.limit_ucr)
+        self.node.submitted(work)
+        return work
+
+    def lost(self) -> bool:
+        return self.lossy and self.fate.random() < 0.3
+
+    def cycle(self, count: int = 1) -> None:
+        for _ in range(count):
+            self.now_ns += TICK_NS
+            node = self.node
+            self.carry_out(node.step(self.usage(), self.now_ns))
+            message = node.link.message(node.cycle) if node.zone else None
+            if node.zone is None and node.cycle % 10 == 0:
+                message = Hello(SCHEMA, "n1", node.link.boot, -1, 3, 0, 2000, 4 * GIB)
+            copies = 0 if self.lost() else 2 if self.lossy and self.fate.random() < 0.3 else 1
+            for _ in range(copies if message and self.ledger_up else 0):
+                self.hear(message)
+            if self.ledger_up:
+                tick = self.engine.state.tick + 1
+                self.engine.apply(Record(Op.TICK, 0, 0, 0, Tick(tick, tick)))
+                self.engine.check()
+                self.answer()
+
+    def usage(self) -> dict[str, Usage]:
+        return {
+            name: Usage(self.now_ns, run["rss"], run["cpu"])
+            for name, run in self.running.items()
+            if run["state"] == "running"
+        }
+
+    def hear(self, message) -> None:
+        key = host_key(SECRET, "n1")
+        entry = self.door.read(self.engine.state, str(TOPIC), encode(TOPIC, message, key))
+        assert ledger_keyring(SECRET, "z").key_of(TOPIC) == key
+        for record in entry.commands:
+            self.engine.apply(record)
+        self.quotes = [self.engine.quote(record) for record in entry.quotes]
+        if entry.greeted and not self.lost():
+            state, genesis = self.engine.state, self.engine.state.genesis
+            self.node.welcomed(
+                Welcome(SCHEMA, "n1", state.hosts[1].boot, 1, 0, 2, state.tick, PERIOD, TERM, *genesis[3:7])
+            )
+
+    def answer(self) -> None:
+        state = self.engine.state
+        if 1 not in state.hosts or not state.hosts[1].boot:
+            return
+        session = state.hosts[1]
+        quotes, self.quotes = getattr(self, "quotes", []), []
+        if not self.lost():
+            events = Events(
+                SCHEMA,
+                "n1",
+                session.boot,
+                state.tick,
+                session.inbox.last_seq,
+                session.outbox.pending(),
+                pack_all(quotes),
+            )
+            self.carry_out(self.node.told_events(events, self.now_ns))
+        self.node.beaten(state.tick, state.market, self.now_ns)
+
+    def carry_out(self, effects) -> None:
+        for effect in effects:
+            match effect:
+                case Start(work):
+                    if work.airlock_id not in self.running:
+                        self.started.append(work.airlock_id)
+                    self.running.setdefault(
+                        work.airlock_id, {"state": "running", "rss": 0, "cpu": 0, "end": work.term_end_ns}
+                    )
+                    self.tell(work.airlock_id, "running")
+                case Extend(work) if work.airlock_id in self.running:
+                    self.running[work.airlock_id]["end"] = work.term_end_ns
+                case SaveAndEnd(work) if work.airlock_id in self.running:
+                    self.end(work, cause="asked", saved=effect.save)
+                case Forget(airlock_id):
+                    self.running.pop(airlock_id, None)
+                    self.node.runs.pop(airlock_id, None)
+
+    def tell(self, airlock_id: str, state: str, **fields) -> None:
+        self.running[airlock_id]["state"] = state
+        self.carry_out(self.node.run_changed(Run(airlock_id, state, **fields), self.now_ns))
+
+    def end(self, work: Workload, cause: str = "exited", saved: bool = False, code: int | None = 0) -> None:
+        if self.running[work.airlock_id]["state"] != "ended":
+            self.tell(work.airlock_id, "ended", cause=cause, exit_code=code, saved=saved)
+
+
+@pytest.mark.parametrize("lossy", [False, True])
+def test_work_is_seated_renewed_and_settled(lossy: bool) -> None:
+    world = World(lossy)
+    work = world.submit()
+    world.cycle(80)
+    assert work.life is Life.SEATED
+    first_end = work.term_end_ns
+    world.cycle(TERM * 2)
+    assert work.life is Life.SEATED
+    assert work.term_end_ns > first_end + TERM * TICK_NS
+    world.end(work)
+    world.cycle(60)
+    assert (work.life, work.outcome) == (Life.ENDED, "exit code 0")
+    assert world.engine.state.leases == {}
+    assert world.engine.state.accounts.escrow == 0
+    assert world.started == [f"{work.ref}.1"]
+
+
+def test_the_host_never_believes_in_a_longer_term_than_the_ledger() -> None:
+    """On the host's clock the term ends before the ledger would let the slot again, through losses."""
+    world = World(lossy=True, seed=7)
+    work = world.submit()
+    tick_ns: dict[int, int] = {}
+    for _ in range(600):
+        world.cycle()
+        tick_ns[world.engine.state.tick] = world.now_ns
+        lease = world.engine.state.leases.get(work.lease)
+        if lease is not None and work.term_end_ns:
+            ahead = world.engine.state.sure_end(lease) - world.engine.state.tick
+            assert work.term_end_ns <= world.now_ns + ahead * TICK_NS
+
+
+def test_nothing_is_started_twice_and_nothing_is_lost_in_a_crowd() -> None:
+    world = World(lossy=True, seed=3)
+    works = [world.submit(limit_ucr=200_000 + 10_000 * number) for number in range(14)]
+    for _ in range(1500):
+        world.cycle()
+        for work in works:
+            if work.life is Life.SEATED and world.fate.random() < 0.01:
+                world.end(work)
+    assert {work.life for work in works} == {Life.ENDED}
+    assert len(world.started) == len(set(world.started))
+    assert world.engine.state.accounts.escrow == 0
+
+
+def test_the_evicted_are_saved_and_come_back_to_resume() -> None:
+    world = World()
+    lights = [world.submit(limit_ucr=200_000) for _ in range(8)]
+    world.cycle(150)
+    assert all(work.life is Life.SEATED for work in lights)
+    mesh = world.submit(limit_ucr=900_000, sizes=(2,))
+    world.cycle(60)
+    assert mesh.life is Life.SEATED
+    out = [work for work in lights if work.life is not Life.SEATED]
+    assert len(out) == 4
+    assert all(work.resume for work in out)
+    world.end(mesh)
+    world.cycle(400)
+    assert all(work.life is Life.SEATED for work in lights)
+
+
+def test_what_cannot_be_saved_is_ended_after_its_notice_as_its_grant_said() -> None:
+    world = World()
+    work = world.submit(hook=None)
+    world.cycle(40)
+    world.engine.apply(Record(Op.EVICT, 0, 0, 99, Evict(work.lease)))
+    world.cycle(30)
+    assert work.life is Life.LEAVING
+    assert world.running[work.airlock_id]["state"] == "running"
+    world.cycle(60)
+    assert work.life is Life.ENDED
+    assert "as its grant said" in work.outcome
+
+
+def test_a_purse_that_runs_dry_parks_and_a_top_up_brings_back() -> None:
+    world = World()
+    work = world.submit(limit_ucr=150_000, endow_ucr=220_000)
+    world.cycle(40 + 3 * PERIOD)
+    assert work.life is Life.PARKED
+    assert work.waits.reason == "BANKRUPT"
+    assert world.engine.state.accounts.escrow == 0
+    world.node.top_up(work, 2_000_000, world.now_ns)
+    world.cycle(60)
+    assert work.life is Life.SEATED
+    assert work.resume
+
+
+def test_memory_is_bought_before_it_is_needed() -> None:
+    world = World()
+    work = world.submit(mem_bytes=64 << 20, limit_ucr=2_000_000)
+    world.cycle(40)
+    run = world.running[work.airlock_id]
+    for _ in range(100):
+        run["rss"] += 2 << 20
+        world.cycle()
+    assert run["rss"] > 64 << 20
+    assert work.held_bytes >= run["rss"]
+    lease = world.engine.state.leases[work.lease]
+    assert world.engine.state.book.held_on(lease.number, 1)[0] == work.held_bytes
+
+
+def test_without_the_ledger_it_limps_and_then_syncs_again() -> None:
+    world = World()
+    work = world.submit()
+    world.cycle(60)
+    world.ledger_up = False
+    world.cycle(70)
+    assert world.node.mode is Mode.LIMP
+    assert work.life is Life.SEATED
+    world.ledger_up = True
+    world.cycle(80)
+    assert world.node.mode is Mode.RUN
+    assert work.life is Life.SEATED
+
+
+def test_after_a_restart_the_same_run_goes_on_under_the_same_lease() -> None:
+    world = World()
+    work = world.submit()
+    world.cycle(60)
+    runs = dict(world.node.runs)
+    world.boot(2)
+    world.node.runs = runs
+    world.node.submitted(work)
+    world.cycle(60)
+    assert work.life is Life.SEATED
+    assert world.started == [work.airlock_id]
+    assert world.node.mode is Mode.RUN
+
+
+def test_a_lease_whose_work_ended_while_the_daemon_was_away_is_given_back() -> None:
+    world = World()
+    work = world.submit()
+    world.cycle(60)
+    world.running[work.airlock_id]["state"] = "ended"
+    world.boot(2)
+    world.node.submitted(work)
+    world.carry_out(world.node.run_changed(Run(work.airlock_id, "ended", "exited", 0), world.now_ns))
+    world.cycle(60)
+    assert (work.life, work.outcome) == (Life.ENDED, "exit code 0")
+    assert world.engine.state.leases == {}
+
+
+def test_a_command_that_cannot_be_executed_ends_with_its_reason_and_costs_ticks_only() -> None:
+    world = World()
+    work = world.submit()
+    world.cycle(20)
+    while work.life is not Life.SEATED:
+        world.cycle()
+    world.tell(work.airlock_id, "ended", cause="start_failed", problem="/no/such was not found")
+    world.cycle(20)
+    assert work.life is Life.ENDED
+    assert work.outcome == "cannot be executed: /no/such was not found"
+    assert work.exit_code == 126
+    assert world.engine.state.accounts.evaporated < 100_000
+
+
+@pytest.mark.parametrize("when", [0, 5, 60])
+def test_a_cancelled_workload_ends_wherever_it_is(when: int) -> None:
+    world = World()
+    work = world.submit()
+    world.cycle(when)
+    world.carry_out(world.node.cancel(work, world.now_ns))
+    world.cycle(100)
+    assert (work.life, work.outcome) == (Life.ENDED, "cancelled")
+    assert world.engine.state.leases == {}
+    assert world.engine.state.accounts.escrow == 0
+
+
+def test_an_incumbent_whose_save_fails_stays_and_the_challenger_is_refused() -> None:
+    world = World()
+    lights = [world.submit(limit_ucr=200_000) for _ in range(8)]
+    world.cycle(150)
+    saves: list[Workload] = []
+    world.end = lambda work, **_: saves.append(work)
+    strong = world.submit(limit_ucr=900_000)
+    while not saves:
+        world.cycle()
+    world.tell(saves[0].airlock_id, "running", problem="the hook did not answer")
+    world.cycle(4)
+    assert all(work.life is Life.SEATED for work in lights)
+    assert strong.life is not Life.SEATED
+    assert any("stayed" in text for _, text in strong.history)
+
+
+def test_default_limits_come_from_the_price() -> None:
+    world = World()
+    work = world.submit(limit_ucr=0)
+    world.cycle(60)
+    assert work.life is Life.SEATED
+    assert work.limit_ucr == 200_000
+    assert work.endow_ucr == 800_000
+
+
+def test_a_token_that_the_host_lacks_is_refused_with_a_reason() -> None:
+    world = World()
+    world.node.tokens = {}
+    work = world.submit()
+    world.cycle(60)
+    assert work.life is Life.SEEKING
+    assert work.waits.reason == Reason.TENANT.name
