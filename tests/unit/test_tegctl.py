@@ -1,0 +1,176 @@
+"""The command line as a table: arguments, exit code, what is printed; against real control servers."""
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from tegcore.errors import Exit, PermissionDeniedError, RefusedError, TegError
+from tegcore.wire import control
+from tegctl.main import command
+from tegctl.quantities import Bytes, Slots
+from tegio.control import ControlServer, Peer
+
+LEASE = {
+    "lease": 7,
+    "tenant": "ada",
+    "host": "n1",
+    "state": "held",
+    "blocks": [[4, 2]],
+    "price_ucr": 1_500_000,
+    "limit_ucr": 2_000_000,
+    "purse_ucr": 0,
+    "paid_ucr": 250,
+    "mass": 2.345,
+    "ends_in_ticks": 50,
+}
+asked: list[control.AnyRequest] = []
+
+
+async def answer(peer: Peer, request: control.AnyRequest) -> control.Reply:
+    asked.append(request)
+    match request:
+        case control.Leases():
+            return control.Reply(data=[LEASE])
+        case control.MintCredits(tenant="mallory"):
+            raise PermissionDeniedError("user 5 is no operator", "ask one")
+        case control.MintCredits() | control.CordonSlot() | control.SetMarket():
+            return control.Reply(data={"subject": 1})
+        case control.Why(name="nobody"):
+            raise RefusedError("there is no workload 'nobody'", "look")
+        case control.Why():
+            reasons = [{"reason": "funds", "missing": 5, "text": "its account is 5 ucr short of the endowment"}]
+            row = {"name": "w1", "tenant": "ada", "life": "seeking", "limit_ucr": 0, "outcome": "", "run": ""}
+            return control.Reply(data=row | {"reasons": reasons, "history": [{"tick": 3, "text": "accepted"}]})
+        case control.Submit():
+            return control.Reply(data={"name": request.spec.name or "w1", "ref": 1})
+        case control.Logs():
+            return control.Reply(data={"bytes": b"out\n", "offset": 4, "exit_code": 3, "outcome": "exit code 3"})
+        case _:
+            return control.Reply(data=[])
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("state")
+    (folder / "run").mkdir()
+    loop = asyncio.new_event_loop()
+    servers = [ControlServer(folder / "run" / f"{name}.sock", answer) for name in ("tegd", "ledger", "governor")]
+
+    async def start() -> None:
+        for server in servers:
+            await server.start()
+
+    async def stop() -> None:
+        for server in servers:
+            await server.stop()
+
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    asyncio.run_coroutine_threadsafe(start(), loop).result(10)
+    yield folder
+    asyncio.run_coroutine_threadsafe(stop(), loop).result(10)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
+
+
+TABLE = [
+    (["leases"], 0, "LEASE  TENANT  HOST  STATE  SLOTS  PRICE  LIMIT  PURSE  PAID     MASS  ENDS IN s"),
+    (["leases"], 0, "7      ada     n1    held   4-7    1.50   2.00          0.00025  2.3   2.5"),
+    (["mint", "ada", "2.5"], 0, "minted 2.50 credits for ada"),
+    (["mint", "ada", "much"], 2, "is not an amount of credits"),
+    (["cordon", "3"], 0, "slot 3 is cordoned"),
+    (["mode", "bazaar"], 2, "'bazaar' is not one of"),
+    (["why", "w1"], 0, "its account is 5 ucr short of the endowment"),
+    (["run", "--slots", "3", "--", "x"], 2, "'3' is no power of two"),
+    (["run", "--share", "1.5", "--", "x"], 2, "--share"),
+    (["run"], 2, "Missing argument"),
+    (["run", "-d", "--name", "job", "--slots", "4+1", "--", "x", "-y"], 0, "job"),
+    (["run", "--", "x"], 3, "out"),
+    (["fly"], 2, "No such command 'fly'"),
+]
+
+
+@pytest.mark.parametrize(("args", "code", "text"), TABLE)
+def test_the_table(state: Path, args: list[str], code: int, text: str) -> None:
+    result = CliRunner().invoke(command, ["--state", str(state), *args])
+    assert text in result.output
+    assert result.exit_code == code
+
+
+FAULTS = [
+    (["mint", "mallory", "1"], Exit.NO_PERMISSION, "user 5 is no operator"),
+    (["why", "nobody"], Exit.FAILED, "there is no workload 'nobody'"),
+    (["submit", "{folder}/bad.toml"], Exit.CONFIG, "workload 1: Object missing required field `argv`"),
+    (["submit", "{folder}/empty.toml"], Exit.CONFIG, "describes no workload"),
+]
+
+
+@pytest.mark.parametrize(("args", "code", "text"), FAULTS)
+def test_faults_carry_their_exit_code(state: Path, args: list[str], code: Exit, text: str) -> None:
+    (state / "bad.toml").write_text("[[workload]]\nname = 'x'\n")
+    (state / "empty.toml").write_text("")
+    with pytest.raises(TegError, match=text) as error:
+        command.main(["--state", str(state), *(arg.format(folder=state) for arg in args)], standalone_mode=False)
+    assert error.value.exit_code is code
+
+
+def test_programs_get_json_with_a_schema(state: Path) -> None:
+    result = CliRunner().invoke(command, ["--state", str(state), "-o", "json", "leases"])
+    assert json.loads(result.output) == {"schema": 1, "kind": "Leases", "items": [LEASE]}
+
+
+def test_what_is_run_is_what_was_said(state: Path) -> None:
+    asked.clear()
+    args = [
+        "run",
+        "-d",
+        "--slots",
+        "16+8",
+        "--mem",
+        "2GiB",
+        "--cpu",
+        "1.5",
+        "--bid",
+        "0.5",
+        "--endow",
+        "9",
+        "--sla",
+        "7",
+    ]
+    CliRunner().invoke(command, ["--state", str(state), *args, "--hook", "--", "train", "--fast"])
+    spec = next(request.spec for request in asked if isinstance(request, control.Submit))
+    assert (spec.argv, spec.sizes, spec.mem_bytes, spec.cpu_milli) == (("train", "--fast"), (4, 3), 2 << 30, 1500)
+    assert (spec.limit_ucr, spec.endow_ucr, spec.sla_priority) == (500_000, 9_000_000, 7)
+    assert spec.hook == control.Hook()
+
+
+def test_a_file_submits_each_of_its_workloads(state: Path, tmp_path: Path) -> None:
+    file = tmp_path / "work.toml"
+    file.write_text('[[workload]]\nargv = ["a"]\nname = "one"\n[[workload]]\nargv = ["b"]\nsizes = [2]\nname = "two"\n')
+    result = CliRunner().invoke(command, ["--state", str(state), "submit", str(file)])
+    assert result.output == "submitted one\nsubmitted two\n"
+
+
+def test_every_verb_has_help(state: Path) -> None:
+    group = CliRunner().invoke(command, ["--help"]).output
+    verbs = [line.split()[0] for line in group.split("Commands:")[1].splitlines() if line.strip()]
+    wanted = {"accounts", "agents", "book", "cancel", "cordon", "demo", "drain", "field", "governor", "hosts", "leases"}
+    wanted |= {"logs", "mint", "mode", "pin", "run", "submit", "undrain", "up", "verify", "why"}
+    assert wanted <= set(verbs)
+    for verb in verbs:
+        assert CliRunner().invoke(command, [verb, "--help"]).exit_code == 0
+
+
+@pytest.mark.parametrize(("text", "count"), [("5", 5), ("2K", 2048), ("1.5MiB", 3 << 19), ("3gb", 3 << 30)])
+def test_sizes_as_people_write_them(text: str, count: int) -> None:
+    assert Bytes().convert(text, None, None) == count
+
+
+def test_slots_as_people_write_them() -> None:
+    assert Slots().convert("16+8", None, None) == (4, 3)
