@@ -4,7 +4,7 @@ It keeps nothing on disk: the number of the last epoch is in the zone's digest.
 """
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import numpy as np
@@ -16,8 +16,7 @@ from tegcore.errors import RefusedError
 from tegcore.field.potential import FieldFrame, evaluate
 from tegcore.units import TICK_NS
 from tegcore.wire import control, topics
-from tegcore.wire.codec import RejectedFrameError, decode, encode
-from tegcore.wire.messages import SCHEMA, Certificate, Digest, Field, Message, Rates, Telemetry
+from tegcore.wire.messages import SCHEMA, Certificate, Digest, Field, Rates, Telemetry
 from tegcore.wire.records import Op, Record, SetRates
 from tegcore.wire.signing import Keyring
 from tegcore.wire.topics import Channel, Topic
@@ -27,6 +26,7 @@ from tegio.executive import Executive
 from tegio.logs import event
 from tegio.notify import notify
 from tegio.users import demand_operator
+from tegio.wire import Wire
 
 QUEUE_MESSAGES_MAX = 20_000
 HISTORY_MAX = 120
@@ -45,27 +45,25 @@ class GovernorService:
 
     def __init__(self, settings: GovernorSettings, keyring: Keyring, transport: Transport, clock: Clock) -> None:
         self._settings = settings
-        self._keyring = keyring
-        self._transport = transport
+        self._wire = Wire(transport, keyring)
         self._side = float(1 << settings.zone_k)
         self._executive = Executive(clock, TICK_NS, self._cycle)
         self._queue: deque[Telemetry | Digest] = deque(maxlen=QUEUE_MESSAGES_MAX)
         self._history: deque[Decision] = deque(maxlen=HISTORY_MAX)
-        self._not_taken: dict[str, int] = {}
         self._cycles = 0
         self.controller = Controller(settings.epoch_ticks, settings.policy())
         every = topics.every_host(settings.zone, Channel.TELEMETRY)
-        transport.subscribe(every, self._decoded(self._queue.append))
-        transport.subscribe(str(Topic(settings.zone, Channel.DIGEST)), self._decoded(self._queue.append))
+        self._wire.hear(every, self._queue.append)
+        self._wire.hear(str(Topic(settings.zone, Channel.DIGEST)), self._queue.append)
 
     async def run(self) -> None:
         """Govern until stopped."""
-        await self._transport.start()
+        await self._wire.transport.start()
         notify("READY=1")
         event("governor.ready", zone=self._settings.zone, epoch_ticks=self._settings.epoch_ticks)
         await self._executive.run()
         notify("STOPPING=1")
-        await self._transport.stop()
+        await self._wire.transport.stop()
 
     def stop(self) -> None:
         """End after the cycle that is under way."""
@@ -84,13 +82,13 @@ class GovernorService:
         if decided := self.controller.decide():
             self._announce(*decided)
         if frame := self.controller.project():
-            self._publish(Topic(self._settings.zone, Channel.FIELD), self._field(frame), retain=True)
+            self._wire.publish(Topic(self._settings.zone, Channel.FIELD), self._field(frame), retain=True)
 
     def _announce(self, decision: Decision, rates: SetRates) -> None:
         zone = self._settings.zone
         self._history.append(decision)
         records = Record(Op.SET_RATES, 0, 0, _epoch_key(decision.epoch), rates).packed()
-        self._publish(Topic(zone, Channel.RATES), Rates(SCHEMA, zone, decision.epoch, records), retain=True)
+        self._wire.publish(Topic(zone, Channel.RATES), Rates(SCHEMA, zone, decision.epoch, records), retain=True)
         certificate = Certificate(
             SCHEMA,
             zone,
@@ -106,7 +104,7 @@ class GovernorService:
             decision.cost,
             decision.stale,
         )
-        self._publish(Topic(zone, Channel.CERTIFICATE), certificate, retain=True)
+        self._wire.publish(Topic(zone, Channel.CERTIFICATE), certificate, retain=True)
         event("governor.epoch", epoch=decision.epoch, phase=decision.phase.value, g=round(decision.g, 3))
 
     def _field(self, frame: FieldFrame) -> Field:
@@ -126,20 +124,6 @@ class GovernorService:
             policy.temperature,
             self.controller.friction,
         )
-
-    def _publish(self, topic: Topic, message: Message, *, retain: bool = False) -> None:
-        key = self._keyring.key_of(topic)
-        assert key is not None
-        self._transport.publish(str(topic), encode(topic, message, key), retain=retain)
-
-    def _decoded(self, handle: Callable[[Any], None]) -> Callable[[str, bytes], None]:
-        def on_message(topic_text: str, frame: bytes) -> None:
-            try:
-                handle(decode(topics.parse(topic_text), frame, self._keyring.key_of))
-            except RejectedFrameError as error:
-                self._not_taken[error.reason.name] = self._not_taken.get(error.reason.name, 0) + 1
-
-        return on_message
 
     async def answer(self, peer: Peer, request: control.AnyRequest) -> control.Reply | AsyncIterator[control.Reply]:
         """Answer a request over the control socket."""
@@ -164,7 +148,7 @@ class GovernorService:
             "history": history,
             "friction": self.controller.friction,
             "samples_rejected": self.controller.rejected,
-            "not_taken_in": self._not_taken,
+            "not_taken_in": dict(self._wire.not_taken_in),
         }
 
     def _field_view(self) -> dict[str, Any]:

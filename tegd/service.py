@@ -12,7 +12,7 @@ import pwd
 import shutil
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,7 @@ from tegcore.dynamics.mass import charge, mass
 from tegcore.errors import RefusedError, TegError
 from tegcore.ids import is_name
 from tegcore.units import TICK_NS
-from tegcore.wire import control, topics
-from tegcore.wire.codec import RejectedFrameError, decode, encode
+from tegcore.wire import control
 from tegcore.wire.messages import (
     SAMPLES_PER_MESSAGE_MAX,
     SCHEMA,
@@ -31,7 +30,6 @@ from tegcore.wire.messages import (
     Field,
     Heat,
     Hello,
-    Message,
     Motion,
     Rejected,
     Sample,
@@ -60,6 +58,7 @@ from tegio.executive import Executive, Window
 from tegio.logs import event
 from tegio.notify import notify
 from tegio.users import is_operator, own_tenant, tenant_for
+from tegio.wire import Wire
 
 HELLO_EVERY_CYCLES = 10
 USAGE_EVERY_CYCLES = 10
@@ -96,8 +95,7 @@ class HostService:
         state_dir: Path,
     ) -> None:
         self._settings = settings
-        self._keyring = keyring
-        self._transport = transport
+        self._wire = Wire(transport, keyring)
         self._airlock = airlock
         self._store = store
         self._clock = clock
@@ -114,7 +112,6 @@ class HostService:
         self._tasks: set[asyncio.Task[None]] = set()
         self._probe: dict[str, Any] = {}
         self._order_ms = Window()
-        self._not_taken: dict[str, int] = {}
         zone, host = settings.zone, settings.host
         for topic, handle in (
             (Topic(zone, Channel.EVENTS, host), self._on_events),
@@ -122,9 +119,9 @@ class HostService:
             (Topic(zone, Channel.FIELD), self._on_field),
             (Topic(zone, Channel.HEAT), self._on_heat),
         ):
-            transport.subscribe(str(topic), self._decoded(handle))
+            self._wire.hear(str(topic), handle)
         status = Topic(zone, Channel.STATUS, host)
-        transport.will(str(status), self._frame(status, Status(SCHEMA, host, link.boot, up=False)))
+        transport.will(str(status), self._wire.frame(status, Status(SCHEMA, host, link.boot, up=False)))
 
     # --- life -------------------------------------------------------------------------------------------------------
 
@@ -138,7 +135,7 @@ class HostService:
         self._airlock.on_event(self._on_airlock)
         await self._greet_airlock()
         self.node.happen(Happening.LOADED)
-        await self._transport.start()
+        await self._wire.transport.start()
         notify("READY=1")
         event("tegd.ready", host=self._settings.host, boot=self.node.link.boot, workloads=len(self.node.workloads))
         try:
@@ -190,8 +187,8 @@ class HostService:
         notify("STOPPING=1")
         host = self._settings.host
         status = Status(SCHEMA, host, self.node.link.boot, up=False)
-        self._publish(Topic(self._settings.zone, Channel.STATUS, host), status)
-        await self._transport.stop()
+        self._wire.publish(Topic(self._settings.zone, Channel.STATUS, host), status)
+        await self._wire.transport.stop()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._airlock.stop()
         self._store.close()
@@ -224,9 +221,9 @@ class HostService:
         settings, node = self._settings, self.node
         orders = Topic(settings.zone, Channel.ORDERS, settings.host)
         if node.zone is None and node.mode is Mode.SYNC and node.cycle % HELLO_EVERY_CYCLES == 0:
-            self._publish(orders, self._hello())
+            self._wire.publish(orders, self._hello())
         elif node.zone is not None and (message := node.link.message(node.cycle)):
-            self._publish(orders, message)
+            self._wire.publish(orders, message)
         if len(self._samples) == SAMPLES_PER_MESSAGE_MAX and node.zone is not None:
             self._telemetry_seq += 1
             agents, ghosts, attempts, mean_mass = node.motion()
@@ -240,7 +237,7 @@ class HostService:
                 list(self._samples),
                 Motion(agents, ghosts, attempts, SAMPLES_PER_MESSAGE_MAX, mean_mass),
             )
-            self._publish(Topic(settings.zone, Channel.TELEMETRY, settings.host), telemetry)
+            self._wire.publish(Topic(settings.zone, Channel.TELEMETRY, settings.host), telemetry)
             self._samples.clear()
 
     def _hello(self) -> Hello:
@@ -385,24 +382,6 @@ class HostService:
 
     # --- messages ---------------------------------------------------------------------------------------------------
 
-    def _frame(self, topic: Topic, message: Message) -> bytes:
-        key = self._keyring.key_of(topic)
-        assert key is not None
-        return encode(topic, message, key)
-
-    def _publish(self, topic: Topic, message: Message) -> None:
-        self._transport.publish(str(topic), self._frame(topic, message))
-
-    def _decoded(self, handle: Callable[[Any], None]) -> Callable[[str, bytes], None]:
-        def on_message(topic_text: str, frame: bytes) -> None:
-            try:
-                handle(decode(topics.parse(topic_text), frame, self._keyring.key_of))
-            except RejectedFrameError as error:
-                self._not_taken[error.reason.name] = self._not_taken.get(error.reason.name, 0) + 1
-                event("link.rejected", logging.WARNING, reason=error.reason.name, error=error)
-
-        return on_message
-
     def _on_events(self, message: Welcome | Events | Rejected) -> None:
         match message:
             case Welcome():
@@ -525,7 +504,7 @@ class HostService:
             "cycle_lateness_ms": {"p50": lateness.p50, "p99": lateness.p99, "cycles": lateness.cycles},
             "order_round_trip_ms": {"p50": orders.p50, "p99": orders.p99, "orders": orders.cycles},
             "expansions": self.node.expansions,
-            "not_taken_in": self._not_taken,
+            "not_taken_in": dict(self._wire.not_taken_in),
         }
 
 

@@ -38,7 +38,9 @@ def read_key(path: Path) -> Key:
         status, text = path.stat(), path.read_text().strip()
         key = bytes.fromhex(text)
     except OSError as error:
-        raise ConfigError(f"no key in {path}: {error.strerror}", "provision it: see docs/howto/keys.md") from None
+        raise ConfigError(
+            f"no key in {path}: {error.strerror}", "`zone-ledger keys HOST` prints the keys that a host is to hold"
+        ) from None
     except ValueError:
         raise ConfigError(f"{path} holds no key: 64 hexadecimal digits are wanted") from None
     if status.st_mode & 0o077:

@@ -129,32 +129,16 @@ class Trial:
         self._locked.clear()
 
     def _take(self, block: Region, displaced: tuple[int, ...], part: int) -> None:
-        order, book = self._order, self._book
-        reservation = reservation_number(order.serial, part)
-        free = (block,) if order.shape.share_permille else book.free_parts(block)
-        seat = Seat(free, order.shape.share_permille, order.cpu_milli, order.mem_bytes, None)
-        held = {host: self._held(displaced, host) for host in book.hosts_of(block)}
-        book.seat(reservation, seat)
-        self._seated.append(reservation)
-        for host, (mem_held, cpu_held) in held.items():
-            mem_seated, cpu_seated = book.held_on(reservation, host)
-            slots = slots_on(book, block, host)
-            mem_more = max(0, slots * order.mem_bytes - mem_seated - mem_held)
-            cpu_more = max(0, slots * order.cpu_milli - cpu_seated - cpu_held)
-            if mem_more or cpu_more:
-                book.promise(reservation, host, mem_more, cpu_more)
+        reserve(self._book, self._order, part, block, displaced)
+        self._seated.append(reservation_number(self._order.serial, part))
         for lease in displaced:
-            self._locked.append((lease, book.seat_of(lease).threshold_ucr))
-            book.set_threshold(lease, None)
-
-    def _held(self, leases: tuple[int, ...], host: int) -> tuple[int, int]:
-        held = [self._book.held_on(lease, host) for lease in leases]
-        return sum(mem for mem, _ in held), sum(cpu for _, cpu in held)
+            self._locked.append((lease, self._book.seat_of(lease).threshold_ucr))
+            self._book.set_threshold(lease, None)
 
     def _extras_ucr(self, block: Region, displaced: tuple[int, ...], scales: Scales) -> int:
         total = 0
         for host in self._book.hosts_of(block):
-            mem_held, cpu_held = self._held(displaced, host)
+            mem_held, cpu_held = held_by(self._book, displaced, host)
             slots = slots_on(self._book, block, host)
             use = self._book.use_of(host)
             freed = use._replace(mem_bytes=use.mem_bytes - mem_held, cpu_milli=use.cpu_milli - cpu_held)
@@ -165,6 +149,31 @@ class Trial:
 def reservation_number(serial: int, part: int) -> int:
     """What an order's block is seated under while it is reserved: negative, apart from every lease."""
     return -(serial * 4 + part + 1)
+
+
+def reserve(book: Book, order: Order, part: int, block: Region, incumbents: Sequence[int]) -> None:
+    """Seat the free part of an order's block under its reservation, and promise it what its hosts must still give.
+
+    What the incumbents hold on a host will be free when they have left; what the order needs beyond that is promised
+    now, so that nobody buys it meanwhile.
+    """
+    reservation, share = reservation_number(order.serial, part), order.shape.share_permille
+    free = (block,) if share else book.free_parts(block)
+    book.seat(reservation, Seat(free, share, order.cpu_milli, order.mem_bytes, None))
+    for host in book.hosts_of(block):
+        mem_seated, cpu_seated = book.held_on(reservation, host)
+        mem_held, cpu_held = held_by(book, incumbents, host)
+        slots = slots_on(book, block, host)
+        mem_more = max(0, slots * order.mem_bytes - mem_seated - mem_held)
+        cpu_more = max(0, slots * order.cpu_milli - cpu_seated - cpu_held)
+        if mem_more or cpu_more:
+            book.promise(reservation, host, mem_more, cpu_more)
+
+
+def held_by(book: Book, leases: Sequence[int], host: int) -> tuple[int, int]:
+    """Memory and cpu that leases hold on a host together."""
+    held = [book.held_on(lease, host) for lease in leases]
+    return sum(mem for mem, _ in held), sum(cpu for _, cpu in held)
 
 
 def slots_on(book: Book, block: Region, host: int) -> int:

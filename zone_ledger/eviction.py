@@ -8,7 +8,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from tegcore.wire.records import Evicting, Notice, Op, Reason, Refused
-from zone_ledger.clearing import Won, reservation_number
+from zone_ledger.clearing import Won, reservation_number, reserve
 from zone_ledger.leases import Lease, LeaseState, Order, OrderState
 from zone_ledger.settlement import end
 from zone_ledger.state import State
@@ -72,13 +72,21 @@ def give_notice(state: State, lease: Lease, why: Reason, deadline: int | None = 
 
 
 def left(state: State, lease: Lease, why: Reason) -> Order | None:
-    """End a lease; the order that waited for it and has all its slots now, if there is one."""
+    """End a lease; the order that waited for it and has all its slots now, if there is one.
+
+    While other incumbents are still there, what this one has freed of the order's blocks is reserved at once.
+    """
     end(state, lease, why)
     order = state.orders.get(lease.challenger) if lease.challenger else None
     if order is None:
         return None
     order.incumbents.remove(lease.number)
-    return None if order.incumbents else order
+    if not order.incumbents:
+        return order
+    release_reservation(state, order)
+    for part, block in enumerate(order.blocks):
+        reserve(state.book, order, part, block, order.incumbents)
+    return None
 
 
 def rule(state: State, order: Order, situation: Situation) -> bool:

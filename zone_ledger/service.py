@@ -17,14 +17,12 @@ from tegcore.errors import RefusedError
 from tegcore.ids import is_name
 from tegcore.units import TICK_NS, UCR_PER_CREDIT
 from tegcore.wire import control, topics
-from tegcore.wire.codec import encode
 from tegcore.wire.messages import (
     SCHEMA,
     Beat,
     Digest,
     Events,
     Heat,
-    Message,
     Rejected,
     Welcome,
 )
@@ -37,6 +35,7 @@ from tegio.executive import Executive, Window
 from tegio.logs import event
 from tegio.notify import notify
 from tegio.users import demand_operator, is_operator, own_tenant
+from tegio.wire import Wire
 from zone_ledger import desk
 from zone_ledger.door import Door, Entry
 from zone_ledger.engine import Engine
@@ -94,8 +93,7 @@ class LedgerService:
         self, settings: LedgerSettings, secret: Key, transport: Transport, journal: Journal, clock: Clock
     ) -> None:
         self._settings = settings
-        self._keyring = ledger_keyring(secret, settings.zone)
-        self._transport = transport
+        self._wire = Wire(transport, ledger_keyring(secret, settings.zone))
         self._journal = journal
         self._clock = clock
         self._door = Door(settings.zone, secret)
@@ -127,12 +125,12 @@ class LedgerService:
 
     async def run(self) -> None:
         """Tick until stopped."""
-        await self._transport.start()
+        await self._wire.transport.start()
         notify("READY=1")
         event("ledger.ready", zone=self._settings.zone, market=self.engine.state.market.name.lower())
         await self._executive.run()
         notify("STOPPING=1")
-        await self._transport.stop()
+        await self._wire.transport.stop()
 
     def stop(self) -> None:
         """End after the tick that is under way."""
@@ -197,11 +195,6 @@ class LedgerService:
 
     # --- what leaves ------------------------------------------------------------------------------------------------
 
-    def _publish(self, topic: Topic, message: Message, *, retain: bool = False) -> None:
-        key = self._keyring.key_of(topic)
-        assert key is not None
-        self._transport.publish(str(topic), encode(topic, message, key), retain=retain)
-
     def _send(self, effects: _Effects) -> None:
         state, zone = self.engine.state, self._settings.zone
         for asked, outcome in effects.answers:
@@ -210,20 +203,20 @@ class LedgerService:
         for host, (reason, detail) in effects.rejected.items():
             if host:
                 rejected = Rejected(SCHEMA, host, 0, reason, detail[:512])
-                self._publish(Topic(zone, Channel.EVENTS, host), rejected)
+                self._wire.publish(Topic(zone, Channel.EVENTS, host), rejected)
         for host, number in effects.welcome.items():
-            self._publish(Topic(zone, Channel.EVENTS, host), self._welcome(host, number))
+            self._wire.publish(Topic(zone, Channel.EVENTS, host), self._welcome(host, number))
         for session in state.hosts.values():
             if session.boot and not session.stale:
                 self._send_events(session, effects)
         free = state.book.summary(Region(0, 2 * state.genesis.zone_k)).free
         beat = Beat(SCHEMA, zone, state.tick, state.tau, state.market, len(state.leases), free)
-        self._publish(Topic(zone, Channel.BEAT), beat)
-        self._publish(Topic(zone, Channel.DIGEST), self._digest(free))
+        self._wire.publish(Topic(zone, Channel.BEAT), beat)
+        self._wire.publish(Topic(zone, Channel.DIGEST), self._digest(free))
         self._heat.decay()
         if heat := self._heat.message(state.tick):
             retain = heat[1] == 0
-            self._publish(Topic(zone, Channel.HEAT), Heat(SCHEMA, zone, state.tick, *heat), retain=retain)
+            self._wire.publish(Topic(zone, Channel.HEAT), Heat(SCHEMA, zone, state.tick, *heat), retain=retain)
 
     def _welcome(self, host: str, number: int) -> Welcome:
         state = self.engine.state
@@ -262,7 +255,7 @@ class LedgerService:
             outbox.pending(reserved=len(quotes)),
             pack_all(quotes),
         )
-        self._publish(Topic(self._settings.zone, Channel.EVENTS, session.name), events)
+        self._wire.publish(Topic(self._settings.zone, Channel.EVENTS, session.name), events)
 
     def _digest(self, free: int) -> Digest:
         state, before = self.engine.state, self._counted

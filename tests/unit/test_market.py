@@ -261,6 +261,23 @@ def test_with_two_incumbents_one_that_stays_keeps_the_other_too() -> None:
     assert zone.state.orders == {}
 
 
+def test_what_one_incumbent_frees_is_nobody_elses_while_the_other_is_there() -> None:
+    zone = Zone()
+    zone.fill(2_000)
+    zone.fok(9, 9_000, host=2, size=1)
+    zone.ticks()
+    first, second = [lease for lease in zone.state.leases.values() if lease.state is LeaseState.EVICTING]
+    zone.command(Op.RELEASE, Release(first.number, first.token, Reason.CHALLENGED))
+    zone.fok(10, 8_000, host=2)
+    zone.ticks()
+    assert zone.lease(10) is None or zone.lease(10).blocks != first.blocks
+    zone.command(Op.RELEASE, Release(second.number, second.token, Reason.CHALLENGED))
+    assert {slot for block in zone.lease(9).blocks for slot in range(block.base, block.end)} == {
+        first.blocks[0].base,
+        second.blocks[0].base,
+    }
+
+
 def test_a_pinned_lease_is_never_displaced() -> None:
     zone = Zone()
     zone.fill(2_000)
