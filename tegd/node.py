@@ -42,6 +42,7 @@ EXPAND_EVERY_CYCLES = 10
 LEAVE_MARGIN_TICKS = 20
 FUNDS_RETRY_TICKS = 100
 CANNOT_EXECUTE = 126
+TOP_UPS_KEPT_MAX = 32
 
 
 class Start(NamedTuple):
@@ -321,12 +322,12 @@ class Node:
         agent = self.agents[work.ref]
         self._clock_order(agent, now_ns)
         fresh = work.lease != body.lease
+        work.term_end_ns = self.link.at_ns(body.term_end_tick)
         work.lease, work.token, work.price_ucr = body.lease, body.token, body.price_ucr
         work.blocks = tuple((block.base, block.log2) for block in unpack_blocks(body.blocks0, body.blocks1))
         work.purse_ucr, work.mass_micro, work.waits = body.purse_ucr, body.mass_micro, Waits()
         if fresh:
             work.held_bytes = work.spec.mem_bytes * work.shape.slots
-            work.term_end_ns = self.link.at_ns(body.term_end_tick)
             agent.released, agent.renew_cycle, agent.leave_tick = False, self.cycle, 0
             work.become(Life.SEATED, self.tick, f"seated at {work.price_ucr} ucr per slot-period")
         if work.cancelled:
@@ -549,8 +550,11 @@ class Node:
             case _:
                 return [Keep(work)]
 
-    def top_up(self, work: Workload, amount_ucr: int, now_ns: int) -> list[Effect]:
-        """More credits: into the purse of a seat, or for the next endowment."""
+    def top_up(self, work: Workload, amount_ucr: int, key: int, now_ns: int) -> list[Effect]:
+        """More credits, once a key: into the purse of a seat, or for the next endowment."""
+        if key in work.top_ups:
+            return []
+        work.top_ups = [*work.top_ups, key][-TOP_UPS_KEPT_MAX:]
         if work.lease:
             body = TopUp(work.lease, work.token, self.tokens.get(work.tenant, 0), amount_ucr)
             self.link.put(Op.TOP_UP, body, now_ns)

@@ -16,6 +16,8 @@ from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from tegcore.clock import Clock
 from tegcore.dynamics.mass import charge, mass
 from tegcore.errors import RefusedError, TegError
@@ -101,6 +103,7 @@ class HostService:
         self._clock = clock
         self._state_dir = state_dir
         self._sampler = Sampler()
+        self._process = psutil.Process()
         self._executive = Executive(clock, TICK_NS, self._cycle)
         link = Link(settings.host, store.next_boot(), clock.now_ns())
         self.node = Node(settings.host, link, settings.seed, settings.tokens)
@@ -242,9 +245,8 @@ class HostService:
 
     def _hello(self) -> Hello:
         settings = self._settings
-        cpu_milli = settings.cpu_milli or (os.cpu_count() or 1) * 1000
-        total = self._raw.memory[0] if self._raw and self._raw.memory else 0
-        mem_bytes = settings.mem_bytes or total
+        cpu_milli = settings.cpu_milli or (psutil.cpu_count() or 1) * 1000
+        mem_bytes = settings.mem_bytes or psutil.virtual_memory().total
         boot = self.node.link.boot
         return Hello(
             SCHEMA,
@@ -409,6 +411,8 @@ class HostService:
     async def answer(self, peer: Peer, request: control.AnyRequest) -> control.Reply | AsyncIterator[control.Reply]:
         """Answer a request over the control socket."""
         now_ns = self._clock.now_ns()
+        if isinstance(request, control.CancelWorkload | control.TopUpWorkload) and self.node.link.outbox.full:
+            raise RefusedError("too much waits for the ledger, which is silent", "try again when it is back")
         match request:
             case control.Submit():
                 return await self._submit(peer, request)
@@ -423,7 +427,7 @@ class HostService:
                 return control.Reply(data=views.row(self.node, work, now_ns))
             case control.TopUpWorkload():
                 work = self._named(peer, request.name)
-                self._carry_out(self.node.top_up(work, request.amount_ucr, now_ns))
+                self._carry_out(self.node.top_up(work, request.amount_ucr, request.key, now_ns))
                 return control.Reply(data=views.row(self.node, work, now_ns))
             case control.Logs():
                 return self._log(self._named(peer, request.name), request.offset, follow=request.follow)
@@ -445,9 +449,9 @@ class HostService:
 
     async def _submit(self, peer: Peer, request: control.Submit) -> control.Reply:
         spec, settings = request.spec, self._settings
-        if (known := self._store.by_key(peer.uid, request.key)) is not None and known in self.node.workloads:
-            work = self.node.workloads[known]
-            return control.Reply(data={"name": work.name, "ref": work.ref})
+        if (known := self._store.by_key(peer.uid, request.key)) is not None:
+            name = self.node.workloads[known].name if known in self.node.workloads else f"w{known}"
+            return control.Reply(data={"name": name, "ref": known})
         tenant = tenant_for(peer.uid, spec.tenant, settings.tenants, settings.operators)
         living = [work for work in self.node.workloads.values() if work.life is not Life.ENDED]
         _check(spec, tenant, settings, living)
@@ -504,6 +508,8 @@ class HostService:
             "cycle_lateness_ms": {"p50": lateness.p50, "p99": lateness.p99, "cycles": lateness.cycles},
             "order_round_trip_ms": {"p50": orders.p50, "p99": orders.p99, "orders": orders.cycles},
             "expansions": self.node.expansions,
+            "own_rss_bytes": self._process.memory_info().rss,
+            "own_cpu_s": sum(self._process.cpu_times()[:2]),
             "not_taken_in": dict(self._wire.not_taken_in),
         }
 

@@ -58,6 +58,7 @@ class Workload(msgspec.Struct):
         term_end_ns: Boot-time clock; 0 without a lease.
         resume: Whether it continues from a checkpoint when it starts next.
         cancelled: Whether its owner wants it over.
+        top_ups: Keys of the latest top-ups.
         history: The latest of what happened, for people.
     """
 
@@ -81,6 +82,7 @@ class Workload(msgspec.Struct):
     held_bytes: int = 0
     resume: bool = False
     cancelled: bool = False
+    top_ups: list[int] = msgspec.field(default_factory=list)
     why_leaving: int = 0
     exit_code: int | None = None
     outcome: str = ""

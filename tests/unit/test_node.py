@@ -245,7 +245,9 @@ def test_a_purse_that_runs_dry_parks_and_a_top_up_brings_back() -> None:
     assert work.life is Life.PARKED
     assert work.waits.reason == "BANKRUPT"
     assert world.engine.state.accounts.escrow == 0
-    world.node.top_up(work, 2_000_000, world.now_ns)
+    for _ in range(3):
+        world.node.top_up(work, 2_000_000, 5, world.now_ns)
+    assert work.endow_ucr < 2_200_000
     world.cycle(60)
     assert work.life is Life.SEATED
     assert work.resume
@@ -291,6 +293,20 @@ def test_after_a_restart_the_same_run_goes_on_under_the_same_lease() -> None:
     assert work.life is Life.SEATED
     assert world.started == [work.airlock_id]
     assert world.node.mode is Mode.RUN
+
+
+def test_after_a_reboot_the_term_is_counted_on_the_new_clock() -> None:
+    world = World()
+    work = world.submit()
+    world.cycle(60)
+    world.now_ns = 10**9
+    world.running.clear()
+    world.boot(2)
+    world.node.submitted(work)
+    world.cycle(40)
+    assert work.life is Life.SEATED
+    assert world.now_ns < work.term_end_ns <= world.now_ns + TERM * TICK_NS
+    assert len(world.started) == 2
 
 
 def test_a_lease_whose_work_ended_while_the_daemon_was_away_is_given_back() -> None:
