@@ -1,7 +1,7 @@
 """Flight of this host's ghosts: uniform start over the zone (9), Langevin steps on the broadcast field (13).
 
-The physical layer comes from the governor, the heat layer from the ledger; where there is no field, the host's own
-entropy is taken for everywhere, which exerts no force.
+The physical layer comes from the governor, the heat layer from the ledger; each fades as it ages. Where there is no
+field, nothing pulls, and ghosts diffuse.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ import numpy as np
 from tegcore import rng
 from tegcore.dynamics.langevin import Floats, Forces, Swarm, step
 from tegcore.field.geometry import slots_at
-from tegcore.field.potential import FieldFrame, evaluate, flat_frame, interpolation_matrix, superposed
+from tegcore.field.potential import FieldFrame, aged, evaluate, flat_frame, interpolation_matrix, superposed
 from tegcore.wire.messages import HEAT_GRID, Field, Heat
 
 PHYSICAL_WEIGHT, HEAT_WEIGHT = 1.0, 0.5
@@ -38,10 +38,12 @@ class Flight:
         self._at: dict[int, tuple[Floats, Floats]] = {}
 
     def field_came(self, field: Field) -> None:
-        """The governor's field; one that holds what is not finite is passed over."""
+        """The governor's field; one of another size, or that holds what is not finite, is passed over."""
+        if not len(field.weights) == len(field.rates) == 4 * field.grid**2 > 0:
+            return
         weights = np.frombuffer(field.weights, "<f4").astype(np.float64)
         rates = np.frombuffer(field.rates, "<f4").astype(np.float64)
-        if weights.size != field.grid**2 or rates.size != field.grid**2 or not np.isfinite(weights + rates).all():
+        if not np.isfinite(weights + rates + field.mean).all():
             return
         shape = (field.grid, field.grid)
         self._physical = FieldFrame(self._side, field.mean, weights.reshape(shape), rates.reshape(shape), field.tau)
@@ -54,7 +56,7 @@ class Flight:
         """The ledger's heat: a full frame, or the next delta of the frame that is known; others are passed over."""
         if heat.delta == 0 and len(heat.cells) == 4 * self._cells.size:
             self._cells = np.frombuffer(heat.cells, "<f4").astype(np.float64)
-        elif (heat.frame, heat.delta) == (self._frame[0], self._frame[1] + 1):
+        elif (heat.frame, heat.delta) == (self._frame[0], self._frame[1] + 1) and len(heat.cells) % 6 == 0:
             pairs = np.frombuffer(heat.cells, dtype=[("cell", "<u2"), ("value", "<f4")])
             known = pairs["cell"] < self._cells.size
             self._cells[pairs["cell"][known]] = pairs["value"][known]
@@ -82,12 +84,15 @@ class Flight:
             np.asarray(mass),
             np.asarray(charge),
         )
-        moved = step(swarm, self._forces_at, 1.0, rng.normal(self._seed, "flight", tick, ghosts), self._side)
+        fields = aged(self._physical, tick), aged(self._heat, tick)
+        moved = step(
+            swarm, lambda at: self._forces(fields, at), 1.0, rng.normal(self._seed, "flight", tick, ghosts), self._side
+        )
         self._at = {ref: (moved.position[row], moved.velocity[row]) for row, ref in enumerate(ghosts)}
         return dict(zip(ghosts, slots_at(moved.position).tolist(), strict=True))
 
-    def _forces_at(self, positions: Floats) -> Forces:
-        heat = evaluate(self._heat, positions)
-        total = superposed(evaluate(self._physical, positions), heat, PHYSICAL_WEIGHT, HEAT_WEIGHT)
+    def _forces(self, fields: tuple[FieldFrame, FieldFrame], positions: Floats) -> Forces:
+        physical, heat = (evaluate(field, positions) for field in fields)
+        total = superposed(physical, heat, PHYSICAL_WEIGHT, HEAT_WEIGHT)
         magnetic = np.hypot(heat.gradient[:, 0], heat.gradient[:, 1])
         return Forces(total.gradient, magnetic, self._friction, self._temperature)

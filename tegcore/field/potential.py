@@ -39,7 +39,6 @@ class FieldFrame(NamedTuple):
         weights: a, shape (n, n), row y, column x; grid points are centred in n x n equal cells.
         rates: b = da/dtau, same shape.
         tau: When the weights were right.
-        ceiling: Look-ahead values are clipped to [0, ceiling].
     """
 
     side: float
@@ -47,7 +46,6 @@ class FieldFrame(NamedTuple):
     weights: Floats
     rates: Floats
     tau: int
-    ceiling: float = S_MAX
 
     @property
     def spacing(self) -> float:
@@ -92,11 +90,16 @@ def _evaluate(frame: FieldFrame, positions: Floats) -> FieldSample:
     )
 
 
-def look_ahead(frame: FieldFrame, sample: FieldSample, tau: int) -> Floats:
-    """The value expected at a later tau by the dual part (8), clipped; the derivative is believed less with age."""
-    ahead = max(0, tau - frame.tau)
-    trust = max(0.0, 1.0 - ahead / STALE_TICKS)
-    return np.clip(sample.value + trust * sample.rate * ahead, 0.0, frame.ceiling)
+def aged(frame: FieldFrame, tau: int) -> FieldFrame:
+    """The field as it is believed at a later tau: its weights carried on by the dual part (8), all of it fading.
+
+        a + eps b  ->  s (a + s b (tau - tau_0)),   s = max(0, 1 - (tau - tau_0) / STALE_TICKS)
+
+    A field that nobody renews loses its pull, its derivative first: what is left is its mean, which exerts no force.
+    """
+    age = max(0, tau - frame.tau)
+    trust = max(0.0, 1.0 - age / STALE_TICKS)
+    return frame._replace(weights=trust * (frame.weights + trust * age * frame.rates), rates=trust * frame.rates)
 
 
 def superposed(physical: FieldSample, heat: FieldSample, physical_weight: float, heat_weight: float) -> FieldSample:

@@ -11,11 +11,10 @@ from tegcore.field.potential import (
     STALE_TICKS,
     SUPPORT_SPACINGS,
     FieldFrame,
-    FieldSample,
+    aged,
     evaluate,
     flat_frame,
     interpolation_matrix,
-    look_ahead,
     superposed,
 )
 
@@ -167,21 +166,19 @@ class TestDualPart:
         sample = evaluate(frame, positions)
         assert evaluate(later, positions).value == pytest.approx(sample.value + 0.5 * sample.rate, abs=1e-12)
 
-    @settings(deadline=None, max_examples=50)
-    @given(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6), st.integers(0, 2**40))
-    def test_look_ahead_never_leaves_its_bounds(self, value, rate, tau):
-        frame = flat_frame(SIDE, 0.0, 1000)
-        ahead = look_ahead(frame, FieldSample(np.array([value]), np.array([rate]), np.zeros((1, 2))), tau)
-        assert 0 <= ahead[0] <= S_MAX
-
-    def test_the_derivative_is_believed_less_with_age_and_at_last_not_at_all(self):
-        frame = flat_frame(SIDE, 0.0, 1000)
-        sample = FieldSample(np.array([1.0]), np.array([1e-3]), np.zeros((1, 2)))
-        assert look_ahead(frame, sample, 1000)[0] == 1
-        assert look_ahead(frame, sample, 900)[0] == 1
-        assert look_ahead(frame, sample, 1010)[0] == pytest.approx(1 + 0.01, rel=0.01)
-        assert 1 < look_ahead(frame, sample, 1000 + STALE_TICKS // 2)[0] < 1 + 1e-3 * STALE_TICKS / 2
-        assert look_ahead(frame, sample, 1000 + STALE_TICKS)[0] == 1
+    def test_a_field_is_carried_on_by_its_rates_and_fades_with_age(self):
+        frame = some_frame(7)
+        assert np.array_equal(aged(frame, 1000).weights, frame.weights)
+        assert np.array_equal(aged(frame, 900).weights, frame.weights)
+        soon, trust = aged(frame, 1010), 1 - 10 / STALE_TICKS
+        assert soon.weights == pytest.approx(trust * (frame.weights + trust * 10 * frame.rates))
+        half = aged(frame, 1000 + STALE_TICKS // 2)
+        carried = frame.weights + 0.5 * STALE_TICKS / 2 * frame.rates
+        assert half.weights == pytest.approx(0.5 * carried)
+        gone = aged(frame, 1000 + STALE_TICKS)
+        assert not gone.weights.any()
+        assert not gone.rates.any()
+        assert gone.mean == frame.mean
 
 
 @settings(deadline=None, max_examples=20)
