@@ -1,0 +1,298 @@
+"""What every book must do: a small zone lives at random, beside an oracle that looks at each aligned block in turn."""
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from tegcore.economics.price_code import INFEASIBLE, price_code
+from tegcore.wire.records import Region
+from zone_ledger.book.base import Book, Candidate, HostShape, Query, Seat
+from zone_ledger.book.reference import ReferenceBook
+
+BOOKS: list[Callable[[int], Book]] = [ReferenceBook]
+ZONE_K = 2
+SLOTS = 1 << 2 * ZONE_K
+SHAPES = {
+    1: HostShape(Region(0, 2), 0, 4_000, 4_000),
+    2: HostShape(Region(4, 2), 0, 8_000, 8_000, absent_mask=0b0100),
+    3: HostShape(Region(8, 1), 1, 2_000, 2_000),
+    4: HostShape(Region(10, 1), 1, 3_000, 3_000),
+    5: HostShape(Region(12, 1), 0, 2_000, 2_000),
+}
+
+regions = st.integers(0, 2 * ZONE_K).flatmap(
+    lambda log2: st.integers(0, (SLOTS >> log2) - 1).map(lambda place: Region(place << log2, log2))
+)
+wholes = st.builds(
+    Query,
+    region=regions,
+    size=st.integers(0, 2 * ZONE_K),
+    classes=st.integers(1, 3),
+    share_permille=st.just(0),
+    cpu_milli=st.sampled_from([0, 0, 500, 1_000]),
+    mem_bytes=st.sampled_from([0, 0, 475, 949, 950, 1_000]),
+    leased=st.booleans(),
+)
+parts = st.builds(
+    Query,
+    region=regions,
+    size=st.just(0),
+    classes=st.integers(1, 3),
+    share_permille=st.integers(1, 999),
+    cpu_milli=st.sampled_from([0, 500]),
+    mem_bytes=st.sampled_from([0, 475]),
+    leased=st.booleans(),
+)
+thresholds = st.none() | st.integers(0, 3_000)
+
+
+class Oracle:
+    """The same contents as a book's, with nothing derived."""
+
+    def __init__(self) -> None:
+        self.reserves = {0: 0, 1: 0}
+        self.cordoned: set[int] = set()
+        self.drained: set[int] = set()
+        self.seats: dict[int, Seat] = {}
+        self.promised: dict[tuple[int, int], tuple[int, int]] = {}
+
+    def host_of(self, slot: int) -> int | None:
+        for host, shape in SHAPES.items():
+            place = slot - shape.region.base
+            if 0 <= place < 1 << shape.region.log2 and not shape.absent_mask >> place & 1:
+                return host
+        return None
+
+    def holders(self, slot: int) -> list[int]:
+        return [
+            lease for lease, seat in self.seats.items() if any(block.base <= slot < block.end for block in seat.blocks)
+        ]
+
+    def free_permille(self, slot: int) -> int:
+        return 1_000 - sum(self.seats[lease].share_permille or 1_000 for lease in self.holders(slot))
+
+    def held_on(self, lease: int, host: int) -> tuple[int, int]:
+        seat = self.seats[lease]
+        inside = sum(1 for slot in range(SLOTS) if self.host_of(slot) == host and lease in self.holders(slot))
+        mem_bytes, cpu_milli = self.promised.get((lease, host), (0, 0))
+        return inside * seat.mem_bytes + mem_bytes, inside * seat.cpu_milli + cpu_milli
+
+    def used(self, host: int, without: set[int]) -> tuple[int, int]:
+        held = [self.held_on(lease, host) for lease in self.seats if lease not in without]
+        return sum(mem for mem, _ in held), sum(cpu for _, cpu in held)
+
+    def cost(self, slots: range, query: Query) -> Candidate | None:
+        """What these slots would cost as one block; None where they cannot be had."""
+        hosts = [self.host_of(slot) for slot in slots]
+        if None in hosts or any(slot in self.cordoned for slot in slots) or self.drained & set(hosts):
+            return None
+        classes = {SHAPES[host].slot_class for host in hosts if host is not None}
+        if len(classes) > 1 or not query.classes >> min(classes) & 1:
+            return None
+        reserve_ucr = self.reserves[min(classes)]
+        displaced = {lease for slot in slots for lease in self.holders(slot)}
+        if query.share_permille:
+            if self.free_permille(slots[0]) < query.share_permille:
+                return None
+            displaced, free_ucr = set(), -(-reserve_ucr * query.share_permille // 1_000)
+        else:
+            if any(self.seats[lease].threshold_ucr is None for lease in displaced) or (displaced and not query.leased):
+                return None
+            free_ucr = sum(-(-reserve_ucr * self.free_permille(slot) // 1_000) for slot in slots)
+        for host in {host for host in hosts if host is not None}:
+            mem_bytes, cpu_milli = self.used(host, displaced)
+            inside = hosts.count(host)
+            if query.cpu_milli and cpu_milli + inside * query.cpu_milli > SHAPES[host].cpu_milli:
+                return None
+            if query.mem_bytes and mem_bytes + inside * query.mem_bytes >= SHAPES[host].mem_bytes * 95 // 100:
+                return None
+        displaced_ucr = sum(self.seats[lease].threshold_ucr or 0 for lease in displaced)
+        cost_ucr = free_ucr + displaced_ucr
+        block = Region(slots[0], len(slots).bit_length() - 1)
+        return Candidate(price_code(cost_ucr), block, cost_ucr, tuple(sorted(displaced)), displaced_ucr)
+
+    def find(self, query: Query) -> Candidate | None:
+        side = 1 << query.size
+        bases = range(query.region.base, query.region.base + (1 << query.region.log2) - side + 1, side)
+        offers = [self.cost(range(base, base + side), query) for base in bases]
+        return min((offer for offer in offers if offer is not None), key=lambda offer: offer[:2], default=None)
+
+
+class BookLife(RuleBasedStateMachine):
+    """A zone of five hosts of two classes, with a hole and two slots where no host is."""
+
+    make: Callable[[int], Book]
+
+    @initialize(reserves=st.tuples(st.integers(0, 1_500), st.integers(0, 1_500)))
+    def open_zone(self, reserves: tuple[int, int]) -> None:
+        self.book, self.oracle, self.next_lease = type(self).make(ZONE_K), Oracle(), 1
+        for host, shape in SHAPES.items():
+            self.book.add_host(host, shape)
+        for slot_class, reserve_ucr in enumerate(reserves):
+            self.reprice(slot_class, reserve_ucr)
+
+    @rule(slot_class=st.integers(0, 1), reserve_ucr=st.integers(0, 1_500))
+    def reprice(self, slot_class: int, reserve_ucr: int) -> None:
+        self.book.set_reserve(slot_class, reserve_ucr)
+        self.oracle.reserves[slot_class] = reserve_ucr
+
+    @rule(slot=st.integers(0, SLOTS - 1), on=st.booleans())
+    def cordon(self, slot: int, on: bool) -> None:
+        assume(self.oracle.host_of(slot) is not None)
+        self.book.cordon(slot, on=on)
+        (self.oracle.cordoned.add if on else self.oracle.cordoned.discard)(slot)
+
+    @rule(host=st.sampled_from(sorted(SHAPES)), on=st.booleans())
+    def drain(self, host: int, on: bool) -> None:
+        self.book.drain(host, on=on)
+        (self.oracle.drained.add if on else self.oracle.drained.discard)(host)
+
+    @rule(asked=st.lists(wholes, min_size=1, max_size=2) | parts.map(lambda part: [part]), threshold=thresholds)
+    def seat(self, asked: list[Query], threshold: int | None) -> None:
+        first = asked[0]
+        blocks: list[Region] = []
+        for query in asked:
+            found = self.book.find(first._replace(region=query.region, size=query.size, leased=False))
+            if found is None or any(slot in range(b.base, b.end) for b in blocks for slot in _slots(found.block)):
+                continue
+            blocks.append(found.block)
+        assume(blocks)
+        seat = Seat(tuple(blocks), first.share_permille, first.cpu_milli, first.mem_bytes, threshold)
+        before = self.book.state_hash()
+        self.book.seat(self.next_lease, seat)
+        assert self.book.state_hash() != before
+        assert self.book.unseat(self.next_lease) == seat
+        assert self.book.state_hash() == before, "unseat is not the inverse of seat"
+        self.book.seat(self.next_lease, seat)
+        self.oracle.seats[self.next_lease] = seat
+        self.next_lease += 1
+
+    @precondition(lambda self: self.oracle.seats)
+    @rule(data=st.data(), threshold=thresholds)
+    def set_threshold(self, data: st.DataObject, threshold: int | None) -> None:
+        lease = data.draw(st.sampled_from(sorted(self.oracle.seats)))
+        self.book.set_threshold(lease, threshold)
+        self.oracle.seats[lease] = self.oracle.seats[lease]._replace(threshold_ucr=threshold)
+
+    @precondition(lambda self: self.oracle.seats)
+    @rule(data=st.data(), mem_bytes=st.integers(0, 900), cpu_milli=st.integers(0, 900))
+    def promise(self, data: st.DataObject, mem_bytes: int, cpu_milli: int) -> None:
+        lease = data.draw(st.sampled_from(sorted(self.oracle.seats)))
+        host = data.draw(st.sampled_from(self.book.hosts_of(self.oracle.seats[lease].blocks[0])))
+        before = self.book.state_hash()
+        self.book.promise(lease, host, mem_bytes, cpu_milli)
+        self.book.promise(lease, host, -mem_bytes, -cpu_milli)
+        assert self.book.state_hash() == before, "what is given back leaves a trace"
+        self.book.promise(lease, host, mem_bytes, cpu_milli)
+        held_mem, held_cpu = self.oracle.promised.get((lease, host), (0, 0))
+        self.oracle.promised[lease, host] = (held_mem + mem_bytes, held_cpu + cpu_milli)
+
+    @precondition(lambda self: self.oracle.seats)
+    @rule(data=st.data())
+    def unseat(self, data: st.DataObject) -> None:
+        lease = data.draw(st.sampled_from(sorted(self.oracle.seats)))
+        assert self.book.unseat(lease) == self.oracle.seats.pop(lease)
+        self.oracle.promised = {key: more for key, more in self.oracle.promised.items() if key[0] != lease}
+
+    @rule(query=wholes | parts)
+    def find(self, query: Query) -> None:
+        before = self.book.state_hash()
+        assert self.book.find(query) == self.oracle.find(query)
+        assert self.book.state_hash() == before, "a quote changed the book"
+
+    @rule(block=regions)
+    def look(self, block: Region) -> None:
+        slots = [slot for slot in _slots(block) if self.oracle.host_of(slot) is not None]
+        held = {lease for slot in slots for lease in self.oracle.holders(slot)}
+        assert self.book.leases_in(block) == tuple(sorted(held))
+        free = [slot for slot in slots if not self.oracle.holders(slot)]
+        runs = self.book.free_parts(block)
+        assert [slot for run in runs for slot in _slots(run)] == free
+        joined = {(run.base >> run.log2 + 1, run.log2) for run in runs if run != block}
+        assert len(joined) == sum(1 for run in runs if run != block), "two free runs are halves of one"
+        summary = self.book.summary(block)
+        withheld = [s for s in slots if s in self.oracle.cordoned or self.oracle.host_of(s) in self.oracle.drained]
+        assert (summary.present, summary.withheld) == (len(slots), len(withheld))
+        assert summary.free == len(set(free) - set(withheld))
+        assert summary.leased == len(slots) - len(free)
+        sizes = [
+            size
+            for size in range(block.log2 + 1)
+            if self.oracle.find(Query(block, size, classes=3, leased=False)) is not None
+        ]
+        assert summary.largest_free == max(sizes, default=-1)
+
+    @invariant()
+    def coheres(self) -> None:
+        if not hasattr(self, "book"):
+            return
+        self.book.check()
+        for host in SHAPES:
+            use = self.book.use_of(host)
+            assert (use.mem_bytes, use.cpu_milli) == self.oracle.used(host, set())
+
+    def teardown(self) -> None:
+        """The same contents, put in by another way, have the same hash; an emptied book lets its hosts go."""
+        if not hasattr(self, "book"):
+            return
+        other = type(self).make(ZONE_K)
+        for host in reversed(SHAPES):
+            other.add_host(host, SHAPES[host])
+            other.drain(host, on=host in self.oracle.drained)
+        for lease in sorted(self.oracle.seats, reverse=True):
+            other.seat(lease, self.oracle.seats[lease])
+        for (lease, host), (mem_bytes, cpu_milli) in self.oracle.promised.items():
+            other.promise(lease, host, mem_bytes, cpu_milli)
+        for slot in sorted(self.oracle.cordoned, reverse=True):
+            other.cordon(slot, on=True)
+        for slot_class, reserve_ucr in self.oracle.reserves.items():
+            other.set_reserve(slot_class, reserve_ucr)
+        other.check()
+        assert other.state_hash() == self.book.state_hash()
+        for lease in self.oracle.seats:
+            other.unseat(lease)
+        for host in SHAPES:
+            other.remove_host(host)
+        other.check()
+        assert other.find(Query(Region(0, 2 * ZONE_K), 0, classes=3)) is None
+
+
+def _slots(run: Region) -> range:
+    return range(run.base, run.end)
+
+
+@pytest.mark.parametrize("make_book", BOOKS)
+def test_a_book_agrees_with_looking_at_every_block(make_book: Callable[[int], Book]) -> None:
+    life = type("Life", (BookLife,), {"make": staticmethod(make_book)})
+    run_state_machine_as_test(
+        life,
+        settings=settings(
+            max_examples=60,
+            stateful_step_count=25,
+            deadline=None,
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+        ),
+    )
+
+
+@given(st.integers(0, 1 << 63), st.integers(0, 1 << 63))
+def test_a_price_code_never_falls_as_the_cost_rises(one: int, other: int) -> None:
+    low, high = sorted((one, other))
+    assert 0 <= price_code(low) <= price_code(high) < INFEASIBLE
+
+
+@given(st.integers(0, 1 << 63), st.integers(0, 1 << 20))
+def test_prices_of_one_code_are_near(cost_ucr: int, more_ucr: int) -> None:
+    if price_code(cost_ucr) == price_code(cost_ucr + more_ucr):
+        assert more_ucr * 500 < max(cost_ucr, 1)
+        assert more_ucr == 0 or cost_ucr >= 1_024
