@@ -65,8 +65,10 @@ def verify(journal: Path, at_batch: int | None, expect_hash: str | None) -> None
             f"there is no journal at {journal}", "name the file journal.sqlite of a ledger's state folder"
         )
     source = Journal(journal, read_only=True)
-    batches = (batch for batch in source.read() if at_batch is None or batch.number <= at_batch)
-    engine = replay(batches)
+    try:
+        engine = replay(batch for batch in source.read() if at_batch is None or batch.number <= at_batch)
+    finally:
+        source.close()
     engine.check()
     state_hash = engine.state.hash().hex()
     number = source.last_number if at_batch is None else at_batch

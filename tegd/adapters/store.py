@@ -8,6 +8,7 @@ import msgspec
 
 from tegcore.errors import JournalError
 from tegd.workload import Life, Workload
+from tegio.sqlite import open_durable
 
 ENDED_KEPT_MAX = 1000
 _SCHEMA = """
@@ -29,13 +30,7 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        try:
-            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=FULL")
-            self._db.executescript(_SCHEMA)
-        except sqlite3.Error as error:
-            raise self._fault(error) from None
+        self._db = open_durable(path, _SCHEMA)
 
     def next_boot(self) -> int:
         """The number of this start: greater than any before, also after a lost store where the clock is right."""

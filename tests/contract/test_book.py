@@ -26,8 +26,8 @@ SHAPES = {
     1: HostShape(Region(0, 2), 0, 4_000, 4_000),
     2: HostShape(Region(4, 2), 0, 8_000, 8_000, absent_mask=0b0100),
     3: HostShape(Region(8, 1), 1, 2_000, 2_000),
-    4: HostShape(Region(10, 1), 1, 3_000, 3_000),
-    5: HostShape(Region(12, 1), 0, 2_000, 2_000),
+    4: HostShape(Region(10, 1), 0, 2_000, 3_000),
+    5: HostShape(Region(12, 1), 1, 2_000, 2_000),
 }
 
 regions = st.integers(0, 2 * ZONE_K).flatmap(
@@ -35,11 +35,11 @@ regions = st.integers(0, 2 * ZONE_K).flatmap(
 )
 wholes = st.builds(
     Query,
-    region=regions,
-    size=st.integers(0, 2 * ZONE_K),
-    classes=st.integers(1, 3),
+    region=st.just(Region(0, 2 * ZONE_K)) | regions,
+    size=st.sampled_from([0, 1, 2, 2, 3, 4]),
+    classes=st.sampled_from([1, 2, 3, 3]),
     share_permille=st.just(0),
-    cpu_milli=st.sampled_from([0, 0, 500, 1_000]),
+    cpu_milli=st.sampled_from([0, 500, 1_000]),
     mem_bytes=st.sampled_from([0, 0, 475, 949, 950, 1_000]),
     leased=st.booleans(),
 )
@@ -149,7 +149,9 @@ class BookLife(RuleBasedStateMachine):
     @rule(slot=st.integers(0, SLOTS - 1), on=st.booleans())
     def cordon(self, slot: int, on: bool) -> None:
         assume(self.oracle.host_of(slot) is not None)
+        before = self.book.state_hash()
         self.book.cordon(slot, on=on)
+        assert (self.book.state_hash() != before) == ((slot in self.oracle.cordoned) != on)
         (self.oracle.cordoned.add if on else self.oracle.cordoned.discard)(slot)
 
     @rule(host=st.sampled_from(sorted(SHAPES)), on=st.booleans())
@@ -283,6 +285,42 @@ def test_a_book_agrees_with_looking_at_every_block(make_book: Callable[[int], Bo
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
         ),
     )
+
+
+@pytest.mark.parametrize("make_book", BOOKS)
+def test_nothing_displaces_a_lease_without_a_threshold(make_book: Callable[[int], Book]) -> None:
+    book = make_book(1)
+    book.add_host(1, HostShape(Region(0, 2), 0, 4_000, 4_000))
+    everything = Query(Region(0, 2), 2)
+    book.seat(1, Seat((Region(0, 0),), 0, 0, 0, 7))
+    assert book.find(everything) == Candidate(price_code(7), Region(0, 2), 7, (1,), 7)
+    book.set_threshold(1, None)
+    assert book.find(everything) is None
+    assert book.find(everything._replace(size=1)) == Candidate(0, Region(2, 1), 0, (), 0)
+
+
+@pytest.mark.parametrize("make_book", BOOKS)
+def test_cpu_is_offered_whole_and_memory_below_its_bound(make_book: Callable[[int], Book]) -> None:
+    book = make_book(1)
+    book.add_host(1, HostShape(Region(0, 2), 0, 4_000, 4_000))
+    everything = Query(Region(0, 2), 2)
+    assert book.find(everything._replace(cpu_milli=1_000)) is not None
+    assert book.find(everything._replace(cpu_milli=1_001)) is None
+    assert book.find(everything._replace(mem_bytes=949)) is not None
+    assert book.find(everything._replace(mem_bytes=950)) is None
+
+
+@pytest.mark.parametrize("make_book", BOOKS)
+def test_the_hash_tells_whom_memory_was_promised(make_book: Callable[[int], Book]) -> None:
+    hashes = set()
+    for lease in (1, 2):
+        book = make_book(1)
+        book.add_host(1, HostShape(Region(0, 2), 0, 4_000, 4_000))
+        for number in (1, 2):
+            book.seat(number, Seat((Region(number, 0),), 0, 0, 0, 7))
+        book.promise(lease, 1, 100)
+        hashes.add(book.state_hash())
+    assert len(hashes) == 2
 
 
 @given(st.integers(0, 1 << 63), st.integers(0, 1 << 63))

@@ -1,6 +1,7 @@
 """The journal on a real disk: what was written is what is read, and anything else stops with a reason."""
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -36,9 +37,13 @@ def path(tmp_path: Path) -> Path:
 
 
 def edit(path: Path, statement: str, *values: object) -> None:
-    with sqlite3.connect(path) as db:
+    with closing(sqlite3.connect(path)) as db, db:
         db.execute(statement, values)
-    db.close()
+
+
+def fetched(path: Path, query: str) -> tuple:
+    with closing(sqlite3.connect(path)) as db:
+        return db.execute(query).fetchone()
 
 
 def opened(path: Path, zone: str = "z") -> None:
@@ -61,7 +66,7 @@ def test_replay_reaches_the_state_and_goes_on(path: Path) -> None:
 
 
 def test_every_byte_of_a_batch_is_guarded(path: Path) -> None:
-    (records,) = sqlite3.connect(path).execute("SELECT records FROM batches WHERE number = 6").fetchone()
+    (records,) = fetched(path, "SELECT records FROM batches WHERE number = 6")
     for place in range(len(records)):
         changed = bytearray(records)
         changed[place] ^= 0x10
@@ -98,10 +103,8 @@ def test_a_batch_of_another_journal_is_foreign(path: Path, tmp_path: Path) -> No
     for number in range(1, 7):
         other.append(tick(number + 100))
     other.close()
-    row = sqlite3.connect(tmp_path / "other.sqlite").execute(
-        "SELECT records, previous, crc FROM batches WHERE number = 6"
-    )
-    edit(path, "UPDATE batches SET records = ?, previous = ?, crc = ? WHERE number = 6", *row.fetchone())
+    row = fetched(tmp_path / "other.sqlite", "SELECT records, previous, crc FROM batches WHERE number = 6")
+    edit(path, "UPDATE batches SET records = ?, previous = ?, crc = ? WHERE number = 6", *row)
     with pytest.raises(JournalError, match="batch 6: it does not follow batch 5"):
         opened(path)
 
@@ -111,7 +114,7 @@ def test_a_file_that_is_none(tmp_path: Path) -> None:
     path.write_bytes(b"nothing of the kind" * 100)
     with pytest.raises(JournalError, match="not a database") as error:
         Journal(path, "z")
-    assert "is this a ledger's journal" in error.value.hint
+    assert "is this the right file" in error.value.hint
 
 
 def test_a_second_writer_is_refused_and_a_reader_is_not(path: Path) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tegcore.errors import JournalError
 from tegcore.wire.records import RECORD_BYTES
+from tegio.sqlite import open_durable, open_read_only
 from zone_ledger.journal.batch import Batch, checksum
 
 FORMAT = 1
@@ -41,24 +42,27 @@ class Journal:
         self.path = path
         self._lock = -1 if read_only else self._take_lock()
         try:
-            if read_only:
-                self._db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, check_same_thread=False)
-            else:
-                self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-                self._db.execute("PRAGMA journal_mode=WAL")
-                self._db.execute("PRAGMA synchronous=FULL")
-                self._db.executescript(_SCHEMA)
-            meta = dict(self._db.execute("SELECT key, value FROM meta"))
-        except sqlite3.Error as error:
-            raise JournalError(f"{path}: {error}", "is this a ledger's journal, and may this user read it?") from None
+            self._db = open_read_only(path) if read_only else open_durable(path, _SCHEMA)
+        except JournalError:
+            self._unlock()
+            raise
+        self.last_number, self._last_crc = 0, 0
+        try:
+            self.zone = self._checked_zone(zone, read_only=read_only)
+        except (JournalError, sqlite3.Error):
+            self.close()
+            raise
+
+    def _checked_zone(self, zone: str, *, read_only: bool) -> str:
+        meta = dict(self._db.execute("SELECT key, value FROM meta"))
         if int(meta.get("format", FORMAT)) > FORMAT:
-            raise JournalError(f"{path} has format {meta['format']}; this program reads up to {FORMAT}", "update it")
+            message = f"{self.path} has format {meta['format']}; this program reads up to {FORMAT}"
+            raise JournalError(message, "update the program")
         if zone and meta.get("zone", zone) != zone:
-            raise JournalError(f"{path} is the journal of zone {meta['zone']!r}, not of {zone!r}")
+            raise JournalError(f"{self.path} is the journal of zone {meta['zone']!r}, not of {zone!r}")
         if not meta and not read_only:
             self._db.executemany("INSERT INTO meta VALUES (?, ?)", [("format", str(FORMAT)), ("zone", zone)])
-        self.zone = meta.get("zone", zone)
-        self.last_number, self._last_crc = 0, 0
+        return str(meta.get("zone", zone))
 
     def read(self) -> Iterator[Batch]:
         """Every batch in order, each proven; must be exhausted before `append`.
@@ -94,8 +98,12 @@ class Journal:
     def close(self) -> None:
         """Let go of the file."""
         self._db.close()
+        self._unlock()
+
+    def _unlock(self) -> None:
         if self._lock >= 0:
             os.close(self._lock)
+            self._lock = -1
 
     def _take_lock(self) -> int:
         descriptor = os.open(self.path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
