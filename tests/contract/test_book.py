@@ -263,6 +263,8 @@ class BookLife(RuleBasedStateMachine):
         assert other.state_hash() == self.book.state_hash()
         for lease in self.oracle.seats:
             other.unseat(lease)
+        other.check()
+        assert all(other.use_of(host)[:2] == (0, 0) for host in SHAPES)
         for host in SHAPES:
             other.remove_host(host)
         other.check()
@@ -308,6 +310,16 @@ def test_cpu_is_offered_whole_and_memory_below_its_bound(make_book: Callable[[in
     assert book.find(everything._replace(cpu_milli=1_001)) is None
     assert book.find(everything._replace(mem_bytes=949)) is not None
     assert book.find(everything._replace(mem_bytes=950)) is None
+
+
+@pytest.mark.parametrize("make_book", BOOKS)
+def test_what_a_displaced_lease_holds_counts_as_free(make_book: Callable[[int], Book]) -> None:
+    book = make_book(1)
+    book.add_host(1, HostShape(Region(0, 2), 0, 4_000, 4_000))
+    book.seat(1, Seat((Region(0, 0),), 0, 3_000, 3_000, 7))
+    for need in (Query(Region(0, 2), 0, cpu_milli=2_000), Query(Region(0, 2), 0, mem_bytes=2_000)):
+        assert book.find(need) == Candidate(7, Region(0, 0), 7, (1,), 7)
+        assert book.find(need._replace(leased=False)) is None
 
 
 @pytest.mark.parametrize("make_book", BOOKS)
