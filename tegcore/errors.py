@@ -14,11 +14,8 @@ class Exit(IntEnum):
     FAILED = 1
     USAGE = 64
     DATA = 65
-    NO_INPUT = 66
     UNAVAILABLE = 69
-    SOFTWARE = 70
     IO = 74
-    TEMPORARY = 75
     NO_PERMISSION = 77
     CONFIG = 78
 
@@ -72,9 +69,3 @@ class RefusedError(TegError):
     """A command line's request that was refused with a reason, where the program ends because of it."""
 
     exit_code = Exit.FAILED
-
-
-class UsageError(TegError):
-    """A command line that does not fit the program's."""
-
-    exit_code = Exit.USAGE

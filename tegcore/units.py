@@ -8,14 +8,12 @@ TICK_NS = 50_000_000
 """Length of one tick: the ledger never ticks faster than this on its boot-time clock."""
 
 NS_PER_S = 1_000_000_000
-TICKS_PER_S = NS_PER_S // TICK_NS
 
 UCR_PER_CREDIT = 1_000_000
 UCR_MAX = 2**62
 """Largest amount that a command may name; sums of two stay within a signed 64-bit word."""
 
 PERMILLE = 1000
-MILLI = 1000
 GIB = 1 << 30
 MIB = 1 << 20
 
@@ -27,11 +25,6 @@ ZONE_K_MAX = 10
 
 BLOCKS_PER_ORDER_MAX = 4
 NAME_BYTES_MAX = 64
-
-
-def ticks_from_ns(duration_ns: int) -> int:
-    """Whole ticks that cover a duration in ns, rounded up."""
-    return -(-duration_ns // TICK_NS)
 
 
 def credits_text(amount_ucr: int) -> str:

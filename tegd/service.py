@@ -10,7 +10,6 @@ import logging
 import os
 import pwd
 import shutil
-import time
 from collections import deque
 from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
@@ -458,7 +457,7 @@ class HostService:
         ref = self._store.next_ref()
         name = spec.name or f"w{ref}"
         limit_ucr = spec.limit_ucr
-        work = Workload(ref, name, tenant, peer.uid, peer.gid, request.key, spec, submitted_s=time.time())
+        work = Workload(ref, name, tenant, peer.uid, peer.gid, request.key, spec)
         work.limit_ucr = limit_ucr
         work.endow_ucr = spec.endow_ucr or 4 * work.charge_ucr(limit_ucr)
         work.note(self.node.tick, "accepted")

@@ -86,7 +86,6 @@ class Workload(msgspec.Struct):
     why_leaving: int = 0
     exit_code: int | None = None
     outcome: str = ""
-    submitted_s: float = 0.0
     waits: Waits = msgspec.field(default_factory=Waits)
     history: list[tuple[int, str]] = msgspec.field(default_factory=list)
 

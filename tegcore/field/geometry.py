@@ -46,11 +46,6 @@ def morton_decode(code: int) -> tuple[int, int]:
     return int(_gathered(code)), int(_gathered(code >> 1))
 
 
-def slot_positions(codes: Slots) -> Positions:
-    """Centres of slots, shape (n, 2), from Morton codes, shape (n,)."""
-    return np.stack((_gathered(codes), _gathered(codes >> 1)), axis=-1) + 0.5
-
-
 def slots_at(positions: Positions) -> Slots:
     """Morton codes, shape (n,), of the slots that positions, shape (n, 2) and not negative, lie in."""
     cells = np.floor(positions).astype(np.int64)

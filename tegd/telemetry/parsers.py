@@ -4,8 +4,6 @@ from typing import NamedTuple
 
 from tegcore.errors import DecodeError
 
-SECTOR_BYTES = 512
-
 
 class CpuTimes(NamedTuple):
     """Jiffies of all processors since boot."""

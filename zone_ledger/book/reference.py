@@ -296,15 +296,24 @@ class ReferenceBook:
             shape = host.shape
             row = [number, *shape.region, *shape[1:], host.drained, host.cpu_milli, host.mem_bytes]
             digest.update(struct.pack(f"<{len(row)}q", *row))
-        digest.update(
-            b"".join(struct.pack("<q", number) for number, slot in sorted(self._slots.items()) if slot.cordoned)
-        )
+        cordoned = [number for number, slot in sorted(self._slots.items()) if slot.cordoned]
+        digest.update(struct.pack(f"<{1 + len(cordoned)}q", len(cordoned), *cordoned))
         for number, lease in sorted(self._leases.items()):
             seat = lease.seat
             threshold = -1 if seat.threshold_ucr is None else seat.threshold_ucr
             extra = [word for host, more in sorted(lease.promised.items()) if any(more) for word in (host, *more)]
             blocks = [value for block in seat.blocks for value in block]
-            row = [number, seat.share_permille, seat.cpu_milli, seat.mem_bytes, threshold, len(blocks), *blocks, *extra]
+            row = [
+                number,
+                seat.share_permille,
+                seat.cpu_milli,
+                seat.mem_bytes,
+                threshold,
+                len(blocks),
+                *blocks,
+                len(extra),
+                *extra,
+            ]
             digest.update(struct.pack(f"<{len(row)}q", *row))
         return digest.digest()
 
