@@ -12,7 +12,7 @@ from tegd.airlock.core import Act, Input, Kind, Step
 from tegd.airlock.model import Hook, Spec, Then, Workload
 from tegd.airlock.transitions import State
 
-HOOK = Hook(10, "/work/checkpoint", "/work/mark")
+HOOK = Hook(10, "/srv/checkpoint", "/srv/mark")
 TERM_NS = 1000
 LETS_RUN = {Act.THAW, Act.ASK, Act.ASK_AGAIN, Act.TERMINATE, Act.GO}
 OUTCOMES = {

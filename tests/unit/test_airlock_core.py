@@ -25,7 +25,7 @@ from tegd.airlock.model import (
 from tegd.airlock.protocol import SIGNALS
 from tegd.airlock.transitions import TABLE, Event, State
 
-HOOK = Hook(10, "/work/checkpoint", "/work/mark")
+HOOK = Hook(10, "/srv/checkpoint", "/srv/mark")
 SPEC = Spec("w", 1, 2, ("true",), {}, "/", 0, 0, HOOK, notice_ns=50, save_ns=100, resume=False)
 UNSAVABLE = replace(SPEC, hook=None)
 
