@@ -1,0 +1,23 @@
+"""What the reference shows can be used as it stands."""
+
+import re
+from pathlib import Path
+
+from tegcore.wire.control import WorkloadSpec
+from tegctl.commands.submit import read_specs
+
+REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "workload.md"
+
+
+def test_the_workload_file_of_the_reference_is_one(tmp_path: Path) -> None:
+    (example,) = re.findall(r"```toml\n(.*?)```", REFERENCE.read_text(), re.DOTALL)
+    file = tmp_path / "work.toml"
+    file.write_text(example)
+    (spec,) = read_specs(file)
+    assert spec.sizes == (4, 3)
+    assert spec.hook is not None
+
+
+def test_every_key_of_a_workload_is_in_the_reference() -> None:
+    text = REFERENCE.read_text()
+    assert [name for name in WorkloadSpec.__struct_fields__ if f"`{name}`" not in text] == []
