@@ -13,6 +13,9 @@ UCR_PER_CREDIT = 1_000_000
 UCR_MAX = 2**62
 """Largest amount that a command may name; sums of two stay within a signed 64-bit word."""
 
+PRICE_UCR_MAX = 2**40
+"""Highest price, bid or reserve of a slot-period: a million credits, which leaves room for the sum over a zone."""
+
 PERMILLE = 1000
 GIB = 1 << 30
 MIB = 1 << 20

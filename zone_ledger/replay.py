@@ -4,14 +4,14 @@ from collections.abc import Iterable
 
 from tegcore.errors import JournalError
 from tegcore.wire.records import unpack_all
-from zone_ledger.book.reference import ReferenceBook
+from zone_ledger.book.fast import FastBook
 from zone_ledger.engine import Engine
 from zone_ledger.journal.batch import Batch
 
 
 def new_engine() -> Engine:
     """An engine with the book that ledgers use."""
-    return Engine(ReferenceBook)
+    return Engine(FastBook)
 
 
 def replay(batches: Iterable[Batch]) -> Engine:

@@ -1,7 +1,13 @@
 """What every book must do: a small zone lives at random, beside an oracle that looks at each aligned block in turn."""
 
+import os
+import sys
 from collections.abc import Callable
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
@@ -16,10 +22,31 @@ from hypothesis.stateful import (
 
 from tegcore.economics.price_code import INFEASIBLE, price_code
 from tegcore.wire.records import Region
-from zone_ledger.book.base import Book, Candidate, HostShape, Query, Seat
+from zone_ledger.book import fast, quadtree
+from zone_ledger.book.base import COMMANDS, Book, BookOp, Candidate, HostShape, Query, Seat
+from zone_ledger.book.fast import FastBook
 from zone_ledger.book.reference import ReferenceBook
 
-BOOKS: list[Callable[[int], Book]] = [ReferenceBook]
+
+def fast_book_from_source() -> type[FastBook]:
+    """The fast book on a tree that runs as Python: what Cython compiled must do the same."""
+    folder = Path(fast.__file__).parent
+    kept = {name: sys.modules.get(name) for name in (quadtree.__name__, fast.__name__)}
+    try:
+        for name in kept:
+            path = str(folder / f"{name.rpartition('.')[2]}.py")
+            spec = spec_from_file_location(name, path, loader=SourceFileLoader(name, path))
+            assert spec is not None
+            assert spec.loader is not None
+            sys.modules[name] = module_from_spec(spec)
+            spec.loader.exec_module(sys.modules[name])
+        book: type[FastBook] = sys.modules[fast.__name__].FastBook
+        return book
+    finally:
+        sys.modules.update({name: module for name, module in kept.items() if module is not None})
+
+
+BOOKS: list[Callable[[int], Book]] = [ReferenceBook, FastBook, fast_book_from_source()]
 ZONE_K = 2
 SLOTS = 1 << 2 * ZONE_K
 SHAPES = {
@@ -287,6 +314,61 @@ def test_a_book_agrees_with_looking_at_every_block(make_book: Callable[[int], Bo
             suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
         ),
     )
+
+
+@st.composite
+def batches(draw: st.DrawFn) -> np.ndarray:
+    """Commands whose leases mostly exist, in a zone of `SHAPES`, with holes, limits that bind and locked leases."""
+    rows, numbers = [], st.integers(1, 12)
+    for lease in range(1, draw(st.integers(1, 40))):
+        op = draw(st.sampled_from([BookOp.GRANT] * 4 + [BookOp.RELEASE] * 2 + [BookOp.REPRICE] + [BookOp.QUOTE] * 2))
+        region = draw(st.just(Region(0, 2 * ZONE_K)) | regions)
+        size = draw(st.sampled_from([0, 0, 1, 2, 3, 4]))
+        if draw(st.integers(0, 9)) == 0:
+            slot = draw(st.sampled_from([slot for slot in range(SLOTS) if Oracle().host_of(slot) is not None]))
+            rows.append((BookOp.CORDON, 0, Region(slot, 0).packed(), draw(st.integers(0, 1)), 0, 0, 0, 0, 0, 0))
+            continue
+        number = 100 + lease if op is BookOp.GRANT else 100 + draw(numbers)
+        limit_ucr, threshold_ucr = draw(st.sampled_from([900, 3_000, 50_000])), draw(st.integers(-1, 3_000))
+        cpu_milli, mem_bytes = draw(st.sampled_from([(0, 0), (0, 0), (500, 0), (0, 475)]))
+        leased = draw(st.integers(0, 2))
+        asked = (op, number, region.packed(), min(size, region.log2), draw(st.integers(1, 3)))
+        rows.append((*asked, limit_ucr, threshold_ucr, leased, cpu_milli, mem_bytes))
+    return np.array(rows, dtype=COMMANDS)
+
+
+@settings(max_examples=int(os.environ.get("TEG_SEQUENCES", "400")), deadline=None)
+@given(batches())
+def test_all_books_answer_a_batch_alike(batch: np.ndarray) -> None:
+    """`TEG_SEQUENCES=100000 pytest -k batch` draws as many."""
+    answers, hashes = [], []
+    for make_book in BOOKS:
+        book = make_book(ZONE_K)
+        for host, shape in SHAPES.items():
+            book.add_host(host, shape)
+        book.set_reserve(0, 700)
+        book.set_reserve(1, 500)
+        answers.append(book.run(batch).tolist())
+        hashes.append(book.state_hash())
+    assert answers[1] == answers[2] == answers[0]
+    assert len(set(hashes)) == 1
+
+
+@pytest.mark.parametrize("make_book", BOOKS)
+def test_single_calls_say_what_batches_say(make_book: Callable[[int], Book]) -> None:
+    book = make_book(2)
+    book.set_reserve(0, 10)
+    book.add_host(1, HostShape(Region(0, 3), 0, 0, 0))
+    assert book.price(2) == 40
+    assert book.grant(7, 2, 39, 500) == -1, "below its cost"
+    assert book.grant(7, 2, 40, 500) == 0
+    assert book.grant(8, 2, 40, 500) == 4
+    assert book.price(2) == 500
+    assert book.grant(9, 2, 1_000, 500) == -1, "somebody is there"
+    assert (book.release(7), book.release(7)) == (True, False)
+    assert book.price(1, 1, 4, 2) == 500
+    assert book.free_slots(Region(0, 4)) == 4
+    assert book.zone_totals() == (8, 80)
 
 
 @pytest.mark.parametrize("make_book", BOOKS)

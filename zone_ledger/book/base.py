@@ -9,11 +9,89 @@ The cheapest block is the feasible one with the least (price code, Morton base);
 Host memory is offered up to C_max = 95 % of a host's total, exclusive, and cpu whole; what a displaced lease holds on a
 host counts as free there. A share of a slot comes only from free share: it displaces nobody. A whole slot that shares
 are taken of costs the thresholds of all of them, and the reserve of the share that is free.
+
+What no book does: `find` looks at a host's memory (or cpu) only where some is asked for; `free_parts` counts cordoned
+and drained slots as free; `seat` and `promise` do not look at a host's capacity. Thresholds are bounded by
+`THRESHOLD_UCR_MAX` a slot, so that the sum over a zone stays within a signed 64-bit word.
+
+Beside calls with names there are four that cost little (`price`, `grant`, `release`) or nothing each (`run`, a batch of
+commands in one array); `OneByOne` says what they mean in terms of the others.
 """
 
+import struct
+from collections.abc import Iterable, Mapping
+from enum import IntEnum, IntFlag
+from hashlib import blake2b
 from typing import NamedTuple, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
+from tegcore.units import PRICE_UCR_MAX
 from tegcore.wire.records import Region
+
+THRESHOLD_UCR_MAX = 2 * PRICE_UCR_MAX
+"""Most that displacing a lease costs for each of its slots."""
+
+Commands = NDArray[np.void]
+Results = NDArray[np.void]
+
+
+class Withheld(IntFlag):
+    """Why a slot is not offered."""
+
+    CORDONED = 1
+    DRAINED = 2
+
+
+class BookOp(IntEnum):
+    """What a row of a batch asks."""
+
+    QUOTE = 0
+    """The cheapest feasible block; changes nothing."""
+    GRANT = 1
+    """Seat `lease` on the cheapest feasible block, if its cost is at most `limit_ucr`."""
+    RELEASE = 2
+    REPRICE = 3
+    """Another threshold."""
+    CORDON = 4
+    """Withhold the slot at the base of `region`, or (`size` 0) offer it again."""
+
+
+class BookStatus(IntEnum):
+    """What became of it."""
+
+    DONE = 0
+    NO_FIT = 1
+    PRICE = 2
+    TAKEN = 3
+    """The cheapest block would displace leases, and `leased` is 1: ask only."""
+    UNKNOWN = 4
+    """No such lease."""
+
+
+COMMANDS = np.dtype(
+    [
+        (name, "<i8")
+        for name in (
+            "op",
+            "lease",
+            "region",
+            "size",
+            "classes",
+            "limit_ucr",
+            "threshold_ucr",
+            "leased",
+            "cpu_milli",
+            "mem_bytes",
+        )
+    ]
+)
+"""A row of a batch. `region` as in `Region.packed`; `threshold_ucr` -1 for none; `leased` 0: free blocks only, 1:
+leased ones are looked at, 2: and displaced, at once. Leases of a batch have one block of whole slots."""
+
+RESULTS = np.dtype([(name, "<i8") for name in ("status", "block", "cost_ucr", "displaced")])
+"""A row of answers: `BookStatus`, the block as `base << 8 | log2` or -1, its cost, how many leases it displaced."""
 
 
 class HostShape(NamedTuple):
@@ -191,10 +269,169 @@ class Book(Protocol):
         """What is promised of a host."""
 
     def summary(self, region: Region) -> Summary:
-        """What a region holds."""
+        """What a region holds; looks at each of its slots."""
+
+    def free_slots(self, region: Region) -> int:
+        """Slots of a region that are free, neither cordoned nor on a drained host."""
+
+    def zone_totals(self) -> tuple[int, int]:
+        """Slots that are there, and the sum of their reserves."""
+
+    def price(self, size: int, classes: int = 1, base: int = 0, log2: int = -1) -> int:
+        """Exact cost of the cheapest block of 2^size whole slots in a run (the zone by default), or -1."""
+
+    def grant(
+        self,
+        number: int,
+        size: int,
+        limit_ucr: int,
+        threshold_ucr: int,
+        classes: int = 1,
+        base: int = 0,
+        log2: int = -1,
+    ) -> int:
+        """Seat a lease on the cheapest block if that is free and costs at most `limit_ucr`; its base, or -1."""
+
+    def release(self, number: int) -> bool:
+        """Take a lease out, if it is there."""
+
+    def run(self, commands: Commands) -> Results:
+        """Carry out a batch: rows of `COMMANDS` in order; rows of `RESULTS`."""
 
     def state_hash(self) -> bytes:
         """16 bytes that are equal for equal contents, whichever book holds them."""
 
     def check(self) -> None:
         """Assert that all that is derived agrees with what it is derived from."""
+
+
+class OneByOne:
+    """The quick calls and batches, by way of the others."""
+
+    def price(self: Book, size: int, classes: int = 1, base: int = 0, log2: int = -1) -> int:
+        """See `Book.price`."""
+        found = self.find(Query(_run_of(self, base, log2), size, classes))
+        return -1 if found is None else found.cost_ucr
+
+    def grant(
+        self: Book,
+        number: int,
+        size: int,
+        limit_ucr: int,
+        threshold_ucr: int,
+        classes: int = 1,
+        base: int = 0,
+        log2: int = -1,
+    ) -> int:
+        """See `Book.grant`."""
+        found = self.find(Query(_run_of(self, base, log2), size, classes))
+        if found is None or found.displaced or found.cost_ucr > limit_ucr:
+            return -1
+        self.seat(number, Seat((found.block,), 0, 0, 0, threshold_ucr))
+        return found.block.base
+
+    def release(self: Book, number: int) -> bool:
+        """See `Book.release`."""
+        try:
+            self.unseat(number)
+        except KeyError:
+            return False
+        return True
+
+    def run(self: Book, commands: Commands) -> Results:
+        """See `Book.run`."""
+        rows = [_carry_out(self, _Command(*row)) for row in commands.tolist()]
+        return np.array(rows, dtype=RESULTS)
+
+
+class _Command(NamedTuple):
+    op: int
+    lease: int
+    region: int
+    size: int
+    classes: int
+    limit_ucr: int
+    threshold_ucr: int
+    leased: int
+    cpu_milli: int
+    mem_bytes: int
+
+
+def _carry_out(book: Book, row: _Command) -> tuple[int, int, int, int]:
+    threshold_ucr = None if row.threshold_ucr < 0 else row.threshold_ucr
+    if row.op == BookOp.RELEASE:
+        return (BookStatus.DONE if book.release(row.lease) else BookStatus.UNKNOWN), 0, 0, 0
+    if row.op == BookOp.REPRICE:
+        try:
+            book.set_threshold(row.lease, threshold_ucr)
+        except KeyError:
+            return BookStatus.UNKNOWN, 0, 0, 0
+        return BookStatus.DONE, 0, 0, 0
+    if row.op == BookOp.CORDON:
+        book.cordon(row.region >> 8, on=bool(row.size))
+        return BookStatus.DONE, 0, 0, 0
+    region = Region(row.region >> 8, row.region & 0xFF)
+    asked = Query(region, row.size, row.classes, 0, row.cpu_milli, row.mem_bytes, leased=row.leased > 0)
+    found = book.find(asked)
+    if found is None:
+        return BookStatus.NO_FIT, -1, 0, 0
+    block = found.block.packed()
+    if row.op == BookOp.QUOTE:
+        return BookStatus.DONE, block, found.cost_ucr, 0
+    if found.cost_ucr > row.limit_ucr:
+        return BookStatus.PRICE, block, found.cost_ucr, 0
+    if found.displaced and row.leased < 2:
+        return BookStatus.TAKEN, block, found.cost_ucr, 0
+    for lease in found.displaced:
+        book.unseat(lease)
+    book.seat(row.lease, Seat((found.block,), 0, row.cpu_milli, row.mem_bytes, threshold_ucr))
+    return BookStatus.DONE, block, found.cost_ucr, len(found.displaced)
+
+
+def _run_of(book: Book, base: int, log2: int) -> Region:
+    return Region(base, 2 * book.zone_k if log2 < 0 else log2)
+
+
+def mem_max_bytes(shape: HostShape) -> int:
+    """C_max of a host: promises of memory stay below 95 % of what it has."""
+    return shape.mem_bytes * 95 // 100
+
+
+def assert_threshold(seat: Seat) -> None:
+    """A threshold is within its bound."""
+    slots = sum(block.slots for block in seat.blocks)
+    assert (seat.threshold_ucr or 0) <= THRESHOLD_UCR_MAX * slots, f"threshold {seat.threshold_ucr} of {slots} slots"
+
+
+def contents_hash(
+    zone_k: int,
+    reserves: Iterable[int],
+    hosts: Iterable[tuple[int, HostShape, bool, HostUse]],
+    cordoned: Iterable[int],
+    leases: Iterable[tuple[int, Seat, Mapping[int, tuple[int, int]]]],
+) -> bytes:
+    """The hash of a book's contents, 16 bytes.
+
+    Args:
+        zone_k: Of the zone.
+        reserves: By class.
+        hosts: (number, shape, drained, use) in order of their numbers.
+        cordoned: Slots, in order.
+        leases: (number, seat, promised beyond the seat by host) in order of their numbers.
+    """
+    digest = blake2b(digest_size=16)
+
+    def add(*words: int) -> None:
+        digest.update(struct.pack(f"<{1 + len(words)}q", len(words), *words))
+
+    add(zone_k, *reserves)
+    for number, shape, drained, use in hosts:
+        add(number, *shape.region, *shape[1:], drained, use.cpu_milli, use.mem_bytes)
+    add(*cordoned)
+    for number, seat, promised in leases:
+        threshold_ucr = -1 if seat.threshold_ucr is None else seat.threshold_ucr
+        blocks = [word for block in seat.blocks for word in block]
+        extra = [word for host, more in sorted(promised.items()) if any(more) for word in (host, *more)]
+        seated = (number, seat.share_permille, seat.cpu_milli, seat.mem_bytes, threshold_ucr)
+        add(*seated, len(blocks), *blocks, *extra)
+    return digest.digest()

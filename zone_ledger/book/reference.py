@@ -10,15 +10,24 @@ Shares are searched slot by slot: they are rare, and this book is here to be rea
 """
 
 import heapq
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from hashlib import blake2b
 
 from tegcore.economics.price_code import INFEASIBLE, price_code
 from tegcore.units import CLASS_COUNT_MAX, PERMILLE
 from tegcore.wire.records import Region
-from zone_ledger.book.base import Candidate, HostShape, HostUse, Query, Seat, Summary
+from zone_ledger.book.base import (
+    Candidate,
+    HostShape,
+    HostUse,
+    OneByOne,
+    Query,
+    Seat,
+    Summary,
+    assert_threshold,
+    contents_hash,
+    mem_max_bytes,
+)
 
 MIXED = -1
 
@@ -29,10 +38,6 @@ class _Host:
     drained: bool = False
     cpu_milli: int = 0
     mem_bytes: int = 0
-
-    @property
-    def mem_max_bytes(self) -> int:
-        return self.shape.mem_bytes * 95 // 100
 
 
 @dataclass(slots=True)
@@ -61,7 +66,7 @@ class _Lease:
     promised: dict[int, tuple[int, int]] = field(default_factory=dict)
 
 
-class ReferenceBook:
+class ReferenceBook(OneByOne):
     """See `zone_ledger.book.base.Book`.
 
     Args:
@@ -143,6 +148,7 @@ class ReferenceBook:
     def seat(self, lease: int, seat: Seat) -> None:
         """See `Book.seat`."""
         assert lease not in self._leases, f"lease {lease} is seated"
+        assert_threshold(seat)
         taken = seat.share_permille or PERMILLE
         for block in seat.blocks:
             for number in _slots(block):
@@ -265,14 +271,22 @@ class ReferenceBook:
                 mem_bytes -= held_mem
             if query.cpu_milli and cpu_milli > host.shape.cpu_milli:
                 return False
-            if query.mem_bytes and mem_bytes >= host.mem_max_bytes:
+            if query.mem_bytes and mem_bytes >= mem_max_bytes(host.shape):
                 return False
         return True
 
     def use_of(self, host: int) -> HostUse:
         """See `Book.use_of`."""
         entry = self._hosts[host]
-        return HostUse(entry.cpu_milli, entry.mem_bytes, entry.shape.cpu_milli, entry.mem_max_bytes)
+        return HostUse(entry.cpu_milli, entry.mem_bytes, entry.shape.cpu_milli, mem_max_bytes(entry.shape))
+
+    def free_slots(self, region: Region) -> int:
+        """See `Book.free_slots`."""
+        return self.summary(region).free
+
+    def zone_totals(self) -> tuple[int, int]:
+        """See `Book.zone_totals`."""
+        return len(self._slots), sum(self._reserves[slot.slot_class] for slot in self._slots.values())
 
     def summary(self, region: Region) -> Summary:
         """See `Book.summary`."""
@@ -290,32 +304,13 @@ class ReferenceBook:
 
     def state_hash(self) -> bytes:
         """See `Book.state_hash`."""
-        digest = blake2b(digest_size=16)
-        digest.update(struct.pack(f"<{1 + CLASS_COUNT_MAX}q", self.zone_k, *self._reserves))
-        for number, host in sorted(self._hosts.items()):
-            shape = host.shape
-            row = [number, *shape.region, *shape[1:], host.drained, host.cpu_milli, host.mem_bytes]
-            digest.update(struct.pack(f"<{len(row)}q", *row))
-        cordoned = [number for number, slot in sorted(self._slots.items()) if slot.cordoned]
-        digest.update(struct.pack(f"<{1 + len(cordoned)}q", len(cordoned), *cordoned))
-        for number, lease in sorted(self._leases.items()):
-            seat = lease.seat
-            threshold = -1 if seat.threshold_ucr is None else seat.threshold_ucr
-            extra = [word for host, more in sorted(lease.promised.items()) if any(more) for word in (host, *more)]
-            blocks = [value for block in seat.blocks for value in block]
-            row = [
-                number,
-                seat.share_permille,
-                seat.cpu_milli,
-                seat.mem_bytes,
-                threshold,
-                len(blocks),
-                *blocks,
-                len(extra),
-                *extra,
-            ]
-            digest.update(struct.pack(f"<{len(row)}q", *row))
-        return digest.digest()
+        return contents_hash(
+            self.zone_k,
+            self._reserves,
+            ((number, host.shape, host.drained, self.use_of(number)) for number, host in sorted(self._hosts.items())),
+            [number for number, slot in sorted(self._slots.items()) if slot.cordoned],
+            ((number, lease.seat, lease.promised) for number, lease in sorted(self._leases.items())),
+        )
 
     def check(self) -> None:
         """See `Book.check`."""

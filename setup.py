@@ -1,0 +1,18 @@
+"""The compiled part of the build; everything else stands in pyproject.toml."""
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+COMPILED = ["zone_ledger/book/quadtree.py"]
+"""Python that Cython compiles for speed (docs/adr/0008); each runs from its source as well."""
+
+setup(
+    ext_modules=cythonize(
+        [
+            Extension(path.removesuffix(".py").replace("/", "."), [path], extra_compile_args=["-O3"])
+            for path in COMPILED
+        ],
+        language_level=3,
+        build_dir="build/cython",
+    )
+)
