@@ -5,12 +5,12 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint types bench-idle clean
+.PHONY: help install demo test check lint types bench-book bench-idle clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(STAMP): pyproject.toml
+$(STAMP): pyproject.toml setup.py zone_ledger/book/quadtree.py zone_ledger/book/quadtree.pxd
 	@$(PYTHON) -c 'import sys; sys.exit("TEG needs Python 3.11 or newer: try make PYTHON=python3.12") if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
@@ -32,6 +32,9 @@ types: $(STAMP)
 	$(BIN)/mypy
 
 check: lint types test ## style, types and tests: what a change must pass
+
+bench-book: $(STAMP) ## measure the book: ns a command, growth with the zone, rivals
+	$(BIN)/python -m bench.book
 
 bench-idle: $(STAMP) ## measure what an idle stack costs a host
 	$(BIN)/python -m bench.idle

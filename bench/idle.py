@@ -3,33 +3,17 @@
 make bench-idle        # prints a table, writes build/bench/idle.json
 """
 
-import json
-import os
-import platform
-import subprocess
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import psutil
 
+from bench.report import write
 from tegctl.stack import Stack, StackSettings
 
 SETTLE_S, MEASURE_S = 5.0, 30.0
 MIB = 1 << 20
-
-
-def machine() -> dict[str, Any]:
-    """What the numbers were measured on."""
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    return {
-        "machine": platform.machine(),
-        "kernel": platform.release(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "commit": commit.stdout.strip(),
-    }
 
 
 def main() -> None:
@@ -53,13 +37,9 @@ def main() -> None:
             }
         finally:
             stack.stop()
-    result = machine() | {"seconds": MEASURE_S, "parts": rows}
-    path = Path("build/bench/idle.json")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(result, indent=2) + "\n")
     for name, row in rows.items():
         print(f"{name:>10}  {row['cpu_pct_of_core']:6.2f} % of a core  {row['rss_mib']:7.1f} MiB")
-    print(f"written to {path}")
+    write("idle", {"seconds": MEASURE_S, "parts": rows})
 
 
 if __name__ == "__main__":

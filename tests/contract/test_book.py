@@ -355,6 +355,19 @@ def test_all_books_answer_a_batch_alike(batch: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("make_book", BOOKS)
+def test_a_slot_inside_a_lease_may_be_cordoned_and_offered_again(make_book: Callable[[int], Book]) -> None:
+    book = make_book(1)
+    book.add_host(1, HostShape(Region(0, 2), 0, 0, 0))
+    book.seat(1, Seat((Region(0, 2),), 0, 0, 0, 7))
+    for _ in range(3):
+        book.cordon(0, on=True)
+        assert book.find(Query(Region(0, 2), 1)) == Candidate(7, Region(2, 1), 7, (1,), 7)
+        book.cordon(0, on=False)
+        assert book.find(Query(Region(0, 2), 1)) == Candidate(7, Region(0, 1), 7, (1,), 7)
+    book.check()
+
+
+@pytest.mark.parametrize("make_book", BOOKS)
 def test_single_calls_say_what_batches_say(make_book: Callable[[int], Book]) -> None:
     book = make_book(2)
     book.set_reserve(0, 10)

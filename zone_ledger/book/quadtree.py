@@ -410,18 +410,21 @@ class QuadTree:
         cut: i32,
         pack: i64,
     ) -> None:
-        """Carry a change of a slot or node up to the root: its cost below and from `cut` on, its bars and slots."""
+        """Carry a change of a slot or node up to the root: its cost below and from `cut` on, its bars and slots.
+
+        A covered node is unavailable as a whole whatever changes inside; only bars pass it.
+        """
         while level < self.k:
             half: i32 = (place >> 1) & 1
             place >>= 2
             level += 1
             node: i64 = (self._first_node[level] + place) * NODE
             if self._node[node + 6]:
-                self._node[node + 3] += pack & ~AVAILABLE
-                self._node[node + 4 + half] += pack & ~AVAILABLE
+                pack = ((pack + (BAR >> 1)) >> 32) * BAR
+                self._node[node + 3] += pack
+                self._node[node + 4 + half] += pack
                 self._row_of_covered(level, place, node, plane)
                 cost_ucr = cost_above_ucr = 0
-                pack &= ~AVAILABLE
                 continue
             self._node[node] += cost_ucr if 2 * level < cut else cost_above_ucr
             self._node[node + 1 + half] += cost_ucr if 2 * level - 1 < cut else cost_above_ucr
