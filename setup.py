@@ -3,7 +3,7 @@
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
-COMPILED = ["zone_ledger/book/quadtree.py"]
+COMPILED = ["zone_ledger/book/quadtree.py", "zone_ledger/bundling.py"]
 """Python that Cython compiles for speed (docs/adr/0008); each runs from its source as well."""
 
 setup(

@@ -1,53 +1,36 @@
-"""Clearing: what becomes of the orders of one tick.
+"""Clearing: what becomes of the orders of one tick (DESIGN 6).
 
 *Fixed prices.* In the order of arrival, each takes its cheapest free block at its cost.
 
-*Auction, rule 2* (DESIGN 6). Orders compete where their regions overlap. By value per slot, ties by key, each takes its
-cheapest feasible blocks, free or leased, if its bid exceeds the cost. A winner pays its critical value: the least bid
-with which it would still have won. It is found by going down the ranks without the winner: while it would win at the
-next rank's bid, that bidder takes its place first, and the cost is looked at again.
+*Auction.* Orders compete where their regions overlap; each such group is cleared by one of two rules. Which one depends
+on the book and the kinds of its orders, never on amounts.
 
-Whether a bid wins rises with the bid, and what it pays does not depend on it, so no other value than the true one gains
-anything within the tick. Everything that is tried on the book is undone before the next trial.
+Rule 1, where all that can bind is how many blocks fit: every order names the same region and one same class, one block
+of whole slots, and the same cpu and memory per slot, which every kind of host can give to all of its slots; nobody has
+a hold in the region. Then winners and payments are exactly Vickrey's, Clarke's and Groves' (`bundling`). Where memory or
+cpu that is asked for has a price, the cost of a block depends on who else is on its host, bids do not add up, and rule 2
+applies.
+
+Rule 2, everywhere else: by value per slot, ties by key, each takes its cheapest feasible blocks, free or leased, if its
+bid exceeds the cost. A winner pays its critical value: the least bid with which it would still have won. It is found by
+going down the ranks without the winner: while it would win at the next rank's bid, that bidder takes its place first,
+and the cost is looked at again.
+
+Under both, whether a bid wins rises with the bid, and what it pays does not depend on it, so no other value than the
+true one gains anything within the tick. Everything that is tried on the book is undone before the next trial.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
-from tegcore.economics.fixed import range_price_ucr
 from tegcore.wire.records import Reason, Region
-from zone_ledger.book.base import Book, HostUse, Query, Seat
+from zone_ledger import bundling
+from zone_ledger.book.base import Book
 from zone_ledger.leases import Order, charge_ucr, price_ucr
+from zone_ledger.placement import Placement, Scales, Trial, reservation_number
 
 GROUP_BIDS_MAX = 256
-
-
-class Scales(NamedTuple):
-    """k of (15), in ucr per period."""
-
-    mem_k_ucr: int
-    cpu_k_ucr: int
-
-
-class Placement(NamedTuple):
-    """Blocks that an order could take.
-
-    Attributes:
-        cost_ucr: Their exact cost: reserves of what is free, thresholds of what is leased.
-        displaced: Leases that must leave.
-        extras_ucr: Memory and cpu there, per period.
-    """
-
-    blocks: tuple[Region, ...]
-    cost_ucr: int
-    displaced: tuple[int, ...]
-    extras_ucr: int
-
-    @property
-    def total_ucr(self) -> int:
-        """What a bid must exceed."""
-        return self.cost_ucr + self.extras_ucr
+"""A rule-2 group takes this many bids a tick; more wait."""
 
 
 @dataclass(slots=True)
@@ -57,6 +40,7 @@ class Won:
     order: Order
     placement: Placement
     price_ucr: int
+    rule: int = 0
 
 
 @dataclass(slots=True)
@@ -79,120 +63,6 @@ class Waits:
 Result = Won | Lost | Waits
 
 
-class Trial:
-    """Blocks taken in the book on behalf of an order, so that they can be given back.
-
-    The free part is seated under the order's reservation, the displaced leases are locked, and what the order needs of
-    a host beyond what is free and what the displaced hold there is promised to it.
-    """
-
-    def __init__(self, book: Book, order: Order) -> None:
-        self._book = book
-        self._order = order
-        self._locked: list[tuple[int, int | None]] = []
-        self._seated: list[int] = []
-
-    def place(self, *, leased: bool, scales: Scales) -> Placement | None:
-        """Take the cheapest feasible blocks, largest first; None, and nothing taken, where they do not all fit."""
-        order, book = self._order, self._book
-        blocks: list[Region] = []
-        displaced: list[int] = []
-        cost = extras = 0
-        for part, size in enumerate(order.shape.sizes):
-            query = Query(
-                order.region,
-                size,
-                order.shape.classes,
-                order.shape.share_permille,
-                order.cpu_milli,
-                order.mem_bytes,
-                leased=leased,
-            )
-            found = book.find(query)
-            if found is None:
-                self.undo()
-                return None
-            extras += self._extras_ucr(found.block, found.displaced, scales)
-            self._take(found.block, found.displaced, part)
-            blocks.append(found.block)
-            displaced.extend(found.displaced)
-            cost += found.cost_ucr
-        return Placement(tuple(blocks), cost, tuple(sorted(displaced)), extras)
-
-    def undo(self) -> None:
-        """Put the book back as it was."""
-        for seated in reversed(self._seated):
-            self._book.unseat(seated)
-        for lease, threshold_ucr in reversed(self._locked):
-            self._book.set_threshold(lease, threshold_ucr)
-        self._seated.clear()
-        self._locked.clear()
-
-    def _take(self, block: Region, displaced: tuple[int, ...], part: int) -> None:
-        reserve(self._book, self._order, part, block, displaced)
-        self._seated.append(reservation_number(self._order.serial, part))
-        for lease in displaced:
-            self._locked.append((lease, self._book.seat_of(lease).threshold_ucr))
-            self._book.set_threshold(lease, None)
-
-    def _extras_ucr(self, block: Region, displaced: tuple[int, ...], scales: Scales) -> int:
-        total = 0
-        for host in self._book.hosts_of(block):
-            mem_held, cpu_held = held_by(self._book, displaced, host)
-            slots = slots_on(self._book, block, host)
-            use = self._book.use_of(host)
-            freed = use._replace(mem_bytes=use.mem_bytes - mem_held, cpu_milli=use.cpu_milli - cpu_held)
-            total += sum(extras_ucr(freed, slots, self._order, scales))
-        return total
-
-
-def reservation_number(serial: int, part: int) -> int:
-    """What an order's block is seated under while it is reserved: negative, apart from every lease."""
-    return -(serial * 4 + part + 1)
-
-
-def reserve(book: Book, order: Order, part: int, block: Region, incumbents: Sequence[int]) -> None:
-    """Seat the free part of an order's block under its reservation, and promise it what its hosts must still give.
-
-    What the incumbents hold on a host will be free when they have left; what the order needs beyond that is promised
-    now, so that nobody buys it meanwhile.
-    """
-    reservation, share = reservation_number(order.serial, part), order.shape.share_permille
-    free = (block,) if share else book.free_parts(block)
-    book.seat(reservation, Seat(free, share, order.cpu_milli, order.mem_bytes, None))
-    for host in book.hosts_of(block):
-        mem_seated, cpu_seated = book.held_on(reservation, host)
-        mem_held, cpu_held = held_by(book, incumbents, host)
-        slots = slots_on(book, block, host)
-        mem_more = max(0, slots * order.mem_bytes - mem_seated - mem_held)
-        cpu_more = max(0, slots * order.cpu_milli - cpu_seated - cpu_held)
-        if mem_more or cpu_more:
-            book.promise(reservation, host, mem_more, cpu_more)
-
-
-def held_by(book: Book, leases: Sequence[int], host: int) -> tuple[int, int]:
-    """Memory and cpu that leases hold on a host together."""
-    held = [book.held_on(lease, host) for lease in leases]
-    return sum(mem for mem, _ in held), sum(cpu for _, cpu in held)
-
-
-def slots_on(book: Book, block: Region, host: int) -> int:
-    """Slots of a block that a host has."""
-    region = book.region_of(host)
-    return max(0, min(block.end, region.end) - max(block.base, region.base))
-
-
-def extras_ucr(use: HostUse, slots: int, order: Order, scales: Scales) -> tuple[int, int]:
-    """What memory and cpu for some slots of an order cost a period on a host so used, by (15)."""
-    mem_bytes, cpu_milli = slots * order.mem_bytes, slots * order.cpu_milli
-    mem_ucr = cpu_ucr = 0
-    if mem_bytes and scales.mem_k_ucr:
-        mem_ucr = range_price_ucr(scales.mem_k_ucr, use.mem_max_bytes, use.mem_bytes, mem_bytes)
-    if cpu_milli and scales.cpu_k_ucr:
-        cpu_ucr = range_price_ucr(scales.cpu_k_ucr, use.cpu_max_milli + 1, use.cpu_milli, cpu_milli)
-    return mem_ucr, cpu_ucr
-
-
 def clear_fixed(book: Book, orders: Sequence[Order], scales: Scales) -> list[Result]:
     """Fixed prices: first come, first served. Winners' blocks stay taken in the book."""
     results: list[Result] = []
@@ -213,11 +83,14 @@ def clear_auction(book: Book, orders: Sequence[Order], scales: Scales) -> list[R
     """The auction. Winners' blocks stay taken in the book: free parts reserved, displaced leases locked."""
     results: list[Result] = []
     for group in groups(orders):
-        admitted = sorted(group, key=lambda order: (order.arrived, order.key))
+        if is_exact(book, group, scales):
+            results.extend(_clear_exactly(book, group, scales))
+            continue
+        admitted = sorted(group, key=lambda order: (order.arrived, order.key)) if len(group) > GROUP_BIDS_MAX else group
         results.extend(Waits(order) for order in admitted[GROUP_BIDS_MAX:])
-        ranked = sorted(admitted[:GROUP_BIDS_MAX], key=_rank)
-        for place, order in enumerate(ranked):
-            results.append(_settle_one(book, order, ranked[place + 1 :], scales))
+        ranked = [Bid(book, order, scales) for order in sorted(admitted[:GROUP_BIDS_MAX], key=_rank)]
+        for place, bid in enumerate(ranked):
+            results.append(_settle_one(bid, ranked, place))
     return results
 
 
@@ -240,41 +113,149 @@ def _short(order: Order, total_ucr: int) -> int:
     return price_ucr(total_ucr, order.shape) - order.limit_ucr
 
 
-def _settle_one(book: Book, order: Order, below: Sequence[Order], scales: Scales) -> Won | Lost:
-    trial = Trial(book, order)
-    placement = trial.place(leased=True, scales=scales)
+# --- rule 1 ---------------------------------------------------------------------------------------------------------
+
+
+def is_exact(book: Book, group: Sequence[Order], scales: Scales) -> bool:
+    """Whether rule 1 applies to a group."""
+    first = group[0]
+    region, classes, cpu_milli, mem_bytes = first.region, first.shape.classes, first.cpu_milli, first.mem_bytes
+    if classes & (classes - 1):
+        return False
+    for order in group:
+        shape = order.shape
+        if len(shape.sizes) != 1 or shape.share_permille or shape.classes != classes or order.region != region:
+            return False
+        if order.cpu_milli != cpu_milli or order.mem_bytes != mem_bytes:
+            return False
+    if (cpu_milli and scales.cpu_k_ucr) or (mem_bytes and scales.mem_k_ucr):
+        return False
+    if cpu_milli or mem_bytes:
+        for slots, cpu_offered, mem_offered in book.host_kinds():
+            if slots * cpu_milli > cpu_offered or slots * mem_bytes >= mem_offered * 95 // 100:
+                return False
+    return not book.is_leased(region)
+
+
+def _clear_exactly(book: Book, group: Sequence[Order], scales: Scales) -> list[Result]:
+    first = group[0]
+    slot_class = first.shape.classes.bit_length() - 1
+    reserve_ucr = book.class_reserve(slot_class)
+    ranked = sorted(group, key=lambda order: order.key)
+    sizes = [order.shape.sizes[0] for order in ranked]
+    values = [order.bid_ucr - (reserve_ucr << size) for order, size in zip(ranked, sizes, strict=True)]
+    free = book.largest_free(first.region, slot_class)
+    cleared = bundling.clear(sizes, values, free)
+    largest_first = sorted(range(len(ranked)), key=lambda at: (-sizes[at], -values[at], at))
+    fits = [max((size for size, count in enumerate(free) if count), default=-1) >= size for size in sizes]
+    results: list[Result] = []
+    for at in largest_first:
+        order = ranked[at]
+        total_ucr = cleared.critical[at] + (reserve_ucr << sizes[at])
+        if cleared.wins[at]:
+            placement = Trial(book, order).place(leased=False, scales=scales)
+            assert placement is not None, "what bundling found does not fit"
+            rent_ucr = price_ucr(max(placement.cost_ucr, total_ucr - placement.extras_ucr), order.shape)
+            results.append(Won(order, placement, min(order.limit_ucr, rent_ucr), rule=1))
+        elif fits[at]:
+            placement = Placement((), total_ucr, (), 0)
+            results.append(Lost(order, Reason.PRICE, max(1, _short(order, total_ucr + 1)), placement))
+        else:
+            results.append(Lost(order, Reason.NO_FIT, order.shape.slots, None))
+    return results
+
+
+# --- rule 2 ---------------------------------------------------------------------------------------------------------
+
+
+class Bid:
+    """An order at its place in the ranks, and the quickest way to try it on the book.
+
+    An order for one block of whole slots that asks for no memory or cpu is *plain*: while its block is free it is tried
+    by the book's quick calls; all else goes through a `Trial`.
+    """
+
+    __slots__ = ("book", "limit_ucr", "order", "plain", "scales", "spot", "total_ucr", "trial", "where")
+
+    def __init__(self, book: Book, order: Order, scales: Scales) -> None:
+        shape = order.shape
+        self.book, self.order, self.scales = book, order, scales
+        self.total_ucr = order.bid_ucr
+        self.plain = len(shape.sizes) == 1 and not shape.share_permille and not order.cpu_milli and not order.mem_bytes
+        self.limit_ucr = order.limit_ucr
+        self.where = (shape.classes, order.region.base, order.region.log2)
+        self.spot = reservation_number(order.serial, 0)
+        self.trial: Trial | None = None
+
+    def cost_ucr(self) -> int:
+        """What its blocks would cost now, with memory and cpu; -1 where they do not fit."""
+        if self.plain:
+            return self.book.price(self.order.shape.sizes[0], *self.where)
+        trial = Trial(self.book, self.order)
+        placement = trial.place(leased=True, scales=self.scales)
+        trial.undo()
+        return -1 if placement is None else placement.total_ucr
+
+    def take(self) -> bool:
+        """Take its blocks if it bids more than they cost."""
+        if self.plain:
+            size = self.order.shape.sizes[0]
+            if self.book.grant(self.spot, size, self.total_ucr - 1, -1, *self.where) >= 0:
+                return True
+            if not 0 <= self.book.price(size, *self.where) < self.total_ucr:
+                return False
+        trial = Trial(self.book, self.order)
+        placement = trial.place(leased=True, scales=self.scales)
+        if placement is None:
+            return False
+        if self.total_ucr <= placement.total_ucr:
+            trial.undo()
+            return False
+        self.trial = trial
+        return True
+
+    def give_back(self) -> None:
+        """Undo `take`."""
+        if self.trial is None:
+            self.book.release(self.spot)
+        else:
+            self.trial.undo()
+            self.trial = None
+
+
+def _settle_one(bid: Bid, ranked: Sequence[Bid], place: int) -> Won | Lost:
+    order, trial = bid.order, Trial(bid.book, bid.order)
+    placement = trial.place(leased=True, scales=bid.scales)
     if placement is None:
         return Lost(order, Reason.NO_FIT, order.shape.slots, None)
     trial.undo()
     if order.bid_ucr <= placement.total_ucr:
         return Lost(order, Reason.PRICE, max(1, _short(order, placement.total_ucr + 1)), placement)
-    critical_ucr = _critical_ucr(book, order, below, scales, placement.total_ucr)
+    critical_ucr = _critical_ucr(bid, ranked, place + 1, placement.total_ucr)
     rent_ucr = max(placement.cost_ucr, critical_ucr - placement.extras_ucr)
-    again = trial.place(leased=True, scales=scales)
+    again = trial.place(leased=True, scales=bid.scales)
     assert again == placement, "the book did not come back as it was"
-    return Won(order, placement, min(order.limit_ucr, price_ucr(rent_ucr, order.shape)))
+    return Won(order, placement, min(order.limit_ucr, price_ucr(rent_ucr, order.shape)), rule=2)
 
 
-def _critical_ucr(book: Book, order: Order, below: Sequence[Order], scales: Scales, cost_ucr: int) -> int:
+def _critical_ucr(bid: Bid, ranked: Sequence[Bid], start: int, cost_ucr: int) -> int:
     """The least bid for the period with which an order would still win, from its own rank down."""
-    undo: list[Trial] = []
-    for rival in below:
-        rival_ucr = charge_ucr(rival.limit_ucr, order.shape)
+    shape = bid.order.shape
+    slots = 0 if shape.share_permille else shape.slots
+    placed: list[Bid] = []
+    for place in range(start, len(ranked)):
+        rival = ranked[place]
+        rival_ucr = rival.limit_ucr * slots if slots else charge_ucr(rival.limit_ucr, shape)
         if cost_ucr >= rival_ucr:
             break
-        trial = Trial(book, rival)
-        placed = trial.place(leased=True, scales=scales)
-        if placed is not None and rival.bid_ucr <= placed.total_ucr:
-            trial.undo()
+        if not rival.take():
             continue
-        undo.append(trial)
-        own = Trial(book, order)
-        mine = own.place(leased=True, scales=scales)
-        own.undo()
-        if mine is None or mine.total_ucr >= rival_ucr:
+        placed.append(rival)
+        mine_ucr = bid.cost_ucr()
+        if mine_ucr < 0 or mine_ucr >= rival_ucr:
             cost_ucr = rival_ucr
             break
-        cost_ucr = mine.total_ucr
-    for trial in reversed(undo):
-        trial.undo()
+        cost_ucr = mine_ucr
+    for rival in reversed(placed):
+        rival.give_back()
     return cost_ucr

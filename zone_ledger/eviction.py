@@ -8,8 +8,9 @@ from enum import Enum
 from typing import NamedTuple
 
 from tegcore.wire.records import Evicting, Notice, Op, Reason, Refused
-from zone_ledger.clearing import Won, reservation_number, reserve
+from zone_ledger.clearing import Won
 from zone_ledger.leases import Lease, LeaseState, Order, OrderState
+from zone_ledger.placement import reservation_number, reserve
 from zone_ledger.settlement import end
 from zone_ledger.state import State
 

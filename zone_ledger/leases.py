@@ -8,6 +8,7 @@ from tegcore.economics.fixed import friction_ucr, prorated_ucr
 from tegcore.units import PERMILLE
 from tegcore.wire.records import OrderFlag, Reason, Region, Shape, Traits
 from tegcore.wire.session import Inbox, Outbox
+from zone_ledger.book.base import THRESHOLD_UCR_MAX
 
 
 class LeaseState(IntEnum):
@@ -146,7 +147,8 @@ class Lease:
         """What displacing it costs (14), or None while it cannot be displaced."""
         if self.pinned or self.state is LeaseState.EVICTING:
             return None
-        return charge_ucr(self.limit_ucr, self.shape) + self.friction_ucr
+        most_ucr = charge_ucr(THRESHOLD_UCR_MAX, self.shape)
+        return min(charge_ucr(self.limit_ucr, self.shape) + self.friction_ucr, most_ucr)
 
     @property
     def savable(self) -> bool:

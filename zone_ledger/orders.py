@@ -22,9 +22,10 @@ from tegcore.wire.records import (
     pack_blocks,
 )
 from zone_ledger.book.base import Query, Seat
-from zone_ledger.clearing import Lost, Placement, Result, Waits, Won, clear_auction, clear_fixed, extras_ucr, slots_on
+from zone_ledger.clearing import Lost, Result, Waits, Won, clear_auction, clear_fixed
 from zone_ledger.eviction import begin, refuse, release_reservation
 from zone_ledger.leases import Lease, Order, OrderKey, OrderState, Range, charge_ucr, price_ucr
+from zone_ledger.placement import Placement, extras_ucr, slots_on
 from zone_ledger.settlement import open_purse
 from zone_ledger.state import Outcome, State
 
@@ -197,7 +198,7 @@ def _quoted(state: State, order: Order) -> Quoted:
     leased = state.market is Market.AUCTION
     base = price = free = 0
     if reason in {Reason.OK, Reason.FUNDS, Reason.ENDOWMENT}:
-        free = state.book.summary(order.region).free
+        free = state.book.free_slots(order.region)
         found = _least(state, order, order.region, leased=leased)
         if found is None:
             reason, missing = Reason.NO_FIT, order.shape.slots

@@ -209,7 +209,7 @@ class LedgerService:
         for session in state.hosts.values():
             if session.boot and not session.stale:
                 self._send_events(session, effects)
-        free = state.book.summary(Region(0, 2 * state.genesis.zone_k)).free
+        free = state.book.free_slots(Region(0, 2 * state.genesis.zone_k))
         beat = Beat(SCHEMA, zone, state.tick, state.tau, state.market, len(state.leases), free)
         self._wire.publish(Topic(zone, Channel.BEAT), beat)
         self._wire.publish(Topic(zone, Channel.DIGEST), self._digest(free))
@@ -262,19 +262,19 @@ class LedgerService:
         self._counted = now = dataclasses.replace(state.counters)
         leases = state.leases.values()
         rents = [(lease.price_ucr * lease.shape.slots, lease.use_permille) for lease in leases]
-        whole = state.book.summary(Region(0, 2 * state.genesis.zone_k))
+        present, reserve_ucr = state.book.zone_totals()
         return Digest(
             SCHEMA,
             self._settings.zone,
             state.tick,
             state.tau,
-            whole.present,
+            present,
             free,
             len(leases),
             now.demand_slots - before.demand_slots,
             sum(rent for rent, _ in rents),
             sum(rent * use // 1000 for rent, use in rents),
-            whole.reserve_ucr,
+            reserve_ucr,
             now.attempts - before.attempts,
             now.refused - before.refused,
             now.refused_span - before.refused_span,

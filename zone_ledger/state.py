@@ -15,8 +15,8 @@ from tegcore.wire.records import Admit, Genesis, Market, Op, Reason, Record
 from tegcore.wire.session import Outbox
 from zone_ledger.accounts import Accounts
 from zone_ledger.book.base import Book
-from zone_ledger.clearing import Scales
 from zone_ledger.leases import Counters, HostSession, Lease, LeaseState, Order, OrderKey, Rates
+from zone_ledger.placement import Scales
 
 
 class Outcome(NamedTuple):

@@ -18,7 +18,15 @@ from enum import IntEnum, IntFlag
 from typing import Annotated, Any, NamedTuple, Self, get_type_hints
 
 from tegcore.errors import DecodeError
-from tegcore.units import BLOCKS_PER_ORDER_MAX, CLASS_COUNT_MAX, NAME_BYTES_MAX, PERMILLE, UCR_MAX, ZONE_K_MAX
+from tegcore.units import (
+    BLOCKS_PER_ORDER_MAX,
+    CLASS_COUNT_MAX,
+    NAME_BYTES_MAX,
+    PERMILLE,
+    PRICE_UCR_MAX,
+    UCR_MAX,
+    ZONE_K_MAX,
+)
 
 ARG_COUNT = 10
 _LAYOUT = struct.Struct(f"<HHIQQ{ARG_COUNT}q")
@@ -117,6 +125,7 @@ class Bounds(NamedTuple):
 Count = Annotated[int, Bounds(0, 2**62)]
 Signed = Annotated[int, Bounds(-(2**62), 2**62)]
 Ucr = Annotated[int, Bounds(0, UCR_MAX)]
+PriceUcr = Annotated[int, Bounds(0, PRICE_UCR_MAX)]
 Bytes = Annotated[int, Bounds(0, 1 << 50)]
 Permille = Annotated[int, Bounds(0, PERMILLE)]
 Ticks = Annotated[int, Bounds(0, 2**53)]
@@ -375,7 +384,7 @@ class Fok(NamedTuple):
     shape: Word
     cpu_milli: Count
     mem_bytes: Bytes
-    limit_ucr: Ucr
+    limit_ucr: PriceUcr
     endow_ucr: Ucr
     traits: Word
     lease: Count
@@ -399,7 +408,7 @@ class Renew(NamedTuple):
 
     lease: Count
     token: Count
-    limit_ucr: Ucr
+    limit_ucr: PriceUcr
     use_permille: Permille
 
 
@@ -505,7 +514,7 @@ class SetReserve(NamedTuple):
     """The reserve of every slot of a class."""
 
     slot_class: Annotated[int, Bounds(0, CLASS_COUNT_MAX - 1)]
-    reserve_ucr: Ucr
+    reserve_ucr: PriceUcr
 
 
 class Admit(NamedTuple):
@@ -519,7 +528,7 @@ class SetCap(NamedTuple):
     """The price cap (6) of a region, for free slots."""
 
     region: Word
-    cap_ucr: Ucr
+    cap_ucr: PriceUcr
 
 
 class Transfer(NamedTuple):

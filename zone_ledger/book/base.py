@@ -19,7 +19,7 @@ commands in one array); `OneByOne` says what they mean in terms of the others.
 """
 
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from enum import IntEnum, IntFlag
 from hashlib import blake2b
 from typing import NamedTuple, Protocol
@@ -229,6 +229,9 @@ class Book(Protocol):
     def set_reserve(self, slot_class: int, reserve_ucr: int) -> None:
         """Reserve of every slot of a class, from now on."""
 
+    def class_reserve(self, slot_class: int) -> int:
+        """Reserve of a slot of a class."""
+
     def reserve_of(self, blocks: tuple[Region, ...], share_permille: int = 0) -> int:
         """Sum of the reserves of blocks; of a share, rounded up."""
 
@@ -274,6 +277,15 @@ class Book(Protocol):
     def free_slots(self, region: Region) -> int:
         """Slots of a region that are free, neither cordoned nor on a drained host."""
 
+    def host_kinds(self) -> Collection[tuple[int, int, int]]:
+        """(slots of the run, cpu_milli, mem_bytes) of the hosts in the zone, each once."""
+
+    def is_leased(self, region: Region) -> bool:
+        """Whether any slot of a region is held."""
+
+    def largest_free(self, region: Region, slot_class: int) -> list[int]:
+        """By size, how many maximal aligned free blocks of a class a region has."""
+
     def zone_totals(self) -> tuple[int, int]:
         """Slots that are there, and the sum of their reserves."""
 
@@ -290,7 +302,10 @@ class Book(Protocol):
         base: int = 0,
         log2: int = -1,
     ) -> int:
-        """Seat a lease on the cheapest block if that is free and costs at most `limit_ucr`; its base, or -1."""
+        """Seat a lease on the cheapest block if that is free and costs at most `limit_ucr`; its base, or -1.
+
+        A threshold below 0 locks it.
+        """
 
     def release(self, number: int) -> bool:
         """Take a lease out, if it is there."""
@@ -327,7 +342,7 @@ class OneByOne:
         found = self.find(Query(_run_of(self, base, log2), size, classes))
         if found is None or found.displaced or found.cost_ucr > limit_ucr:
             return -1
-        self.seat(number, Seat((found.block,), 0, 0, 0, threshold_ucr))
+        self.seat(number, Seat((found.block,), 0, 0, 0, None if threshold_ucr < 0 else threshold_ucr))
         return found.block.base
 
     def release(self: Book, number: int) -> bool:

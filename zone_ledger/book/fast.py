@@ -1,5 +1,7 @@
 """The fast book: `zone_ledger.book.quadtree`, compiled, with the face of a `Book`."""
 
+from collections import Counter
+
 from tegcore.units import CLASS_COUNT_MAX
 from tegcore.wire.records import Region
 from zone_ledger.book.base import (
@@ -36,6 +38,7 @@ class FastBook:
         self._drained: set[int] = set()
         self._order: dict[int, tuple[Region, ...]] = {}
         self._present = [0] * CLASS_COUNT_MAX
+        self._kinds: Counter[tuple[int, int, int]] = Counter()
 
     # --- hosts ------------------------------------------------------------------------------------------------------
 
@@ -56,6 +59,7 @@ class FastBook:
             shape.absent_mask,
         )
         self._present[shape.slot_class] += self._present_in(region)
+        self._kinds[_kind(shape)] += 1
 
     def remove_host(self, host: int) -> None:
         """See `Book.remove_host`."""
@@ -67,6 +71,8 @@ class FastBook:
                 self.cordon(slot, on=False)
         self._present[shape.slot_class] -= self._present_in(shape.region)
         del self._shapes[host]
+        self._kinds[_kind(shape)] -= 1
+        self._kinds += Counter()
         self._tree.remove(host)
 
     def hosts_of(self, block: Region) -> tuple[int, ...]:
@@ -94,6 +100,10 @@ class FastBook:
     def set_reserve(self, slot_class: int, reserve_ucr: int) -> None:
         """See `Book.set_reserve`."""
         self._tree.set_class_reserve(slot_class, reserve_ucr)
+
+    def class_reserve(self, slot_class: int) -> int:
+        """See `Book.class_reserve`."""
+        return self._tree.class_reserve(slot_class)
 
     def reserve_of(self, blocks: tuple[Region, ...], share_permille: int = 0) -> int:
         """See `Book.reserve_of`."""
@@ -193,6 +203,18 @@ class FastBook:
         """See `Book.free_slots`."""
         return region.slots - self._tree.unavailable(*region)
 
+    def host_kinds(self) -> Counter[tuple[int, int, int]]:
+        """See `Book.host_kinds`."""
+        return self._kinds
+
+    def is_leased(self, region: Region) -> bool:
+        """See `Book.is_leased`."""
+        return self._tree.is_leased(*region)
+
+    def largest_free(self, region: Region, slot_class: int) -> list[int]:
+        """See `Book.largest_free`."""
+        return self._tree.largest_free(*region, slot_class)
+
     def zone_totals(self) -> tuple[int, int]:
         """See `Book.zone_totals`."""
         reserve_ucr = sum(self._tree.class_reserve(kind) * count for kind, count in enumerate(self._present))
@@ -256,6 +278,10 @@ class FastBook:
 
     def _present_in(self, region: Region) -> int:
         return sum(1 for slot in range(region.base, region.end) if self._tree.slot_class(slot) >= 0)
+
+
+def _kind(shape: HostShape) -> tuple[int, int, int]:
+    return shape.region.slots, shape.cpu_milli, shape.mem_bytes
 
 
 def _word(threshold_ucr: int | None) -> int:

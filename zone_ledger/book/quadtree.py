@@ -1330,6 +1330,74 @@ class QuadTree:
             total += self._pack_at(level, (base >> 2 * level) + half) & AVAILABLE
         return total
 
+    def is_leased(self, base: i64, log2: i32) -> bool:
+        """Whether any slot of a run is held."""
+        if self._covering(base, log2):
+            return True
+        level: i32 = log2 >> 1
+        half: i64
+        for half in range(1 + (log2 & 1)):
+            if self._any_held(level, (base >> 2 * level) + half):
+                return True
+        return False
+
+    @cython.cfunc
+    def _any_held(self, level: i32, place: i64) -> cython.bint:
+        if level == 0:
+            return self._owner[place] != 0
+        node: i64 = (self._first_node[level] + place) * NODE
+        if self._node[node + 6]:
+            return True
+        if self._node[node + 3] & AVAILABLE == 0 or (self._node[node + 7] & 0xFF == 0 and self._is_empty(node, level)):
+            return False
+        child: i64
+        for child in range(4 * place, 4 * place + 4):
+            if self._any_held(level - 1, child):
+                return True
+        return False
+
+    @cython.cfunc
+    def _is_empty(self, node: i64, level: i32) -> cython.bint:
+        """Whether no slot of a node is there: as many bars as slots, and no cost."""
+        return self._node[node + 3] == (BAR + 1) << 2 * level and self._node[node] == 0
+
+    def largest_free(self, base: i64, log2: i32, plane: i32) -> list[int]:
+        """By size, how many maximal aligned free blocks of a class a run has."""
+        counts = [0] * (log2 + 1)
+        if not self._covering(base, log2):
+            level: i32 = log2 >> 1
+            if log2 & 1 and self._run_free(base, log2, plane):
+                counts[log2] = 1
+                return counts
+            half: i64
+            for half in range(1 + (log2 & 1)):
+                self._count_free(level, (base >> 2 * level) + half, plane, counts)
+        return counts
+
+    @cython.cfunc
+    def _run_free(self, base: i64, log2: i32, plane: i32) -> cython.bint:
+        """Whether an odd-sized run is free as one block."""
+        level: i32 = (log2 + 1) >> 1
+        node: i64 = (self._first_node[level] + (base >> 2 * level)) * NODE
+        return self._half_free(node, (base >> log2) & 1, plane)
+
+    @cython.cfunc
+    def _count_free(self, level: i32, place: i64, plane: i32, counts: list) -> None:
+        free: i32 = self._entry_at(level, place, plane, 0)
+        if free == 0:
+            return
+        if free == 2 * level + 1:
+            counts[2 * level] += 1
+            return
+        node: i64 = (self._first_node[level] + place) * NODE
+        half: i64
+        for half in range(2):
+            if self._half_free(node, half, plane):
+                counts[2 * level - 1] += 1
+            else:
+                self._count_free(level - 1, 4 * place + 2 * half, plane, counts)
+                self._count_free(level - 1, 4 * place + 2 * half + 1, plane, counts)
+
     def slot_class(self, slot: i64) -> int:
         """Class of a slot, -1 where there is none."""
         return self._class_of(slot) - 1

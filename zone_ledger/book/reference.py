@@ -123,6 +123,10 @@ class ReferenceBook(OneByOne):
             if host.shape.slot_class == slot_class:
                 self._rebuild(host.shape.region)
 
+    def class_reserve(self, slot_class: int) -> int:
+        """See `Book.class_reserve`."""
+        return self._reserves[slot_class]
+
     def reserve_of(self, blocks: tuple[Region, ...], share_permille: int = 0) -> int:
         """See `Book.reserve_of`."""
         whole = sum(
@@ -283,6 +287,22 @@ class ReferenceBook(OneByOne):
     def free_slots(self, region: Region) -> int:
         """See `Book.free_slots`."""
         return self.summary(region).free
+
+    def host_kinds(self) -> set[tuple[int, int, int]]:
+        """See `Book.host_kinds`."""
+        shapes = [host.shape for host in self._hosts.values()]
+        return {(shape.region.slots, shape.cpu_milli, shape.mem_bytes) for shape in shapes}
+
+    def is_leased(self, region: Region) -> bool:
+        """See `Book.is_leased`."""
+        return bool(self.leases_in(region))
+
+    def largest_free(self, region: Region, slot_class: int) -> list[int]:
+        """See `Book.largest_free`."""
+        if (slot_class, region.log2, False) in self._node(region).least:
+            return [0] * region.log2 + [1]
+        halves = [self.largest_free(half, slot_class) for half in _halves(region)] or [[0]]
+        return [sum(counts) for counts in zip(*halves, strict=True)] + [0] * bool(region.log2)
 
     def zone_totals(self) -> tuple[int, int]:
         """See `Book.zone_totals`."""

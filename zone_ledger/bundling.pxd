@@ -1,0 +1,2 @@
+ctypedef long long i64
+ctypedef int i32
