@@ -7,9 +7,9 @@ on the book and the kinds of its orders, never on amounts.
 
 Rule 1, where all that can bind is how many blocks fit: every order names the same region and one same class, one block
 of whole slots, and the same cpu and memory per slot, which every kind of host can give to all of its slots; nobody has
-a hold in the region. Then winners and payments are exactly Vickrey's, Clarke's and Groves' (`bundling`). Where memory or
-cpu that is asked for has a price, the cost of a block depends on who else is on its host, bids do not add up, and rule 2
-applies.
+a hold in the region. Then winners and payments are exactly Vickrey's, Clarke's and Groves' (`bundling`). Where memory
+or cpu that is asked for has a price, the cost of a block depends on who else is on its host, bids do not add up, and
+rule 2 applies.
 
 Rule 2, everywhere else: by value per slot, ties by key, each takes its cheapest feasible blocks, free or leased, if its
 bid exceeds the cost. A winner pays its critical value: the least bid with which it would still have won. It is found by

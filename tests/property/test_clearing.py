@@ -1,0 +1,264 @@
+"""The auction within a tick: exact payments, no gain from another value, nothing that hangs on the order of arrival."""
+
+from collections.abc import Sequence
+from itertools import product
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tegcore.units import GIB
+from tegcore.wire.records import Region, Shape, Traits
+from zone_ledger import bundling
+from zone_ledger.book.base import HostShape, Seat
+from zone_ledger.book.fast import FastBook
+from zone_ledger.book.reference import ReferenceBook
+from zone_ledger.clearing import Lost, Result, Won, clear_auction, groups, is_exact
+from zone_ledger.leases import Order, OrderKey
+from zone_ledger.placement import Scales, reservation_number
+
+ZONE_K = 2
+RESERVE_UCR = 100
+NO_SCALES = Scales(0, 0)
+ZONE = Region(0, 2 * ZONE_K)
+nested = st.sampled_from([ZONE, ZONE, Region(0, 3), Region(0, 2), Region(8, 3), Region(4, 2)])
+values = st.integers(50, 600)
+
+
+# --- rule 1 beside brute force --------------------------------------------------------------------------------------
+
+
+def best_total(bids: Sequence[tuple[int, int]], free: Sequence[int]) -> int:
+    """The greatest sum of values over all sets of bids that fit."""
+    best = 0
+    for chosen in product((0, 1), repeat=len(bids)):
+        picked = [bid for bid, taken in zip(bids, chosen, strict=True) if taken]
+        if fits([size for size, _ in picked], free):
+            best = max(best, sum(value for _, value in picked))
+    return best
+
+
+def fits(sizes: Sequence[int], free: Sequence[int]) -> bool:
+    room = 0
+    for size in reversed(range(len(free))):
+        room = 2 * room + free[size] - sum(1 for wanted in sizes if wanted == size)
+        if room < 0:
+            return False
+    return True
+
+
+small_bids = st.lists(st.tuples(st.integers(0, 3), st.integers(-3, 12)), min_size=1, max_size=7)
+small_free = st.lists(st.integers(0, 3), min_size=4, max_size=4)
+
+
+@settings(max_examples=400, deadline=None)
+@given(small_bids, small_free)
+def test_bundling_finds_the_best_set_and_what_each_costs_the_others(bids, free) -> None:
+    cleared = bundling.clear([size for size, _ in bids], [value for _, value in bids], free)
+    won = [bid for bid, wins in zip(bids, cleared.wins, strict=True) if wins]
+    assert fits([size for size, _ in won], free)
+    optimum = best_total([bid for bid in bids if bid[1] > 0], free)
+    assert sum(value for _, value in won) == optimum
+    for place, (size, value) in enumerate(bids):
+        others = [bid for at, bid in enumerate(bids) if at != place and bid[1] > 0]
+        if cleared.wins[place]:
+            assert cleared.critical[place] == best_total(others, free) - (optimum - value)
+            assert 0 <= cleared.critical[place] <= value
+        elif fits([size], free):
+            assert value <= max(0, cleared.critical[place])
+
+
+def test_every_small_case() -> None:
+    """All sets of up to four bids of two sizes and three values, on all free lists up to two blocks of each size."""
+    kinds = list(product((0, 1), (1, 2, 4)))
+    for count in range(1, 5):
+        for bids in product(kinds, repeat=count):
+            if list(bids) != sorted(bids):
+                continue
+            for free in product((0, 1, 2), (0, 1, 2)):
+                cleared = bundling.clear([size for size, _ in bids], [value for _, value in bids], list(free))
+                optimum = best_total(bids, free)
+                won = sum(value for (_, value), wins in zip(bids, cleared.wins, strict=True) if wins)
+                assert won == optimum, (bids, free)
+                for at, (_, value) in enumerate(bids):
+                    if cleared.wins[at]:
+                        rest = best_total(bids[:at] + bids[at + 1 :], free)
+                        assert cleared.critical[at] == rest - (optimum - value), (bids, free)
+
+
+# --- both rules on a book -------------------------------------------------------------------------------------------
+
+
+def order(number: int, region: Region, shape: Shape, limit_ucr: int, mem_bytes: int = 0) -> Order:
+    key = OrderKey(number, 1, 1)
+    return Order(key, number, 1, region, shape, 0, mem_bytes, limit_ucr, 0, Traits(), 1, number)
+
+
+def book_with(leases: Sequence[tuple[int, int, int]], make=FastBook):
+    """A zone of two hosts of eight slots; leases are (size, slot, threshold) where they fit."""
+    book = make(ZONE_K)
+    book.set_reserve(0, RESERVE_UCR)
+    for host in (1, 2):
+        book.add_host(host, HostShape(Region(8 * host - 8, 3), 0, 64_000, 64 * GIB))
+    for number, (size, slot, threshold) in enumerate(leases, 1):
+        block = Region(slot >> size << size, size)
+        if not book.leases_in(block):
+            book.seat(number, Seat((block,), 0, 0, 0, threshold))
+    return book
+
+
+shapes = st.sampled_from([Shape((0,)), Shape((1,)), Shape((2,)), Shape((3,)), Shape((1, 0)), Shape((0,), 1, 300)])
+bids = st.tuples(nested, shapes, values).filter(lambda bid: bid[1].sizes[0] <= bid[0].log2)
+plain_bids = st.tuples(st.just(ZONE), st.sampled_from([Shape((size,)) for size in range(4)]), values)
+leased = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 15), st.integers(0, 4_000)), max_size=6)
+auctions = st.one_of(
+    st.tuples(leased, st.lists(bids, min_size=1, max_size=7)),
+    st.tuples(st.just([]), st.lists(plain_bids, min_size=1, max_size=7)),
+)
+
+
+def orders_of(drawn) -> list[Order]:
+    return [order(number, *bid) for number, bid in enumerate(drawn, 1)]
+
+
+def held(leases, asked: Sequence[Order], scales: Scales = NO_SCALES) -> dict[int, Result]:
+    results = clear_auction(book_with(leases), asked, scales)
+    return {result.order.ref: result for result in results}
+
+
+def with_limit(asked: Sequence[Order], number: int, limit_ucr: int) -> list[Order]:
+    changed = list(asked)
+    old = asked[number - 1]
+    changed[number - 1] = order(number, old.region, old.shape, limit_ucr, old.mem_bytes)
+    return changed
+
+
+@settings(max_examples=150, deadline=None)
+@given(auctions)
+def test_a_winner_pays_the_least_limit_with_which_it_would_have_won(auction) -> None:
+    leases, drawn = auction
+    asked = orders_of(drawn)
+    for number, result in held(leases, asked).items():
+        if not isinstance(result, Won):
+            continue
+        low, high = 0, result.order.limit_ucr
+        while high - low > 1:
+            middle = (low + high) // 2
+            won = isinstance(held(leases, with_limit(asked, number, middle))[number], Won)
+            low, high = (low, middle) if won else (middle, high)
+        assert high - 1 <= result.price_ucr <= high, "the price is the critical limit, to one ucr of rounding"
+
+
+@settings(max_examples=150, deadline=None)
+@given(auctions, st.data())
+def test_no_other_value_gains_anything(auction, data) -> None:
+    leases, drawn = auction
+    asked = orders_of(drawn)
+    number = data.draw(st.integers(1, len(asked)))
+    worth_ucr = asked[number - 1].limit_ucr
+
+    def gain(result: Result) -> int:
+        return worth_ucr - result.price_ucr if isinstance(result, Won) else 0
+
+    honest = gain(held(leases, asked)[number])
+    assert honest >= 0
+    for said in (0, worth_ucr // 2, worth_ucr - 1, worth_ucr + 1, 2 * worth_ucr, 10_000, data.draw(values)):
+        assert gain(held(leases, with_limit(asked, number, said))[number]) <= honest
+
+
+@settings(max_examples=150, deadline=None)
+@given(auctions, st.randoms(use_true_random=False))
+def test_the_order_of_arrival_within_a_tick_changes_nothing(auction, shuffler) -> None:
+    leases, drawn = auction
+    asked = orders_of(drawn)
+    before = {ref: outcome(result) for ref, result in held(leases, asked).items()}
+    shuffler.shuffle(asked)
+    results = clear_auction(book_with(leases), asked, NO_SCALES)
+    assert {result.order.ref: outcome(result) for result in results} == before
+
+
+def outcome(result: Result) -> object:
+    if isinstance(result, Won):
+        return result.placement, result.price_ucr, result.rule
+    return result.reason, result.missing if isinstance(result, Lost) else 0
+
+
+@settings(max_examples=150, deadline=None)
+@given(auctions)
+def test_what_is_granted_is_disjoint_paid_for_and_whole(auction) -> None:
+    """No winner pays less than the cost or more than its bid; who is displaced is displaced whole and by one bid."""
+    leases, drawn = auction
+    book = book_with(leases)
+    seats = {number: book.seat_of(number) for number in book.leases_in(ZONE)}
+    granted: set[int] = set()
+    gone: set[int] = set()
+    for result in clear_auction(book, orders_of(drawn), NO_SCALES):
+        if not isinstance(result, Won):
+            continue
+        shape, placement = result.order.shape, result.placement
+        charge = -(-result.price_ucr * shape.share_permille // 1000) if shape.share_permille else result.price_ucr
+        charge *= 1 if shape.share_permille else shape.slots
+        assert charge <= result.order.bid_ucr
+        assert placement.cost_ucr <= charge
+        thresholds = sum(seats[number].threshold_ucr or 0 for number in placement.displaced)
+        assert placement.cost_ucr >= thresholds, "a lease in the way is paid for whole"
+        slots = {slot for block in placement.blocks for slot in range(block.base, block.end)}
+        assert shape.share_permille or not granted & slots
+        granted |= slots if not shape.share_permille else set()
+        touched = {number for number, seat in seats.items() for b in seat.blocks if slots & set(range(b.base, b.end))}
+        assert touched == set(placement.displaced)
+        assert not gone & touched
+        gone |= touched
+    book.check()
+
+
+@settings(max_examples=80, deadline=None)
+@given(auctions)
+def test_both_books_clear_alike(auction) -> None:
+    leases, drawn = auction
+    answers = []
+    for make in (FastBook, ReferenceBook):
+        results = clear_auction(book_with(leases, make), orders_of(drawn), NO_SCALES)
+        answers.append([(result.order.ref, outcome(result)) for result in results])
+    assert answers[0] == answers[1]
+
+
+@settings(max_examples=100, deadline=None)
+@given(auctions)
+def test_the_rule_does_not_hang_on_amounts(auction) -> None:
+    leases, drawn = auction
+    for group in groups(orders_of(drawn)):
+        other = [order(o.ref, o.region, o.shape, 2 * o.limit_ucr + 7) for o in group]
+        book = book_with(leases)
+        assert is_exact(book, group, NO_SCALES) == is_exact(book, other, NO_SCALES)
+        if is_exact(book, group, NO_SCALES):
+            assert not book.leases_in(group[0].region)
+
+
+@given(st.integers(1, 5), st.integers(200, 500))
+@settings(max_examples=20, deadline=None)
+def test_priced_memory_is_never_cleared_by_rule_1(count, limit_ucr) -> None:
+    asked = [order(number, ZONE, Shape((0,)), limit_ucr, GIB) for number in range(1, count + 1)]
+    assert is_exact(book_with([]), asked, NO_SCALES)
+    assert not is_exact(book_with([]), asked, Scales(1_000, 0))
+    book = book_with([])
+    won = [result for result in clear_auction(book, asked, Scales(1_000, 0)) if isinstance(result, Won)]
+    for result in won:
+        total = result.price_ucr + result.placement.extras_ucr
+        assert total <= result.order.bid_ucr + 1
+        assert book.seat_of(reservation_number(result.order.serial, 0)).mem_bytes == GIB
+
+
+def test_what_a_bidder_could_have_had_is_told() -> None:
+    asked = [order(1, ZONE, Shape((4,)), 500), order(2, ZONE, Shape((4,)), 300), order(3, ZONE, Shape((4,)), 90)]
+    results = held([], asked)
+    assert isinstance(results[1], Won)
+    assert results[1].price_ucr == 300
+    assert isinstance(results[2], Lost)
+    assert results[2].missing == 201
+    assert results[3].missing == 411
+
+
+def test_no_bidder_is_asked_to_fit_where_nothing_is() -> None:
+    everything = [(3, 0, 1_000), (3, 8, 1_000)]
+    results = held(everything, [order(1, ZONE, Shape((0,)), 500)])
+    assert isinstance(results[1], Lost)
