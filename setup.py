@@ -3,8 +3,15 @@
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
-COMPILED = ["zone_ledger/book/quadtree.py", "zone_ledger/bundling.py"]
-"""Python that Cython compiles for speed (docs/adr/0008); each runs from its source as well."""
+COMPILED = [
+    "zone_ledger/book/fast.py",
+    "zone_ledger/book/quadtree.py",
+    "zone_ledger/bundling.py",
+    "zone_ledger/clearing.py",
+    "zone_ledger/placement.py",
+]
+"""Python that Cython compiles for speed (docs/adr/0009); each runs from its source as well. `make` builds them anew when
+they change."""
 
 setup(
     ext_modules=cythonize(

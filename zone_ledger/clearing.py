@@ -147,7 +147,7 @@ def _clear_exactly(book: Book, group: Sequence[Order], scales: Scales) -> list[R
     free = book.largest_free(first.region, slot_class)
     cleared = bundling.clear(sizes, values, free)
     largest_first = sorted(range(len(ranked)), key=lambda at: (-sizes[at], -values[at], at))
-    fits = [max((size for size, count in enumerate(free) if count), default=-1) >= size for size in sizes]
+    largest = max((size for size, count in enumerate(free) if count), default=-1)
     results: list[Result] = []
     for at in largest_first:
         order = ranked[at]
@@ -157,7 +157,7 @@ def _clear_exactly(book: Book, group: Sequence[Order], scales: Scales) -> list[R
             assert placement is not None, "what bundling found does not fit"
             rent_ucr = price_ucr(max(placement.cost_ucr, total_ucr - placement.extras_ucr), order.shape)
             results.append(Won(order, placement, min(order.limit_ucr, rent_ucr), rule=1))
-        elif fits[at]:
+        elif sizes[at] <= largest:
             placement = Placement((), total_ucr, (), 0)
             results.append(Lost(order, Reason.PRICE, max(1, _short(order, total_ucr + 1)), placement))
         else:
@@ -191,9 +191,7 @@ class Bid:
         """What its blocks would cost now, with memory and cpu; -1 where they do not fit."""
         if self.plain:
             return self.book.price(self.order.shape.sizes[0], *self.where)
-        trial = Trial(self.book, self.order)
-        placement = trial.place(leased=True, scales=self.scales)
-        trial.undo()
+        placement = Trial(self.book, self.order).look(leased=True, scales=self.scales)
         return -1 if placement is None else placement.total_ucr
 
     def take(self) -> bool:
@@ -225,10 +223,9 @@ class Bid:
 
 def _settle_one(bid: Bid, ranked: Sequence[Bid], place: int) -> Won | Lost:
     order, trial = bid.order, Trial(bid.book, bid.order)
-    placement = trial.place(leased=True, scales=bid.scales)
+    placement = trial.look(leased=True, scales=bid.scales)
     if placement is None:
         return Lost(order, Reason.NO_FIT, order.shape.slots, None)
-    trial.undo()
     if order.bid_ucr <= placement.total_ucr:
         return Lost(order, Reason.PRICE, max(1, _short(order, placement.total_ucr + 1)), placement)
     critical_ucr = _critical_ucr(bid, ranked, place + 1, placement.total_ucr)

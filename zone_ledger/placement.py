@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from tegcore.economics.fixed import range_price_ucr
 from tegcore.wire.records import Region
-from zone_ledger.book.base import Book, HostUse, Query, Seat
+from zone_ledger.book.base import Book, Candidate, HostUse, Query, Seat
 from zone_ledger.leases import Order
 
 
@@ -53,23 +53,25 @@ class Trial:
         self._locked: list[tuple[int, int | None]] = []
         self._seated: list[int] = []
 
+    def look(self, *, leased: bool, scales: Scales) -> Placement | None:
+        """What `place` would take; takes nothing."""
+        if len(self._order.shape.sizes) > 1:
+            placement = self.place(leased=leased, scales=scales)
+            self.undo()
+            return placement
+        found = self._find(self._order.shape.sizes[0], leased=leased)
+        if found is None:
+            return None
+        extras = self._extras_ucr(found.block, found.displaced, scales)
+        return Placement((found.block,), found.cost_ucr, found.displaced, extras)
+
     def place(self, *, leased: bool, scales: Scales) -> Placement | None:
         """Take the cheapest feasible blocks, largest first; None, and nothing taken, where they do not all fit."""
-        order, book = self._order, self._book
         blocks: list[Region] = []
         displaced: list[int] = []
         cost = extras = 0
-        for part, size in enumerate(order.shape.sizes):
-            query = Query(
-                order.region,
-                size,
-                order.shape.classes,
-                order.shape.share_permille,
-                order.cpu_milli,
-                order.mem_bytes,
-                leased=leased,
-            )
-            found = book.find(query)
+        for part, size in enumerate(self._order.shape.sizes):
+            found = self._find(size, leased=leased)
             if found is None:
                 self.undo()
                 return None
@@ -80,10 +82,15 @@ class Trial:
             cost += found.cost_ucr
         return Placement(tuple(blocks), cost, tuple(sorted(displaced)), extras)
 
+    def _find(self, size: int, *, leased: bool) -> Candidate | None:
+        order = self._order
+        _, classes, share = order.shape
+        return self._book.find(Query(order.region, size, classes, share, order.cpu_milli, order.mem_bytes, leased))
+
     def undo(self) -> None:
         """Put the book back as it was."""
         for seated in reversed(self._seated):
-            self._book.unseat(seated)
+            self._book.release(seated)
         for lease, threshold_ucr in reversed(self._locked):
             self._book.set_threshold(lease, threshold_ucr)
         self._seated.clear()
@@ -93,10 +100,12 @@ class Trial:
         reserve(self._book, self._order, part, block, displaced)
         self._seated.append(reservation_number(self._order.serial, part))
         for lease in displaced:
-            self._locked.append((lease, self._book.seat_of(lease).threshold_ucr))
+            self._locked.append((lease, self._book.threshold_of(lease)))
             self._book.set_threshold(lease, None)
 
     def _extras_ucr(self, block: Region, displaced: tuple[int, ...], scales: Scales) -> int:
+        if not ((self._order.mem_bytes and scales.mem_k_ucr) or (self._order.cpu_milli and scales.cpu_k_ucr)):
+            return 0
         total = 0
         for host in self._book.hosts_of(block):
             mem_held, cpu_held = held_by(self._book, displaced, host)
@@ -121,7 +130,7 @@ def reserve(book: Book, order: Order, part: int, block: Region, incumbents: Sequ
     reservation, share = reservation_number(order.serial, part), order.shape.share_permille
     free = (block,) if share else book.free_parts(block)
     book.seat(reservation, Seat(free, share, order.cpu_milli, order.mem_bytes, None))
-    for host in book.hosts_of(block):
+    for host in book.hosts_of(block) if order.mem_bytes or order.cpu_milli else ():
         mem_seated, cpu_seated = book.held_on(reservation, host)
         mem_held, cpu_held = held_by(book, incumbents, host)
         slots = slots_on(book, block, host)

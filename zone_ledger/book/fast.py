@@ -132,11 +132,13 @@ class FastBook:
     def seat(self, lease: int, seat: Seat) -> None:
         """See `Book.seat`."""
         assert_threshold(seat)
-        words = tuple(sorted(block.packed() for block in seat.blocks))
-        self._tree.take(lease, words, seat.share_permille, seat.cpu_milli, seat.mem_bytes, _word(seat.threshold_ucr))
+        blocks, share, cpu_milli, mem_bytes, threshold_ucr = seat
+        words = [base << 8 | log2 for base, log2 in blocks]
         self._order.pop(lease, None)
-        if words != tuple(block.packed() for block in seat.blocks):
-            self._order[lease] = seat.blocks
+        if len(words) > 1 and words != sorted(words):
+            self._order[lease] = blocks
+            words.sort()
+        self._tree.take(lease, tuple(words), share, cpu_milli, mem_bytes, _word(threshold_ucr))
 
     def unseat(self, lease: int) -> Seat:
         """See `Book.unseat`."""
@@ -151,6 +153,11 @@ class FastBook:
         blocks = self._order.get(lease) or tuple(Region(word >> 8, word & 0xFF) for word in words)
         return Seat(blocks, share, cpu_milli, mem_bytes, None if threshold_ucr < 0 else threshold_ucr)
 
+    def threshold_of(self, lease: int) -> int | None:
+        """See `Book.threshold_of`."""
+        threshold_ucr = self._tree.threshold(lease)
+        return None if threshold_ucr < 0 else threshold_ucr
+
     def set_threshold(self, lease: int, threshold_ucr: int | None) -> None:
         """See `Book.set_threshold`."""
         self._tree.reprice(lease, _word(threshold_ucr))
@@ -163,13 +170,7 @@ class FastBook:
         """See `Book.free_parts`."""
         if self._tree.unavailable(*block) == 0:
             return (block,)
-        if block.log2 == 0:
-            free = self._tree.slot_class(block.base) >= 0 and self._tree.free_permille(block.base) == 1000
-            return (block,) if free else ()
-        half = block.log2 - 1
-        left, right = Region(block.base, half), Region(block.base + (1 << half), half)
-        parts = self.free_parts(left) + self.free_parts(right)
-        return (block,) if parts == (left, right) else parts
+        return tuple([Region(word >> 8, word & 0xFF) for word in self._tree.free_runs(*block)])
 
     # --- looking ----------------------------------------------------------------------------------------------------
 

@@ -1330,6 +1330,42 @@ class QuadTree:
             total += self._pack_at(level, (base >> 2 * level) + half) & AVAILABLE
         return total
 
+    def free_runs(self, base: i64, log2: i32) -> list[int]:
+        """The slots of a run that are there and that nobody holds, as maximal aligned runs (base << 8 | log2)."""
+        runs: list[int] = []
+        if not self._covering(base, log2):
+            self._gather_free(base, log2, runs)
+        return runs
+
+    @cython.cfunc
+    def _gather_free(self, base: i64, log2: i32, runs: list) -> cython.bint:
+        """Append the free runs of a run; whether that is the run itself."""
+        level: i32 = log2 >> 1
+        if log2 == 0:
+            if self._owner[base] or not self._class_of(base):
+                return False
+            runs.append(base << 8)
+            return True
+        if not log2 & 1:
+            node: i64 = (self._first_node[level] + (base >> log2)) * NODE
+            if self._node[node + 6]:
+                return False
+            if self._node[node + 3] == 0:
+                runs.append(base << 8 | log2)
+                return True
+        below: cython.Py_ssize_t = len(runs)
+        left: cython.bint = self._gather_free(base, log2 - 1, runs)
+        right: cython.bint = self._gather_free(base + (1 << (log2 - 1)), log2 - 1, runs)
+        if not (left and right):
+            return False
+        del runs[below:]
+        runs.append(base << 8 | log2)
+        return True
+
+    def threshold(self, number: i64) -> int:
+        """Threshold of a lease, -1 for none."""
+        return self._lease[self._known(number) * LEASE + 1]
+
     def is_leased(self, base: i64, log2: i32) -> bool:
         """Whether any slot of a run is held."""
         if self._covering(base, log2):

@@ -183,6 +183,10 @@ class ReferenceBook(OneByOne):
         """See `Book.seat_of`."""
         return self._leases[lease].seat
 
+    def threshold_of(self, lease: int) -> int | None:
+        """See `Book.threshold_of`."""
+        return self._leases[lease].seat.threshold_ucr
+
     def set_threshold(self, lease: int, threshold_ucr: int | None) -> None:
         """See `Book.set_threshold`."""
         entry = self._leases[lease]
