@@ -88,7 +88,9 @@ class GovernorService:
         zone = self._settings.zone
         self._history.append(decision)
         records = Record(Op.SET_RATES, 0, 0, _epoch_key(decision.epoch), rates).packed()
-        self._wire.publish(Topic(zone, Channel.RATES), Rates(SCHEMA, zone, decision.epoch, records), retain=True)
+        self._wire.publish(
+            Topic(zone, Channel.RATES), Rates(SCHEMA, zone, decision.epoch, records, decision.tau), retain=True
+        )
         certificate = Certificate(
             SCHEMA,
             zone,

@@ -31,6 +31,9 @@ from tegcore.wire.signing import Key, ledger_keyring, tenant_token
 from zone_ledger.state import State
 
 QUARANTINE_MAX = 64
+TAU_JUMP_MAX = 20
+"""A merged time further ahead than this is refused and reported (DESIGN 3)."""
+
 _WITH_TENANT = frozenset({Op.FOK, Op.MOVE, Op.TOP_UP})
 
 
@@ -78,6 +81,7 @@ class Door:
         self._secret = secret
         self._keyring = ledger_keyring(secret, zone)
         self._tenants: dict[int, int] = {}
+        self._heard_tau = 0
         self.counts: Counter[str] = Counter()
         self.quarantine: deque[Quarantined] = deque(maxlen=QUARANTINE_MAX)
 
@@ -100,6 +104,7 @@ class Door:
                     known = number in state.hosts and state.hosts[number].boot == message.boot
                     return Entry((Record(Op.HOST_LOST, 0, 0, 0, HostLost(number)),) if known else ())
                 case Rates():
+                    self._hear_tau(state, topic_text, message.tau)
                     return Entry(tuple(self._checked(message.records, GOVERNOR_OPS)))
                 case _:
                     return Entry()
@@ -107,6 +112,18 @@ class Door:
             return self._reject(topic_text, frame, error.reason, str(error), "")
         except DecodeError as error:
             return self._reject(topic_text, frame, Reason.UNDECODABLE, str(error), host)
+
+    def heard_tau(self, state: State) -> int:
+        """The greatest merged time that was heard, at most `TAU_JUMP_MAX` ahead of the ledger's."""
+        return min(self._heard_tau, state.tau + TAU_JUMP_MAX)
+
+    def _hear_tau(self, state: State, topic: str, tau: int) -> None:
+        if tau > state.tau + TAU_JUMP_MAX:
+            self.counts["TAU_JUMP"] += 1
+            detail = f"merged time {tau} is more than {TAU_JUMP_MAX} ahead of {state.tau}"
+            self.quarantine.append(Quarantined(topic[:256], Reason.RANGE, detail, b""))
+        else:
+            self._heard_tau = max(self._heard_tau, tau)
 
     def _reject(self, topic: str, frame: bytes, reason: Reason, detail: str, host: str) -> Entry:
         self.counts[reason.name] += 1

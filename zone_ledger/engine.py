@@ -88,6 +88,10 @@ class Engine:
             raise JournalError("the first record of a journal is its GENESIS", hint="is this a ledger's journal?")
         return self._state
 
+    @state.setter
+    def state(self, state: State) -> None:
+        self._state = state
+
     def apply(self, record: Record) -> Outcome:
         """Carry out one command; what a peer asked amiss is an outcome, and changes nothing else."""
         if record.op is Op.GENESIS:

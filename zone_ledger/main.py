@@ -17,8 +17,9 @@ from tegio.paths import default_state_dir, private_dir, socket_path
 from tegio.program import serve
 from tegio.settings import run_program, with_settings
 from zone_ledger import views
+from zone_ledger.journal.snapshots import Snapshots
 from zone_ledger.journal.store import Journal
-from zone_ledger.replay import replay
+from zone_ledger.replay import recover, replay
 from zone_ledger.service import LedgerService
 from zone_ledger.settings import LedgerSettings
 
@@ -66,7 +67,10 @@ def verify(journal: Path, at_batch: int | None, expect_hash: str | None) -> None
         )
     source = Journal(journal, read_only=True)
     try:
-        engine = replay(batch for batch in source.read() if at_batch is None or batch.number <= at_batch)
+        if source.first.number and at_batch is None:
+            engine = recover(source, Snapshots(journal.with_suffix(".snapshots")))
+        else:
+            engine = replay(batch for batch in source.read() if at_batch is None or batch.number <= at_batch)
     finally:
         source.close()
     engine.check()

@@ -1,12 +1,16 @@
-"""From a journal's batches to the state that they lead to."""
+"""From what is on disk to the state that it leads to."""
 
 from collections.abc import Iterable
 
 from tegcore.errors import JournalError
 from tegcore.wire.records import unpack_all
+from zone_ledger import snapshot
 from zone_ledger.book.fast import FastBook
 from zone_ledger.engine import Engine
 from zone_ledger.journal.batch import Batch
+from zone_ledger.journal.mark import Marked
+from zone_ledger.journal.snapshots import Snapshots
+from zone_ledger.journal.store import Journal
 
 
 def new_engine() -> Engine:
@@ -14,19 +18,42 @@ def new_engine() -> Engine:
     return Engine(FastBook)
 
 
-def replay(batches: Iterable[Batch]) -> Engine:
-    """Apply every record in order.
+def replay(batches: Iterable[Batch], engine: Engine | None = None) -> Engine:
+    """Apply every record in order, to a new engine or to one that a snapshot gave.
 
     Raises:
-        JournalError: If a state hash that was noted on the way is not reached: another program wrote it.
+        JournalError: If a state hash that was noted on the way is not reached, or a batch leads to other movements of
+            money than were noted with it: another program wrote it.
     """
-    engine = new_engine()
+    engine = engine or new_engine()
     for batch in batches:
         for record in unpack_all(batch.records):
             engine.apply(record)
-        if batch.state_hash is not None and engine.state.hash() != batch.state_hash:
+        postings = engine.state.accounts.take_postings()
+        differs = batch.postings not in (b"", postings)
+        if differs or (batch.state_hash is not None and engine.state.hash() != batch.state_hash):
             raise JournalError(
                 f"batch {batch.number} does not lead to the state that was noted with it",
                 "replay with the version of TEG that wrote the journal",
             )
     return engine
+
+
+def recover(journal: Journal, snapshots: Snapshots) -> Engine:
+    """The engine as it was after the last durable batch: from the newest snapshot that proves, or from the start.
+
+    Raises:
+        JournalError: By the cases of `zone_ledger.journal.recovery`.
+    """
+    for taken in snapshots.newest_first():
+        engine = new_engine()
+        try:
+            engine.state = snapshot.unpack(taken.payload, FastBook)
+        except JournalError as error:
+            snapshots.broken.append(str(error))
+            continue
+        if engine.state.hash() != taken.state_hash:
+            snapshots.broken.append(f"the snapshot of batch {taken.number} leads to another state")
+            continue
+        return replay(journal.read(Marked(taken.number, taken.crc)), engine)
+    return replay(journal.read())

@@ -1,7 +1,11 @@
 """The ledger's loop: read, apply, commit, and only then send, every 50 ms.
 
-Messages wait in a bounded ring; a full ring refuses, and sessions send again. While a batch is being committed (in a
-thread: SQLite lets go of the interpreter), messages only wait.
+Messages wait in a bounded ring; a full ring refuses and says so, and sessions send again. A batch is committed in a
+thread (SQLite lets go of the interpreter) while the next one is matched, one batch behind and no more; all that is to
+leave is written down when its batch has been applied, and leaves when that is durable.
+
+When the disk fails, nothing of the failed batch was told to anyone: the state goes back to what is on disk, orders are
+refused with a reason, views go on being answered, and every few seconds it is tried again.
 """
 
 import asyncio
@@ -13,9 +17,9 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any, NamedTuple
 
 from tegcore.clock import Clock
-from tegcore.errors import RefusedError
+from tegcore.errors import JournalError, RefusedError
 from tegcore.ids import is_name
-from tegcore.units import TICK_NS, UCR_PER_CREDIT
+from tegcore.units import NS_PER_S, TICK_NS, UCR_PER_CREDIT
 from tegcore.wire import control, topics
 from tegcore.wire.messages import (
     SCHEMA,
@@ -23,6 +27,7 @@ from tegcore.wire.messages import (
     Digest,
     Events,
     Heat,
+    Message,
     Rejected,
     Welcome,
 )
@@ -32,50 +37,60 @@ from tegcore.wire.topics import Channel, Topic
 from tegcore.wire.transport import Transport
 from tegio.control import Peer
 from tegio.executive import Executive, Window
+from tegio.failpoints import reach
 from tegio.logs import event
 from tegio.notify import notify
 from tegio.users import demand_operator, is_operator, own_tenant
 from tegio.wire import Wire
-from zone_ledger import desk
+from zone_ledger import desk, snapshot
 from zone_ledger.door import Door, Entry
 from zone_ledger.engine import Engine
 from zone_ledger.genesis import genesis_records
 from zone_ledger.heat import HeatMap
+from zone_ledger.journal.snapshots import Snapshot, Snapshots
 from zone_ledger.journal.store import Journal
 from zone_ledger.leases import HostSession
-from zone_ledger.replay import new_engine, replay
+from zone_ledger.replay import new_engine, recover
+from zone_ledger.ring import Arrived, Ring
 from zone_ledger.settings import LedgerSettings
 from zone_ledger.state import Outcome
 
-RING_MESSAGES_MAX = 4096
+BUSY_TOLD_MAX = 4096
+RETRY_NS = 2 * NS_PER_S
+"""Between two tries to write a journal that failed."""
+
 RESEND_TICKS = 8
 HASH_EVERY_TICKS = 200
 QUOTES_PER_MESSAGE_MAX = 128
 
 
-class _Arrived(NamedTuple):
-    topic: str
-    frame: bytes
-    at_ns: int
-
-
 class _Asked(NamedTuple):
-    """A request that a tick carries out; what it sees is seen when the batch is durable, so the two agree."""
+    """A request that a tick carries out; what it sees is seen after its batch, and told when that is durable."""
 
     records_of: Callable[[], list[Record]]
     see: Callable[[], Any]
     answer: asyncio.Future[tuple[Outcome, Any]]
+    reads: bool
 
 
 @dataclasses.dataclass(slots=True)
 class _Effects:
-    """What is to leave once the batch is durable."""
+    """What a micro-batch leads to: nothing of it leaves before the batch is durable."""
 
+    arrived: list[Arrived]
     welcome: dict[str, int] = dataclasses.field(default_factory=dict)
     rejected: dict[str, tuple[Reason, str]] = dataclasses.field(default_factory=dict)
     quotes: dict[int, list[Record]] = dataclasses.field(default_factory=dict)
     heard: dict[int, int] = dataclasses.field(default_factory=dict)
-    answers: list[tuple[_Asked, Outcome]] = dataclasses.field(default_factory=list)
+    answers: list[tuple[_Asked, Outcome, Any]] = dataclasses.field(default_factory=list)
+    leaving: list[tuple[Topic, Message, bool]] = dataclasses.field(default_factory=list)
+    postings: bytes = b""
+    state_hash: bytes | None = None
+    snapshot: tuple[bytes, bytes] | None = None
+
+    def put(self, topic: Topic, message: Message, *, retain: bool = False) -> None:
+        """One more message that is to leave."""
+        self.leaving.append((topic, message, retain))
 
 
 class LedgerService:
@@ -97,8 +112,16 @@ class LedgerService:
         self._journal = journal
         self._clock = clock
         self._door = Door(settings.zone, secret)
-        self._ring: deque[_Arrived] = deque()
+        self._snapshots = Snapshots(journal.path.with_suffix(".snapshots"))
+        self._ring = Ring()
+        self._busy: set[str] = set()
         self._asked: deque[_Asked] = deque()
+        self._batch: list[Record] = []
+        self._commit: asyncio.Task[None] | None = None
+        self._fault: JournalError | None = None
+        self._retry_ns = 0
+        self._since_snapshot = 0
+        self._snapshot_ms = 0.0
         self._sent: dict[int, tuple[int, int]] = {}
         self._order_ms = Window()
         self._executive = Executive(clock, TICK_NS, self._cycle)
@@ -110,13 +133,15 @@ class LedgerService:
         transport.subscribe(str(Topic(settings.zone, Channel.RATES)), self._arrive)
 
     def _recovered(self) -> Engine:
-        engine = replay(self._journal.read())
+        engine = recover(self._journal, self._snapshots)
+        for broken in self._snapshots.broken:
+            event("snapshot.broken", logging.WARNING, error=broken)
         if self._journal.last_number == 0:
             engine = new_engine()
             records = genesis_records(self._settings)
             for record in records:
                 engine.apply(record)
-            self._journal.append(pack_all(records), engine.state.hash())
+            self._journal.append(pack_all(records), engine.state.hash(), engine.state.accounts.take_postings())
         state = engine.state
         event("ledger.recovered", zone=state.zone, batches=self._journal.last_number, tick=state.tick)
         return engine
@@ -130,6 +155,7 @@ class LedgerService:
         event("ledger.ready", zone=self._settings.zone, market=self.engine.state.market.name.lower())
         await self._executive.run()
         notify("STOPPING=1")
+        await self._settled()
         await self._wire.transport.stop()
 
     def stop(self) -> None:
@@ -137,47 +163,162 @@ class LedgerService:
         self._executive.stop()
 
     async def _cycle(self, _now_ns: int) -> None:
-        await self.tick()
+        if self._fault is None:
+            await self.tick()
+        else:
+            self._refuse_all()
+            await self._try_again()
 
     async def tick(self) -> None:
-        """One micro-batch: read, apply, commit, send."""
-        effects = _Effects()
-        arrived = [self._ring.popleft() for _ in range(len(self._ring))]
-        batch: list[Record] = []
-        for message in arrived:
-            entry = self._door.read(self.engine.state, message.topic, message.frame)
-            self._take(entry, batch, effects)
-        for _ in range(len(self._asked)):
-            asked = self._asked.popleft()
-            outcome = Outcome()
-            for record in asked.records_of():
-                outcome = self._apply(record, batch)
-            effects.answers.append((asked, outcome))
-        state = self.engine.state
-        self._apply(Record(Op.TICK, 0, 0, 0, Tick(state.tick + 1, state.tau + 1)), batch)
-        state_hash = state.hash() if state.tick % HASH_EVERY_TICKS == 0 else None
-        await asyncio.get_running_loop().run_in_executor(None, self._journal.append, pack_all(batch), state_hash)
-        self._send(effects)
-        now_ns = self._clock.now_ns()
-        for message in arrived:
-            self._order_ms.add((now_ns - message.at_ns) / 1e6)
-        if state.tick % 20 == 0:
+        """One micro-batch: read and apply, while the batch before may still be on its way to disk; then commit it."""
+        effects = self._match()
+        batch, self._batch = self._batch, []
+        await self._settled()
+        if self._fault is not None:
+            self._turn_away(effects)
+            return
+        self._commit = asyncio.create_task(self._commit_and_send(pack_all(batch), effects))
+        if self.engine.state.tick % 20 == 0:
             notify("WATCHDOG=1")
 
-    def _arrive(self, topic: str, frame: bytes) -> None:
-        if len(self._ring) >= RING_MESSAGES_MAX:
-            self._door.counts[Reason.BUSY.name] += 1
-            return
-        self._ring.append(_Arrived(topic, frame, self._clock.now_ns()))
+    async def settle(self) -> None:
+        """Wait until what was matched is durable and has left."""
+        await self._settled()
 
-    def _apply(self, record: Record, batch: list[Record]) -> Outcome:
-        batch.append(record)
+    def _match(self) -> _Effects:
+        effects = _Effects(arrived=self._ring.take())
+        for message in effects.arrived:
+            self._take(self._door.read(self.engine.state, message.topic, message.frame), effects)
+        asked, self._asked = self._asked, deque()
+        for request in asked:
+            outcome = Outcome()
+            for record in request.records_of():
+                outcome = self._apply(record)
+            effects.answers.append((request, outcome, None))
+        state = self.engine.state
+        tau = max(state.tau + 1, self._door.heard_tau(state))
+        self._apply(Record(Op.TICK, 0, 0, 0, Tick(state.tick + 1, tau)))
+        effects.postings = state.accounts.take_postings()
+        effects.state_hash = state.hash() if state.tick % HASH_EVERY_TICKS == 0 else None
+        effects.answers = [(request, outcome, request.see()) for request, outcome, _ in effects.answers]
+        effects.snapshot = self._snapshot_due()
+        self._compose(effects)
+        return effects
+
+    async def _commit_and_send(self, batch: bytes, effects: _Effects) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(None, self._journal.append, batch, effects.state_hash, effects.postings)
+        except JournalError as error:
+            self._fail(error)
+            self._turn_away(effects)
+            return
+        reach("publish")
+        self._send(effects)
+        if effects.snapshot is None:
+            return
+        try:
+            await loop.run_in_executor(None, self._keep, effects.snapshot)
+        except JournalError as error:
+            event("snapshot.failed", logging.WARNING, error=error)
+
+    async def _settled(self) -> None:
+        if self._commit is not None:
+            await self._commit
+            self._commit = None
+
+    # --- snapshots --------------------------------------------------------------------------------------------------
+
+    def _snapshot_due(self) -> tuple[bytes, bytes] | None:
+        if self._since_snapshot < self._settings.snapshot_records:
+            return None
+        self._since_snapshot = 0
+        begun_ns = self._clock.now_ns()
+        taken = self.engine.state.hash(), snapshot.pack(self.engine.state)
+        self._snapshot_ms = (self._clock.now_ns() - begun_ns) / 1e6
+        return taken
+
+    def _keep(self, taken: tuple[bytes, bytes]) -> None:
+        journal = self._journal
+        self._snapshots.write(Snapshot(journal.last_number, journal.last_crc, *taken))
+        if self._settings.keep_batches:
+            before = min(self._snapshots.oldest_kept(), journal.last_number - self._settings.keep_batches) + 1
+            while journal.trim(before):
+                pass
+
+    # --- when the disk fails ----------------------------------------------------------------------------------------
+
+    def _fail(self, error: JournalError) -> None:
+        """Nothing of this batch, or of one matched since, was acknowledged: both are as if they had never come."""
+        event(
+            "journal.failed", logging.ERROR, error=error, hint="reads go on; orders are refused until it can be written"
+        )
+        self._fault = error
+        self._retry_ns = self._clock.now_ns()
+
+    def _turn_away(self, effects: _Effects) -> None:
+        for request, _, _ in effects.answers:
+            self._refuse(request)
+        self._tell_refused({topics.parse(message.topic).host for message in effects.arrived}, Reason.READ_ONLY)
+
+    def _refuse_all(self) -> None:
+        hosts = set()
+        for message in self._ring.take():
+            entry = self._door.read(self.engine.state, message.topic, message.frame)
+            hosts.add(entry.host)
+        self._tell_refused(hosts, Reason.READ_ONLY)
+        asked, self._asked = self._asked, deque()
+        for request in asked:
+            if request.reads:
+                request.answer.set_result((Outcome(), request.see()))
+            else:
+                self._refuse(request)
+
+    def _refuse(self, request: _Asked) -> None:
+        if not request.answer.done():
+            refusal = RefusedError(f"the journal cannot be written: {self._fault}", "free or repair the disk")
+            request.answer.set_exception(refusal)
+
+    def _tell_refused(self, hosts: set[str], reason: Reason) -> None:
+        for host in sorted(hosts - {""}):
+            rejected = Rejected(SCHEMA, host, 0, reason, "send it again later")
+            self._wire.publish(Topic(self._settings.zone, Channel.EVENTS, host), rejected)
+
+    async def _try_again(self) -> None:
+        now_ns = self._clock.now_ns()
+        if now_ns < self._retry_ns:
+            return
+        self._retry_ns = now_ns + RETRY_NS
+        try:
+            self.engine = await asyncio.get_running_loop().run_in_executor(None, self._from_disk)
+        except JournalError as error:
+            event("journal.still_failing", logging.WARNING, error=error)
+            return
+        self._fault, self._sent = None, {}
+        self._counted = dataclasses.replace(self.engine.state.counters)
+        event("journal.writable", tick=self.engine.state.tick, batches=self._journal.last_number)
+
+    def _from_disk(self) -> Engine:
+        self._journal.reopen()
+        return recover(self._journal, self._snapshots)
+
+    # --- what comes in ----------------------------------------------------------------------------------------------
+
+    def _arrive(self, topic: str, frame: bytes) -> None:
+        if not self._ring.put(Arrived(topic, frame, self._clock.now_ns())):
+            self._door.counts[Reason.BUSY.name] += 1
+            if len(self._busy) < BUSY_TOLD_MAX:
+                self._busy.add(topic)
+
+    def _apply(self, record: Record) -> Outcome:
+        self._batch.append(record)
+        self._since_snapshot += 1
         return self.engine.apply(record)
 
-    def _take(self, entry: Entry, batch: list[Record], effects: _Effects) -> None:
+    def _take(self, entry: Entry, effects: _Effects) -> None:
         outcome = Outcome()
         for record in entry.commands:
-            outcome = self._apply(record, batch)
+            outcome = self._apply(record)
             if record.op is Op.FOK and outcome.reason is Reason.OK:
                 shape, region = Shape.unpacked(record.body.shape), Region.unpacked(record.body.region)
                 self._heat.add(region, shape, record.body.limit_ucr)
@@ -195,28 +336,39 @@ class LedgerService:
 
     # --- what leaves ------------------------------------------------------------------------------------------------
 
-    def _send(self, effects: _Effects) -> None:
+    def _compose(self, effects: _Effects) -> None:
+        """Write down all that is to leave, from the state as it is after this batch and before the next."""
         state, zone = self.engine.state, self._settings.zone
-        for asked, outcome in effects.answers:
-            if not asked.answer.cancelled():
-                asked.answer.set_result((outcome, asked.see()))
+        busy, self._busy = self._busy, set()
+        for topic in sorted(busy):
+            effects.rejected.setdefault(
+                topics.parse(topic).host, (Reason.BUSY, "the ledger's ring is full: send it again")
+            )
         for host, (reason, detail) in effects.rejected.items():
             if host:
-                rejected = Rejected(SCHEMA, host, 0, reason, detail[:512])
-                self._wire.publish(Topic(zone, Channel.EVENTS, host), rejected)
+                effects.put(Topic(zone, Channel.EVENTS, host), Rejected(SCHEMA, host, 0, reason, detail[:512]))
         for host, number in effects.welcome.items():
-            self._wire.publish(Topic(zone, Channel.EVENTS, host), self._welcome(host, number))
+            effects.put(Topic(zone, Channel.EVENTS, host), self._welcome(host, number))
         for session in state.hosts.values():
             if session.boot and not session.stale:
-                self._send_events(session, effects)
+                self._compose_events(session, effects)
         free = state.book.free_slots(Region(0, 2 * state.genesis.zone_k))
         beat = Beat(SCHEMA, zone, state.tick, state.tau, state.market, len(state.leases), free)
-        self._wire.publish(Topic(zone, Channel.BEAT), beat)
-        self._wire.publish(Topic(zone, Channel.DIGEST), self._digest(free))
+        effects.put(Topic(zone, Channel.BEAT), beat)
+        effects.put(Topic(zone, Channel.DIGEST), self._digest(free))
         self._heat.decay()
         if heat := self._heat.message(state.tick):
-            retain = heat[1] == 0
-            self._wire.publish(Topic(zone, Channel.HEAT), Heat(SCHEMA, zone, state.tick, *heat), retain=retain)
+            effects.put(Topic(zone, Channel.HEAT), Heat(SCHEMA, zone, state.tick, *heat), retain=heat[1] == 0)
+
+    def _send(self, effects: _Effects) -> None:
+        for request, outcome, seen in effects.answers:
+            if not request.answer.done():
+                request.answer.set_result((outcome, seen))
+        for topic, message, retain in effects.leaving:
+            self._wire.publish(topic, message, retain=retain)
+        now_ns = self._clock.now_ns()
+        for arrived in effects.arrived:
+            self._order_ms.add((now_ns - arrived.at_ns) / 1e6)
 
     def _welcome(self, host: str, number: int) -> Welcome:
         state = self.engine.state
@@ -237,7 +389,7 @@ class LedgerService:
             genesis.epoch_ticks,
         )
 
-    def _send_events(self, session: HostSession, effects: _Effects) -> None:
+    def _compose_events(self, session: HostSession, effects: _Effects) -> None:
         """Send what is new or was asked for; what is not acknowledged again every few ticks."""
         state, outbox = self.engine.state, session.outbox
         quotes = [self.engine.quote(asked) for asked in effects.quotes.get(session.number, [])[:QUOTES_PER_MESSAGE_MAX]]
@@ -255,7 +407,7 @@ class LedgerService:
             outbox.pending(reserved=len(quotes)),
             pack_all(quotes),
         )
-        self._wire.publish(Topic(self._settings.zone, Channel.EVENTS, session.name), events)
+        effects.put(Topic(self._settings.zone, Channel.EVENTS, session.name), events)
 
     def _digest(self, free: int) -> Digest:
         state, before = self.engine.state, self._counted
@@ -290,7 +442,7 @@ class LedgerService:
         if isinstance(request, control.Accounts):
             await self._open_own_account(asker)
         if desk.is_view(request):
-            _, seen = await self._ask(list, lambda: self._seen(asker, request))
+            _, seen = await self._ask(list, lambda: self._seen(asker, request), reads=True)
             return control.Reply(data=seen)
         demand_operator(peer.uid, self._settings.operators)
         if isinstance(request, control.MintCredits) and not is_name(request.tenant):
@@ -318,10 +470,10 @@ class LedgerService:
         await self._ask(records)
 
     async def _ask(
-        self, records_of: Callable[[], list[Record]], see: Callable[[], Any] = lambda: None
+        self, records_of: Callable[[], list[Record]], see: Callable[[], Any] = lambda: None, *, reads: bool = False
     ) -> tuple[Outcome, Any]:
         answer: asyncio.Future[tuple[Outcome, Any]] = asyncio.get_running_loop().create_future()
-        self._asked.append(_Asked(records_of, see, answer))
+        self._asked.append(_Asked(records_of, see, answer, reads))
         return await answer
 
     def _seen(self, asker: desk.Asker, request: control.AnyRequest) -> Any:
@@ -333,6 +485,8 @@ class LedgerService:
         return {
             "journal": str(self._journal.path),
             "batches": self._journal.last_number,
+            "writable": self._fault is None,
+            "snapshot_ms": self._snapshot_ms,
             "tick_lateness_ms": {"p50": lateness.p50, "p99": lateness.p99, "ticks": lateness.cycles},
             "ticks_skipped": self._executive.skipped,
             "order_ms": {"p50": orders.p50, "p99": orders.p99, "messages": orders.cycles},

@@ -42,6 +42,10 @@ class LedgerSettings(Struct, frozen=True, kw_only=True):
     mem_k_credits: Annotated[float, Meta(ge=0, description="k of the memory price (15), per period.")] = 0.01
     cpu_k_credits: Annotated[float, Meta(ge=0, description="k of the cpu price (15), per period.")] = 0.0
     welcome_credits: Annotated[float, Meta(ge=0, description="Minted into an account that tegctl opens by use.")] = 0.0
+    snapshot_records: Annotated[int, Meta(ge=1, description="Commands between two snapshots.")] = 200_000
+    keep_batches: Annotated[
+        int, Meta(ge=0, description="Batches kept in the journal behind its snapshots; 0: all, for ever.")
+    ] = 0
     operators: Annotated[tuple[int, ...], Meta(description="Users, by number, that may operate beside root.")] = ()
     tenants: Annotated[
         dict[str, tuple[int, ...]],

@@ -36,7 +36,14 @@ class Due(IntEnum):
 
 @dataclass(slots=True)
 class State:
-    """The ledger between two commands; `refs` holds (host, ref) of every order and lease."""
+    """The ledger between two commands.
+
+    Attributes:
+        refs: (host, ref) of every order and lease.
+        caps: Price cap (6) on free slots by packed region, ucr per slot-period.
+        transfers: (zone, number) of every transfer that came in: each is credited once.
+        subsidy_epoch_ucr: Minted as subsidy in this epoch.
+    """
 
     genesis: Genesis
     book: Book
@@ -61,6 +68,9 @@ class State:
     last_token: int = 0
     last_serial: int = 0
     due: list[tuple[int, int, int]] = field(default_factory=list)
+    caps: dict[int, int] = field(default_factory=dict)
+    transfers: set[tuple[int, int]] = field(default_factory=set)
+    subsidy_epoch_ucr: int = 0
 
     @property
     def term_ticks(self) -> int:

@@ -267,12 +267,13 @@ class Field(Message, frozen=True, tag="field"):
 
 
 class Rates(Message, frozen=True, tag="rates"):
-    """The governor's rates and admission for a zone: records of `SET_RATES`, `ADMIT` and `SET_CAP`."""
+    """The governor's rates and admission for a zone: records of `SET_RATES`, `ADMIT` and `SET_CAP`; its merged time."""
 
     v: int
     zone: str
     epoch: int
     records: bytes
+    tau: int = 0
 
 
 class Certificate(Message, frozen=True, tag="certificate"):

@@ -113,6 +113,7 @@ class Reason(IntEnum):
     STALE_BOOT = 28  # a message of an earlier boot of its host
     DRAINED = 29  # the host is drained
     MODE = 30  # not in this market mode
+    READ_ONLY = 31  # the journal cannot be written: reads only until it can
 
 
 class Bounds(NamedTuple):

@@ -19,6 +19,9 @@ SHELLS = {
     "*.adapters.*": "one outside thing each",
     "tegd.telemetry.sample": "kernel files, through descriptors that stay open",
     "zone_ledger.journal.store": "SQLite",
+    "zone_ledger.journal.mark": "a file beside it",
+    "zone_ledger.journal.snapshots": "files",
+    "zone_ledger.replay": "reads journal and snapshots",
 }
 """Modules that may do I/O, each with its reason. All else is a core."""
 

@@ -19,7 +19,7 @@ commands in one array); `OneByOne` says what they mean in terms of the others.
 """
 
 import struct
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from enum import IntEnum, IntFlag
 from hashlib import blake2b
 from typing import NamedTuple, Protocol
@@ -316,6 +316,12 @@ class Book(Protocol):
     def run(self, commands: Commands) -> Results:
         """Carry out a batch: rows of `COMMANDS` in order; rows of `RESULTS`."""
 
+    def cordoned(self) -> list[int]:
+        """Cordoned slots, in order."""
+
+    def seats(self) -> Iterator[tuple[int, Seat, dict[int, tuple[int, int]]]]:
+        """(number, seat, (memory, cpu) promised beyond it by host) of every lease, in order of their numbers."""
+
     def state_hash(self) -> bytes:
         """16 bytes that are equal for equal contents, whichever book holds them."""
 
@@ -442,16 +448,17 @@ def contents_hash(
     digest = blake2b(digest_size=16)
 
     def add(*words: int) -> None:
-        digest.update(struct.pack(f"<{1 + len(words)}q", len(words), *words))
+        digest.update(struct.pack(f"<{len(words)}q", *words))
 
     add(zone_k, *reserves)
     for number, shape, drained, use in hosts:
         add(number, *shape.region, *shape[1:], drained, use.cpu_milli, use.mem_bytes)
-    add(*cordoned)
+    withheld = list(cordoned)
+    add(len(withheld), *withheld)
     for number, seat, promised in leases:
         threshold_ucr = -1 if seat.threshold_ucr is None else seat.threshold_ucr
         blocks = [word for block in seat.blocks for word in block]
         extra = [word for host, more in sorted(promised.items()) if any(more) for word in (host, *more)]
         seated = (number, seat.share_permille, seat.cpu_milli, seat.mem_bytes, threshold_ucr)
-        add(*seated, len(blocks), *blocks, *extra)
+        add(*seated, len(blocks), *blocks, len(extra), *extra)
     return digest.digest()

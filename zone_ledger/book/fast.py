@@ -1,6 +1,7 @@
 """The fast book: `zone_ledger.book.quadtree`, compiled, with the face of a `Book`."""
 
 from collections import Counter
+from collections.abc import Iterator
 
 from tegcore.units import CLASS_COUNT_MAX
 from tegcore.wire.records import Region
@@ -243,14 +244,23 @@ class FastBook:
         answers: Results = self._tree.run(commands).view(RESULTS)
         return answers
 
+    def cordoned(self) -> list[int]:
+        """See `Book.cordoned`."""
+        return self._tree.cordons()
+
+    def seats(self) -> Iterator[tuple[int, Seat, dict[int, tuple[int, int]]]]:
+        """See `Book.seats`."""
+        for number in self._tree.leases():
+            yield number, self.seat_of(number), self._tree.promised(number)
+
     def state_hash(self) -> bytes:
         """See `Book.state_hash`."""
         return contents_hash(
             self.zone_k,
             [self._tree.class_reserve(kind) for kind in range(CLASS_COUNT_MAX)],
             ((host, shape, host in self._drained, self.use_of(host)) for host, shape in sorted(self._shapes.items())),
-            [slot for slot in range(1 << 2 * self.zone_k) if self._tree.flags(slot) & Withheld.CORDONED],
-            ((number, self.seat_of(number), self._tree.promised(number)) for number in self._tree.leases()),
+            self.cordoned(),
+            self.seats(),
         )
 
     def check(self) -> None:
@@ -265,9 +275,8 @@ class FastBook:
             other.seat(number, self.seat_of(number))
             for host, more in self._tree.promised(number).items():
                 other.promise(number, host, *more)
-        for slot in range(1 << 2 * self.zone_k):
-            if self._tree.flags(slot) & Withheld.CORDONED:
-                other.cordon(slot, on=True)
+        for slot in self.cordoned():
+            other.cordon(slot, on=True)
         for host in self._shapes:
             held = [self.held_on(number, host) for number in self._tree.leases()]
             assert self.use_of(host)[:2] == (sum(cpu for _, cpu in held), sum(mem for mem, _ in held)), f"host {host}"

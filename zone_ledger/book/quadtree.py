@@ -98,6 +98,7 @@ class QuadTree:
     _free_lease: cython.int
     _more_blocks: dict
     _sharers: dict
+    _cordons: set
     _promised: dict
     _host_index: dict
     _free_host: list
@@ -132,7 +133,7 @@ class QuadTree:
         self._table_mask = 255
         self._lease_count, self._lease_top, self._host_top = 0, 1, 1
         self._free_lease, self._more_blocks, self._sharers, self._promised = 0, {}, {}, {}
-        self._host_index, self._free_host = {}, []
+        self._host_index, self._free_host, self._cordons = {}, [], set()
         for level in range(1, zone_k + 1):
             size: i64 = 1 << 2 * level
             for place in range(slots >> 2 * level):
@@ -1121,6 +1122,10 @@ class QuadTree:
     def _set_flag(self, slot: i64, flag: i32, on: cython.bint) -> None:
         """Withhold a slot for a reason, or no longer."""
         before: i64 = self._slot_pack(slot)
+        if flag == 1 and on:
+            self._cordons.add(slot)
+        elif flag == 1:
+            self._cordons.discard(slot)
         if on:
             self._slot[4 * slot + 3] |= flag << 8
         else:
@@ -1441,6 +1446,10 @@ class QuadTree:
     def flags(self, slot: i64) -> int:
         """CORDONED and DRAINED."""
         return self._slot[4 * slot + 3] >> 8
+
+    def cordons(self) -> list[int]:
+        """Cordoned slots, in order."""
+        return sorted(self._cordons)
 
     def free_permille(self, slot: i64) -> int:
         """The part of a present slot that nobody holds."""

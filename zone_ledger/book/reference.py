@@ -326,14 +326,23 @@ class ReferenceBook(OneByOne):
             reserve_ucr=sum(self._reserves[slot.slot_class] for slot in slots),
         )
 
+    def cordoned(self) -> list[int]:
+        """See `Book.cordoned`."""
+        return [number for number, slot in sorted(self._slots.items()) if slot.cordoned]
+
+    def seats(self) -> Iterator[tuple[int, Seat, dict[int, tuple[int, int]]]]:
+        """See `Book.seats`."""
+        for number, lease in sorted(self._leases.items()):
+            yield number, lease.seat, lease.promised
+
     def state_hash(self) -> bytes:
         """See `Book.state_hash`."""
         return contents_hash(
             self.zone_k,
             self._reserves,
             ((number, host.shape, host.drained, self.use_of(number)) for number, host in sorted(self._hosts.items())),
-            [number for number, slot in sorted(self._slots.items()) if slot.cordoned],
-            ((number, lease.seat, lease.promised) for number, lease in sorted(self._leases.items())),
+            self.cordoned(),
+            self.seats(),
         )
 
     def check(self) -> None:

@@ -9,13 +9,22 @@ _HEAD = struct.Struct("<QI")
 
 
 class Batch(NamedTuple):
-    """One micro-batch: its number from 1, its packed records, and the state hash that it leads to, where noted."""
+    """One micro-batch.
+
+    Attributes:
+        number: From 1.
+        records: The packed commands.
+        state_hash: Of the state that they lead to, where it was noted.
+        postings: The packed movements of money that they caused (`zone_ledger.accounts`).
+    """
 
     number: int
     records: bytes
     state_hash: bytes | None
+    postings: bytes = b""
 
 
-def checksum(number: int, previous: int, records: bytes) -> int:
-    """CRC32C over a batch's number, the checksum of the batch before it, and its records."""
-    return int(google_crc32c.extend(google_crc32c.value(_HEAD.pack(number, previous)), records))
+def checksum(number: int, previous: int, records: bytes, postings: bytes = b"") -> int:
+    """CRC32C over a batch's number, the checksum of the batch before it, its records and its postings."""
+    crc = google_crc32c.extend(google_crc32c.value(_HEAD.pack(number, previous)), records)
+    return int(google_crc32c.extend(crc, postings) if postings else crc)

@@ -1,0 +1,150 @@
+"""The state as bytes and back: what a snapshot holds.
+
+Everything of `State` but what follows from the rest: the book is kept as its contents (hosts, cordons, seats with what
+was promised) and built anew. msgpack by msgspec; a field that a later program adds comes last, with a default.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from tegcore.errors import JournalError
+from tegcore.wire.records import Admit, Genesis, Market, OrderFlag
+from zone_ledger.accounts import Accounts
+from zone_ledger.book.base import Book, HostShape, Seat
+from zone_ledger.leases import Counters, HostSession, Lease, Order, Rates
+from zone_ledger.state import Outcome, State
+
+FORMAT = 1
+
+
+class _Seated(msgspec.Struct, array_like=True):
+    number: int
+    seat: Seat
+    promised: dict[int, tuple[int, int]]
+
+
+class _Contents(msgspec.Struct, array_like=True):
+    """What `State` and its book are made of."""
+
+    format: int
+    genesis: Genesis
+    market: Market
+    zone: str
+    tick: int
+    tau: int
+    accounts: Accounts
+    rates: Rates
+    admission: Admit | None
+    tenants: dict[int, str]
+    hosts: list[HostSession]
+    leases: list[Lease]
+    orders: list[Order]
+    refs: list[tuple[int, int]]
+    reserves: dict[int, int]
+    counters: Counters
+    operator_keys: list[tuple[int, Outcome]]
+    last_lease: int
+    last_token: int
+    last_serial: int
+    due: list[tuple[int, int, int]]
+    shapes: list[tuple[int, HostShape]]
+    cordoned: list[int]
+    seats: list[_Seated]
+    caps: dict[int, int] = {}
+    transfers: list[tuple[int, int]] = []
+    subsidy_epoch_ucr: int = 0
+
+
+def pack(state: State) -> bytes:
+    """A state as bytes."""
+    book = state.book
+    contents = _Contents(
+        FORMAT,
+        state.genesis,
+        state.market,
+        state.zone,
+        state.tick,
+        state.tau,
+        state.accounts,
+        state.rates,
+        state.admission,
+        state.tenants,
+        list(state.hosts.values()),
+        list(state.leases.values()),
+        list(state.orders.values()),
+        sorted(state.refs),
+        state.reserves,
+        state.counters,
+        list(state.operator_keys.items()),
+        state.last_lease,
+        state.last_token,
+        state.last_serial,
+        state.due,
+        [(host.number, book.shape_of(host.number)) for host in state.hosts.values() if host.boot],
+        book.cordoned(),
+        [_Seated(*seated) for seated in book.seats()],
+        state.caps,
+        sorted(state.transfers),
+        state.subsidy_epoch_ucr,
+    )
+    return msgspec.msgpack.encode(contents, enc_hook=_plain)
+
+
+def unpack(payload: bytes, book_of: Callable[[int], Book]) -> State:
+    """The state in bytes.
+
+    Raises:
+        JournalError: If they are of a format that this program does not read.
+    """
+    try:
+        contents = msgspec.msgpack.decode(payload, type=_Contents, dec_hook=_typed)
+    except msgspec.MsgspecError as error:
+        raise JournalError(f"a snapshot does not decode: {error}", "remove it: the one before it will do") from None
+    if contents.format > FORMAT:
+        raise JournalError(f"a snapshot has format {contents.format}", "update the program")
+    state = State(contents.genesis, _book(contents, book_of), contents.market)
+    for name in ("zone", "tick", "tau", "accounts", "rates", "admission", "tenants", "reserves", "counters", "caps"):
+        setattr(state, name, getattr(contents, name))
+    for name in ("last_lease", "last_token", "last_serial", "due", "subsidy_epoch_ucr"):
+        setattr(state, name, getattr(contents, name))
+    state.hosts = {host.number: host for host in contents.hosts}
+    state.tenant_numbers = {name: number for number, name in state.tenants.items()}
+    state.host_numbers = {host.name: host.number for host in contents.hosts}
+    state.leases = {lease.number: lease for lease in contents.leases}
+    state.orders = {order.key: order for order in contents.orders}
+    state.refs = set(contents.refs)
+    state.operator_keys = dict(contents.operator_keys)
+    state.transfers = set(contents.transfers)
+    return state
+
+
+def _book(contents: _Contents, book_of: Callable[[int], Book]) -> Book:
+    book = book_of(contents.genesis.zone_k)
+    for slot_class, reserve_ucr in contents.reserves.items():
+        book.set_reserve(slot_class, reserve_ucr)
+    drained = {host.number for host in contents.hosts if host.drained}
+    for number, shape in contents.shapes:
+        book.add_host(number, shape)
+        book.drain(number, on=number in drained)
+    for slot in contents.cordoned:
+        book.cordon(slot, on=True)
+    for seated in contents.seats:
+        book.seat(seated.number, seated.seat)
+        for host, more in seated.promised.items():
+            book.promise(seated.number, host, *more)
+    return book
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, deque):
+        return list(value)
+    raise NotImplementedError(type(value))
+
+
+def _typed(kind: Any, value: Any) -> Any:
+    if kind is OrderFlag:
+        return OrderFlag(value)
+    return deque(value)
