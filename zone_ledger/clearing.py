@@ -71,7 +71,7 @@ def clear_fixed(book: Book, orders: Sequence[Order], scales: Scales) -> list[Res
         placement = trial.place(leased=False, scales=scales)
         if placement is None:
             results.append(Lost(order, Reason.NO_FIT, order.shape.slots, None))
-        elif order.bid_ucr < placement.total_ucr:
+        elif order.free_bid_ucr < placement.total_ucr:
             trial.undo()
             results.append(Lost(order, Reason.PRICE, _short(order, placement.total_ucr), None))
         else:
@@ -126,7 +126,7 @@ def is_exact(book: Book, group: Sequence[Order], scales: Scales) -> bool:
         shape = order.shape
         if len(shape.sizes) != 1 or shape.share_permille or shape.classes != classes or order.region != region:
             return False
-        if order.cpu_milli != cpu_milli or order.mem_bytes != mem_bytes:
+        if order.cpu_milli != cpu_milli or order.mem_bytes != mem_bytes or order.leaves:
             return False
     if (cpu_milli and scales.cpu_k_ucr) or (mem_bytes and scales.mem_k_ucr):
         return False
@@ -143,7 +143,7 @@ def _clear_exactly(book: Book, group: Sequence[Order], scales: Scales) -> list[R
     reserve_ucr = book.class_reserve(slot_class)
     ranked = sorted(group, key=lambda order: order.key)
     sizes = [order.shape.sizes[0] for order in ranked]
-    values = [order.bid_ucr - (reserve_ucr << size) for order, size in zip(ranked, sizes, strict=True)]
+    values = [order.free_bid_ucr - (reserve_ucr << size) for order, size in zip(ranked, sizes, strict=True)]
     free = book.largest_free(first.region, slot_class)
     cleared = bundling.clear(sizes, values, free)
     largest_first = sorted(range(len(ranked)), key=lambda at: (-sizes[at], -values[at], at))
@@ -156,7 +156,7 @@ def _clear_exactly(book: Book, group: Sequence[Order], scales: Scales) -> list[R
             placement = Trial(book, order).place(leased=False, scales=scales)
             assert placement is not None, "what bundling found does not fit"
             rent_ucr = price_ucr(max(placement.cost_ucr, total_ucr - placement.extras_ucr), order.shape)
-            results.append(Won(order, placement, min(order.limit_ucr, rent_ucr), rule=1))
+            results.append(Won(order, placement, min(order.limit_ucr, order.cap_ucr, rent_ucr), rule=1))
         elif sizes[at] <= largest:
             placement = Placement((), total_ucr, (), 0)
             results.append(Lost(order, Reason.PRICE, max(1, _short(order, total_ucr + 1)), placement))
@@ -175,13 +175,15 @@ class Bid:
     by the book's quick calls; all else goes through a `Trial`.
     """
 
-    __slots__ = ("book", "limit_ucr", "order", "plain", "scales", "spot", "total_ucr", "trial", "where")
+    __slots__ = ("book", "free_ucr", "limit_ucr", "order", "plain", "scales", "spot", "total_ucr", "trial", "where")
 
     def __init__(self, book: Book, order: Order, scales: Scales) -> None:
         shape = order.shape
         self.book, self.order, self.scales = book, order, scales
         self.total_ucr = order.bid_ucr
-        self.plain = len(shape.sizes) == 1 and not shape.share_permille and not order.cpu_milli and not order.mem_bytes
+        one = len(shape.sizes) == 1 and not shape.share_permille
+        self.plain = one and not order.cpu_milli and not order.mem_bytes and not order.leaves
+        self.free_ucr = order.free_bid_ucr
         self.limit_ucr = order.limit_ucr
         self.where = (shape.classes, order.region.base, order.region.log2)
         self.spot = reservation_number(order.serial, 0)
@@ -198,7 +200,7 @@ class Bid:
         """Take its blocks if it bids more than they cost."""
         if self.plain:
             size = self.order.shape.sizes[0]
-            if self.book.grant(self.spot, size, self.total_ucr - 1, -1, *self.where) >= 0:
+            if self.book.grant(self.spot, size, self.free_ucr - 1, -1, *self.where) >= 0:
                 return True
             if not 0 <= self.book.price(size, *self.where) < self.total_ucr:
                 return False
@@ -206,7 +208,7 @@ class Bid:
         placement = trial.place(leased=True, scales=self.scales)
         if placement is None:
             return False
-        if self.total_ucr <= placement.total_ucr:
+        if not exceeds(self.order, placement):
             trial.undo()
             return False
         self.trial = trial
@@ -221,18 +223,25 @@ class Bid:
             self.trial = None
 
 
+def exceeds(order: Order, placement: Placement) -> bool:
+    """Whether an order bids more than a placement costs; for what is free the price cap bounds what it may bid."""
+    return (order.bid_ucr if placement.displaced else order.free_bid_ucr) > placement.total_ucr
+
+
 def _settle_one(bid: Bid, ranked: Sequence[Bid], place: int) -> Won | Lost:
     order, trial = bid.order, Trial(bid.book, bid.order)
     placement = trial.look(leased=True, scales=bid.scales)
     if placement is None:
         return Lost(order, Reason.NO_FIT, order.shape.slots, None)
-    if order.bid_ucr <= placement.total_ucr:
-        return Lost(order, Reason.PRICE, max(1, _short(order, placement.total_ucr + 1)), placement)
+    if not exceeds(order, placement):
+        reason = Reason.PRICE if order.bid_ucr <= placement.total_ucr else Reason.CAP
+        return Lost(order, reason, max(1, _short(order, placement.total_ucr + 1)), placement)
     critical_ucr = _critical_ucr(bid, ranked, place + 1, placement.total_ucr)
     rent_ucr = max(placement.cost_ucr, critical_ucr - placement.extras_ucr)
     again = trial.place(leased=True, scales=bid.scales)
     assert again == placement, "the book did not come back as it was"
-    return Won(order, placement, min(order.limit_ucr, price_ucr(rent_ucr, order.shape)), rule=2)
+    most_ucr = order.limit_ucr if placement.displaced else min(order.limit_ucr, order.cap_ucr)
+    return Won(order, placement, min(most_ucr, price_ucr(rent_ucr, order.shape)), rule=2)
 
 
 def _critical_ucr(bid: Bid, ranked: Sequence[Bid], start: int, cost_ucr: int) -> int:

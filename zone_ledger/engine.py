@@ -10,7 +10,8 @@ import heapq
 from collections.abc import Callable
 from typing import Any
 
-from tegcore.errors import JournalError
+from tegcore.errors import DecodeError, JournalError
+from tegcore.units import PERMILLE, PRICE_UCR_MAX
 from tegcore.wire.records import (
     GOVERNOR_OPS,
     OPERATOR_OPS,
@@ -38,6 +39,10 @@ from zone_ledger.state import Due, Outcome, State
 OPERATOR_KEYS_MAX = 1024
 TENANTS_MAX = 100_000
 HOSTS_MAX = 1 << 20
+CAPS_MAX = 4096
+TRANSFERS_MAX = 1 << 20
+PEG_STEP_PERMILLE = 10
+"""The peg moves by at most 1 % an epoch."""
 
 _REFUSED_LEASE = Outcome(Reason.LEASE)
 
@@ -60,6 +65,10 @@ class Engine:
             Op.HOST_LEFT: self._host_left,
             Op.ACKED: self._acked,
             Op.FOK: lambda record: orders.arrive(self.state, record),
+            Op.MOVE: lambda record: orders.arrive(self.state, record),
+            Op.SET_CAP: self._set_cap,
+            Op.TRANSFER_OUT: self._transfer_out,
+            Op.TRANSFER_IN: self._transfer_in,
             Op.EXPAND: self._expand,
             Op.RENEW: self._renew,
             Op.RELEASE: self._release,
@@ -362,15 +371,68 @@ class Engine:
         return Outcome()
 
     def _set_rates(self, record: Record) -> Outcome:
-        if record.body.epoch <= self.state.rates.epoch:
+        state, peg, before = self.state, record.body.peg, self.state.rates.peg
+        if record.body.epoch <= state.rates.epoch:
             return Outcome(Reason.STATE)
-        self.state.rates = Rates(*record.body)
+        if before and abs(peg - before) * PERMILLE > before * PEG_STEP_PERMILLE:
+            return Outcome(Reason.RANGE)
+        state.rates = Rates(*record.body)
+        state.subsidy_epoch_ucr = 0
+        if peg != before:
+            self._anchor()
         return Outcome(subject=record.body.epoch)
 
     def _set_reserve(self, record: Record) -> Outcome:
-        self.state.reserves[record.body.slot_class] = record.body.reserve_ucr
-        self.state.book.set_reserve(record.body.slot_class, record.body.reserve_ucr)
+        state, body = self.state, record.body
+        state.anchors[body.slot_class] = (body.reserve_ucr, state.rates.peg)
+        state.reserves[body.slot_class] = body.reserve_ucr
+        state.book.set_reserve(body.slot_class, body.reserve_ucr)
         return Outcome()
+
+    def _anchor(self) -> None:
+        """A slot's energy costs what it costs: with another peg its reserve is another amount (DESIGN 3)."""
+        state = self.state
+        for slot_class, (reserve_ucr, peg) in sorted(state.anchors.items()):
+            if peg and state.rates.peg:
+                anchored_ucr = min(PRICE_UCR_MAX, -(-reserve_ucr * peg // state.rates.peg))
+                state.reserves[slot_class] = anchored_ucr
+                state.book.set_reserve(slot_class, anchored_ucr)
+
+    def _set_cap(self, record: Record) -> Outcome:
+        try:
+            region = Region.unpacked(record.body.region)
+        except DecodeError:
+            return Outcome(Reason.REGION)
+        caps = self.state.caps
+        if region.end > 1 << 2 * self.state.genesis.zone_k:
+            return Outcome(Reason.REGION)
+        if len(caps) >= CAPS_MAX and region.packed() not in caps:
+            return Outcome(Reason.LIMIT)
+        caps[region.packed()] = record.body.cap_ucr
+        return Outcome()
+
+    def _transfer_out(self, record: Record) -> Outcome:
+        tenant, amount_ucr = record.body.tenant, record.body.amount_ucr
+        if tenant not in self.state.tenants:
+            return Outcome(Reason.TENANT)
+        balance = self.state.accounts.balances[tenant]
+        if amount_ucr > balance:
+            return Outcome(Reason.FUNDS, amount_ucr - balance)
+        self.state.accounts.transfer_out(tenant, amount_ucr)
+        return Outcome(subject=record.body.transfer)
+
+    def _transfer_in(self, record: Record) -> Outcome:
+        """A transfer is known by the zone that it comes from and its number there, and credited once."""
+        name = (record.body.zone, record.body.transfer)
+        if record.body.tenant not in self.state.tenants:
+            return Outcome(Reason.TENANT)
+        if name in self.state.transfers:
+            return Outcome(Reason.STATE)
+        if len(self.state.transfers) >= TRANSFERS_MAX:
+            return Outcome(Reason.LIMIT)
+        self.state.transfers.add(name)
+        self.state.accounts.transfer_in(record.body.tenant, record.body.amount_ucr)
+        return Outcome(subject=record.body.transfer)
 
     def _admit(self, record: Record) -> Outcome:
         self.state.admission = record.body
@@ -420,7 +482,7 @@ class Engine:
 _SESSION_OPS = frozenset(
     {Op.FOK, Op.MOVE, Op.EXPAND, Op.RENEW, Op.RELEASE, Op.CANCEL, Op.TOP_UP, Op.STAY, Op.ACKED, Op.HOST_LEFT}
 )
-_ANSWERED_OPS = frozenset({Op.CANCEL, Op.TOP_UP, Op.STAY, Op.MOVE, Op.HOST_LEFT})
+_ANSWERED_OPS = frozenset({Op.CANCEL, Op.TOP_UP, Op.STAY, Op.HOST_LEFT})
 _ANSWERED_IF_REFUSED = frozenset({Op.EXPAND, Op.RENEW, Op.RELEASE})
 
 

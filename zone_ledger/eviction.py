@@ -52,6 +52,7 @@ def begin(state: State, won: Won) -> None:
     """Give notice to the incumbents of an order that has won leased slots."""
     order, incumbents = won.order, [state.leases[number] for number in won.placement.displaced]
     order.state, order.blocks, order.price_ucr = OrderState.EVICTING, won.placement.blocks, won.price_ucr
+    order.rule = won.rule
     order.incumbents = [lease.number for lease in incumbents]
     save_ticks = min(max(lease.traits.save_ticks for lease in incumbents), state.term_ticks)
     order.deadline = state.tick + max(state.genesis.notice_ticks, save_ticks)

@@ -5,7 +5,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from tegcore.economics.fixed import friction_ucr, prorated_ucr
-from tegcore.units import PERMILLE
+from tegcore.units import PERMILLE, PRICE_UCR_MAX
 from tegcore.wire.records import OrderFlag, Reason, Region, Shape, Traits
 from tegcore.wire.session import Inbox, Outbox
 from zone_ledger.book.base import THRESHOLD_UCR_MAX
@@ -57,6 +57,9 @@ class Order:
         blocks: What is reserved, once EVICTING; with `price_ucr`, `deadline` and the incumbents that have yet to leave.
         serial: Names its reservation in the book, negative.
         extended: The deadline was moved once, to the sure end of the incumbents' terms.
+        rule: By which it was cleared, 0 while it was not, or at fixed prices.
+        leaves: The lease that a MOVE leaves, 0 for a FOK: its slots count as free for this order.
+        cap_ucr: Price cap (6) of its region.
     """
 
     key: OrderKey
@@ -77,11 +80,19 @@ class Order:
     deadline: int = 0
     incumbents: list[int] = field(default_factory=list)
     extended: bool = False
+    rule: int = 0
+    leaves: int = 0
+    cap_ucr: int = PRICE_UCR_MAX
 
     @property
     def bid_ucr(self) -> int:
         """The most that it pays for a period."""
         return charge_ucr(self.limit_ucr, self.shape)
+
+    @property
+    def free_bid_ucr(self) -> int:
+        """The most that it pays for a period where nobody must leave: the price cap (6) bounds it."""
+        return charge_ucr(min(self.limit_ucr, self.cap_ucr), self.shape)
 
 
 @dataclass(slots=True)
@@ -136,6 +147,8 @@ class Lease:
     why: Reason = Reason.OK
     challenger: OrderKey | None = None
     clear: set[int] = field(default_factory=set)
+    tax_permille: int = 0
+    subsidy_permille: int = 0
 
     @property
     def friction_ucr(self) -> int:
@@ -222,6 +235,7 @@ class Counters:
         refused: Of them, refused for want of fit or price.
         refused_span: Sum over those of min(region side, 8 slots).
         demand_slots: Sum over those of the slots asked for.
+        by_rule: Leases granted by each rule of clearing; 0: at fixed prices.
     """
 
     outcomes: dict[int, int] = field(default_factory=dict)
@@ -235,3 +249,4 @@ class Counters:
     refused: int = 0
     refused_span: int = 0
     demand_slots: int = 0
+    by_rule: dict[int, int] = field(default_factory=dict)

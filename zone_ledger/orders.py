@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from tegcore.economics.fixed import mass_micro
 from tegcore.errors import DecodeError
 from tegcore.field.geometry import block_size
-from tegcore.units import PERMILLE
+from tegcore.units import PERMILLE, PRICE_UCR_MAX
 from tegcore.wire.records import (
     Filled,
     Fok,
@@ -24,7 +24,7 @@ from tegcore.wire.records import (
 from zone_ledger.book.base import Query, Seat
 from zone_ledger.clearing import Lost, Result, Waits, Won, clear_auction, clear_fixed
 from zone_ledger.eviction import begin, refuse, release_reservation
-from zone_ledger.leases import Lease, Order, OrderKey, OrderState, Range, charge_ucr, price_ucr
+from zone_ledger.leases import Lease, LeaseState, Order, OrderKey, OrderState, Range, charge_ucr, price_ucr
 from zone_ledger.placement import Placement, extras_ucr, slots_on
 from zone_ledger.settlement import open_purse
 from zone_ledger.state import Outcome, State
@@ -76,7 +76,18 @@ def read(state: State, record: Record, serial: int) -> Order | Reason:
         traits=traits,
         arrived=state.tick,
         serial=serial,
+        leaves=body.lease if record.op is Op.MOVE else 0,
+        cap_ucr=cap_of(state, region),
     )
+
+
+def cap_of(state: State, region: Region) -> int:
+    """The price cap (6) on free slots of a region: of the smallest capped run that holds it."""
+    for log2 in range(region.log2, 2 * state.genesis.zone_k + 1) if state.caps else ():
+        cap_ucr = state.caps.get(Region(region.base >> log2 << log2, log2).packed())
+        if cap_ucr is not None:
+            return cap_ucr
+    return PRICE_UCR_MAX
 
 
 def objection(state: State, order: Order) -> tuple[Reason, int]:
@@ -89,6 +100,12 @@ def objection(state: State, order: Order) -> tuple[Reason, int]:
         return Reason.SHAPE, order.shape.slots
     if (order.key.host, order.ref) in state.refs:
         return Reason.STATE, 0
+    if order.leaves:
+        old = state.leases.get(order.leaves)
+        if old is None or order.key.host not in {old.origin, *old.hosts}:
+            return Reason.LEASE, 0
+        if old.tenant != order.tenant or old.state is not LeaseState.HELD:
+            return Reason.STATE, 0
     if order.endow_ucr > state.accounts.balances[order.tenant]:
         return Reason.FUNDS, order.endow_ucr - state.accounts.balances[order.tenant]
     if order.endow_ucr < order.bid_ucr:
@@ -116,6 +133,7 @@ def carry_out(state: State, results: Iterable[Result]) -> None:
             case Won(placement=Placement(displaced=())):
                 order = result.order
                 order.blocks, order.price_ucr = result.placement.blocks, result.price_ucr
+                order.rule = result.rule
                 fill(state, order)
             case Won():
                 begin(state, result)
@@ -149,6 +167,8 @@ def fill(state: State, order: Order) -> None:
         price_ucr=order.price_ucr,
         mass_micro=mass_micro(order.mem_bytes, order.endow_ucr, order.shape.slots),
         mu_ucr=state.rates.mu_ucr,
+        tax_permille=state.rates.tax_permille,
+        subsidy_permille=state.rates.subsidy_permille,
         traits=order.traits,
         granted=state.tick,
         period_start=state.tick,
@@ -163,6 +183,7 @@ def fill(state: State, order: Order) -> None:
     open_purse(state, lease)
     state.refresh_threshold(lease)
     state.counters.leases += 1
+    state.counters.by_rule[order.rule] = state.counters.by_rule.get(order.rule, 0) + 1
     _count(state, Reason.OK)
     state.tell(lease, Op.FILLED, filled_event(lease))
 
@@ -279,7 +300,7 @@ def _lose(state: State, lost: Lost) -> None:
 
 def _challenge(state: State, order: Order, placement: Placement) -> None:
     """A refused bid raises the rent of each lease in the cheapest block that it could have had (DESIGN 3)."""
-    incumbents = [state.leases[number] for number in placement.displaced]
+    incumbents = [state.leases[number] for number in placement.displaced if number != order.leaves]
     friction_ucr = sum(lease.friction_ucr for lease in incumbents)
     if order.bid_ucr > placement.total_ucr - friction_ucr:
         state.counters.inertia_refusals += 1

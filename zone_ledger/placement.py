@@ -52,6 +52,7 @@ class Trial:
         self._order = order
         self._locked: list[tuple[int, int | None]] = []
         self._seated: list[int] = []
+        self._own_ucr: int | None = None
 
     def look(self, *, leased: bool, scales: Scales) -> Placement | None:
         """What `place` would take; takes nothing."""
@@ -59,20 +60,35 @@ class Trial:
             placement = self.place(leased=leased, scales=scales)
             self.undo()
             return placement
+        self._forget_own()
         found = self._find(self._order.shape.sizes[0], leased=leased)
+        self._recall_own()
         if found is None:
             return None
         extras = self._extras_ucr(found.block, found.displaced, scales)
         return Placement((found.block,), found.cost_ucr, found.displaced, extras)
+
+    def _forget_own(self) -> None:
+        """The lease that a MOVE leaves costs no more than its slots would if they were free."""
+        if self._order.leaves:
+            book, own = self._book, self._order.leaves
+            seat, self._own_ucr = book.seat_of(own), book.threshold_of(own)
+            book.set_threshold(own, book.reserve_of(seat.blocks, seat.share_permille))
+
+    def _recall_own(self) -> None:
+        if self._order.leaves and self._order.leaves not in [lease for lease, _ in self._locked]:
+            self._book.set_threshold(self._order.leaves, self._own_ucr)
 
     def place(self, *, leased: bool, scales: Scales) -> Placement | None:
         """Take the cheapest feasible blocks, largest first; None, and nothing taken, where they do not all fit."""
         blocks: list[Region] = []
         displaced: list[int] = []
         cost = extras = 0
+        self._forget_own()
         for part, size in enumerate(self._order.shape.sizes):
             found = self._find(size, leased=leased)
             if found is None:
+                self._recall_own()
                 self.undo()
                 return None
             extras += self._extras_ucr(found.block, found.displaced, scales)
@@ -80,6 +96,7 @@ class Trial:
             blocks.append(found.block)
             displaced.extend(found.displaced)
             cost += found.cost_ucr
+        self._recall_own()
         return Placement(tuple(blocks), cost, tuple(sorted(displaced)), extras)
 
     def _find(self, size: int, *, leased: bool) -> Candidate | None:
@@ -100,7 +117,8 @@ class Trial:
         reserve(self._book, self._order, part, block, displaced)
         self._seated.append(reservation_number(self._order.serial, part))
         for lease in displaced:
-            self._locked.append((lease, self._book.threshold_of(lease)))
+            before_ucr = self._own_ucr if lease == self._order.leaves else self._book.threshold_of(lease)
+            self._locked.append((lease, before_ucr))
             self._book.set_threshold(lease, None)
 
     def _extras_ucr(self, block: Region, displaced: tuple[int, ...], scales: Scales) -> int:

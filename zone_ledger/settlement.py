@@ -22,6 +22,8 @@ def open_purse(state: State, lease: Lease) -> None:
 def cross_boundary(state: State, lease: Lease) -> bool:
     """Settle the past period and escrow the coming one; False if the purse cannot carry it."""
     rent_ucr, ranges_ucr, tax_ucr = _settle(state, lease, state.genesis.period_ticks)
+    subsidy_ucr = _subsidise(state, lease, rent_ucr)
+    lease.tax_permille, lease.subsidy_permille = state.rates.tax_permille, state.rates.subsidy_permille
     lease.period_start = state.tick
     lease.use_sum = lease.use_count = 0
     if lease.state is LeaseState.HELD:
@@ -34,7 +36,7 @@ def cross_boundary(state: State, lease: Lease) -> bool:
         rent_ucr,
         ranges_ucr,
         tax_ucr,
-        0,
+        subsidy_ucr,
         lease.price_ucr,
         lease.purse_ucr,
         lease.limit_ucr,
@@ -120,12 +122,23 @@ def _settle(state: State, lease: Lease, ticks: int) -> tuple[int, int, int]:
     rent_ucr = prorated_ucr(charge_ucr(lease.price_ucr, lease.shape), ticks, period)
     ranges_ucr = lease.ranges_due_ucr(state.tick, period)
     idle_permille = PERMILLE - lease.use_permille
-    tax_ucr = -(-rent_ucr * state.rates.tax_permille * idle_permille // PERMILLE**2)
+    tax_ucr = -(-rent_ucr * lease.tax_permille * idle_permille // PERMILLE**2)
     due_ucr = min(rent_ucr + ranges_ucr + tax_ucr, lease.escrow_ucr)
     lease.purse_ucr += lease.escrow_ucr - due_ucr
     lease.escrow_ucr = 0
     _pay(state, lease, due_ucr)
     return rent_ucr, ranges_ucr, tax_ucr
+
+
+def _subsidise(state: State, lease: Lease, rent_ucr: int) -> int:
+    """Pay the subsidy on a period's rent and measured use into the purse, as far as this epoch's bound goes."""
+    wanted_ucr = rent_ucr * lease.subsidy_permille * lease.use_permille // PERMILLE**2
+    paid_ucr = min(wanted_ucr, max(0, state.rates.subsidy_ucr_max - state.subsidy_epoch_ucr))
+    if paid_ucr:
+        state.subsidy_epoch_ucr += paid_ucr
+        state.accounts.subsidise(lease.tenant, paid_ucr)
+        lease.purse_ucr += paid_ucr
+    return paid_ucr
 
 
 def _pay(state: State, lease: Lease, amount_ucr: int) -> None:

@@ -53,6 +53,7 @@ class _Contents(msgspec.Struct, array_like=True):
     shapes: list[tuple[int, HostShape]]
     cordoned: list[int]
     seats: list[_Seated]
+    anchors: dict[int, tuple[int, int]] = {}
     caps: dict[int, int] = {}
     transfers: list[tuple[int, int]] = []
     subsidy_epoch_ucr: int = 0
@@ -86,6 +87,7 @@ def pack(state: State) -> bytes:
         [(host.number, book.shape_of(host.number)) for host in state.hosts.values() if host.boot],
         book.cordoned(),
         [_Seated(*seated) for seated in book.seats()],
+        state.anchors,
         state.caps,
         sorted(state.transfers),
         state.subsidy_epoch_ucr,
@@ -106,7 +108,19 @@ def unpack(payload: bytes, book_of: Callable[[int], Book]) -> State:
     if contents.format > FORMAT:
         raise JournalError(f"a snapshot has format {contents.format}", "update the program")
     state = State(contents.genesis, _book(contents, book_of), contents.market)
-    for name in ("zone", "tick", "tau", "accounts", "rates", "admission", "tenants", "reserves", "counters", "caps"):
+    for name in (
+        "zone",
+        "tick",
+        "tau",
+        "accounts",
+        "rates",
+        "admission",
+        "tenants",
+        "reserves",
+        "counters",
+        "caps",
+        "anchors",
+    ):
         setattr(state, name, getattr(contents, name))
     for name in ("last_lease", "last_token", "last_serial", "due", "subsidy_epoch_ucr"):
         setattr(state, name, getattr(contents, name))

@@ -40,6 +40,7 @@ class State:
 
     Attributes:
         refs: (host, ref) of every order and lease.
+        anchors: By class, the reserve as it was set and the peg (joules per credit) that held then.
         caps: Price cap (6) on free slots by packed region, ucr per slot-period.
         transfers: (zone, number) of every transfer that came in: each is credited once.
         subsidy_epoch_ucr: Minted as subsidy in this epoch.
@@ -68,6 +69,7 @@ class State:
     last_token: int = 0
     last_serial: int = 0
     due: list[tuple[int, int, int]] = field(default_factory=list)
+    anchors: dict[int, tuple[int, int]] = field(default_factory=dict)
     caps: dict[int, int] = field(default_factory=dict)
     transfers: set[tuple[int, int]] = field(default_factory=set)
     subsidy_epoch_ucr: int = 0
@@ -155,7 +157,14 @@ class State:
             self.last_token,
             self.last_serial,
             *sorted(self.operator_keys),
+            *self._later_sums(),
         ]
+
+    def _later_sums(self) -> list[int]:
+        """What journals of the first format know nothing of: nothing while there is none of it."""
+        caps = [word for pair in sorted(self.caps.items()) for word in pair]
+        transfers = [word for pair in sorted(self.transfers) for word in pair]
+        return [*caps, *transfers, *([self.subsidy_epoch_ucr] if self.subsidy_epoch_ucr else [])]
 
     def _host_row(self, number: int) -> list[int]:
         host = self.hosts[number]

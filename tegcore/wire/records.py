@@ -736,7 +736,9 @@ BODIES: dict[Op, type[Any]] = {
 HOST_OPS = frozenset({Op.FOK, Op.MOVE, Op.EXPAND, Op.RENEW, Op.RELEASE, Op.CANCEL, Op.TOP_UP, Op.STAY, Op.HOST_LEFT})
 """Commands that a host may send."""
 
-OPERATOR_OPS = frozenset({Op.MINT, Op.CORDON, Op.DRAIN, Op.PIN, Op.MODE, Op.SET_RESERVE, Op.EVICT})
+OPERATOR_OPS = frozenset(
+    {Op.MINT, Op.CORDON, Op.DRAIN, Op.PIN, Op.MODE, Op.SET_RESERVE, Op.EVICT, Op.TRANSFER_OUT, Op.TRANSFER_IN}
+)
 """Commands that an operator may give."""
 
 GOVERNOR_OPS = frozenset({Op.SET_RATES, Op.ADMIT, Op.SET_CAP})

@@ -24,12 +24,14 @@ from tegcore.wire.records import (
     Region,
     Release,
     Renew,
+    SetCap,
     SetRates,
     SetReserve,
     Shape,
     Stay,
     Tick,
     TopUp,
+    Transfer,
     unpack_all,
 )
 from zone_ledger.book.reference import ReferenceBook
@@ -474,3 +476,142 @@ def test_a_host_cannot_change_its_size_under_its_leases() -> None:
     zone.fill()
     outcome = zone.engine.apply(Record(Op.HOST_UP, 1, 5, 0, HostUp(0, 1, 0, 4000, 8 * GIB, 0)))
     assert outcome.reason is Reason.STATE
+
+
+# --- moving, caps, transfers, subsidy, peg --------------------------------------------------------------------------
+
+
+def move(zone: Zone, ref: int, limit: int, lease: int, size: int = 0, **changes: int) -> None:
+    fields = {
+        "ref": ref,
+        "tenant": 1,
+        "region": Region(0, 2).packed(),
+        "shape": Shape((size,)).packed(),
+        "cpu_milli": 0,
+        "mem_bytes": 0,
+        "limit_ucr": limit,
+        "endow_ucr": limit * (1 << size) * 4,
+        "traits": 0,
+        "lease": lease,
+    }
+    zone.command(Op.MOVE, Fok(**(fields | changes)))
+
+
+def test_a_move_to_other_slots_leaves_the_old_lease_paid_until_it_is_clear() -> None:
+    zone = Zone()
+    zone.fok(1, 5_000)
+    zone.ticks()
+    move(zone, 11, 3_000, zone.lease(1).number, region=Region(2, 1).packed())
+    zone.ticks()
+    old, new = zone.lease(1), zone.lease(11)
+    assert (old.blocks, new.blocks) == ((Region(0, 0),), (Region(2, 0),))
+    assert old.state is LeaseState.HELD
+    zone.command(Op.RELEASE, Release(old.number, old.token, int(Reason.DONE)))
+    zone.ticks()
+    assert zone.lease(1) is None
+    assert zone.lease(11) is not None
+
+
+def test_a_move_may_take_the_slots_that_it_leaves_at_their_reserve() -> None:
+    zone = Zone()
+    zone.fill(limit=9_000)
+    old = zone.lease(2)
+    zone.command(Op.RELEASE, Release(zone.lease(1).number, zone.lease(1).token, int(Reason.DONE)))
+    move(zone, 12, 2_000, old.number, size=1, region=Region(0, 1).packed())
+    zone.ticks()
+    assert old.state is LeaseState.EVICTING, "slot 0 is free, slot 1 is its own"
+    zone.command(Op.RELEASE, Release(old.number, old.token, int(Reason.DONE)))
+    moved = zone.lease(12)
+    assert moved.blocks == (Region(0, 1),)
+    assert moved.price_ucr == RESERVE
+
+
+def test_a_move_must_name_a_lease_of_its_own_host_and_tenant() -> None:
+    zone = Zone()
+    zone.fok(1, 5_000)
+    zone.ticks()
+    move(zone, 11, 3_000, 99)
+    assert Reason(zone.told(Op.REFUSED)[-1].reason) is Reason.LEASE
+    move(zone, 12, 3_000, zone.lease(1).number, tenant=2)
+    assert Reason(zone.told(Op.REFUSED)[-1].reason) is Reason.STATE
+
+
+def test_a_refused_move_does_not_raise_the_rent_of_the_lease_that_it_leaves() -> None:
+    zone = Zone()
+    zone.fill(limit=9_000)
+    own = zone.lease(1)
+    move(zone, 11, 1_500, own.number, size=1)
+    zone.ticks()
+    assert zone.lease(11) is None
+    assert own.challenge_ucr == 0
+
+
+def test_the_cap_bounds_bids_for_free_slots_and_no_challenge() -> None:
+    zone = Zone()
+    zone.operate(Op.SET_CAP, SetCap(Region(0, 4).packed(), 1_500))
+    for ref in range(1, 6):
+        zone.fok(ref, 9_000 + ref)
+    zone.ticks()
+    assert {lease.price_ucr for lease in zone.state.leases.values()} == {1_500}
+    zone.fok(9, 500_000)
+    zone.ticks()
+    assert zone.told(Op.EVICTING), "a challenge is not bounded"
+    zone.operate(Op.SET_CAP, SetCap(Region(0, 2).packed(), RESERVE - 1))
+    zone.command(Op.RELEASE, Release(zone.lease(2).number, zone.lease(2).token, int(Reason.DONE)))
+    zone.fok(10, 9_000, shape=Shape((0,)).packed(), region=Region(0, 2).packed())
+    zone.ticks()
+    assert zone.lease(10) is None
+
+
+def test_a_transfer_leaves_once_and_arrives_once() -> None:
+    home, away = Zone(), Zone()
+    assert home.operate(Op.TRANSFER_OUT, Transfer(7, 1, 2, FUNDS + 1)).reason is Reason.FUNDS
+    assert home.operate(Op.TRANSFER_OUT, Transfer(7, 1, 2, 5_000)).reason is Reason.OK
+    assert home.state.accounts.balances[1] == FUNDS - 5_000
+    assert home.state.accounts.transferred_out == 5_000
+    assert away.operate(Op.TRANSFER_IN, Transfer(7, 1, 1, 5_000)).reason is Reason.OK
+    assert away.operate(Op.TRANSFER_IN, Transfer(7, 1, 1, 5_000)).reason is Reason.STATE
+    assert away.operate(Op.TRANSFER_IN, Transfer(8, 99, 1, 5_000)).reason is Reason.TENANT
+    assert away.state.accounts.balances[1] == FUNDS + 5_000
+    for zone in (home, away):
+        zone.engine.check()
+
+
+def test_a_subsidy_is_minted_into_seated_purses_up_to_the_epochs_bound() -> None:
+    zone = Zone(subsidy_permille=500, subsidy_ucr_max=700)
+    zone.fok(1, 5_000)
+    zone.fok(2, 5_000)
+    zone.ticks()
+    minted = zone.state.accounts.minted
+    zone.ticks(PERIOD)
+    paid = [body.subsidy_ucr for body in zone.told(Op.SETTLED)]
+    assert paid == [500, 200], "half the rent of 1,000, then what the bound leaves"
+    assert zone.state.accounts.minted - minted == 700
+    zone.ticks(PERIOD)
+    assert [body.subsidy_ucr for body in zone.told(Op.SETTLED)[2:]] == [0, 0]
+
+
+def test_the_peg_moves_reserves_and_by_one_percent_an_epoch_at_most() -> None:
+    zone = Zone(peg=1_000_000)
+    fields = dict.fromkeys(SetRates._fields, 0) | {"mu_ucr": MU}
+    assert zone.operate(Op.SET_RATES, SetRates(**(fields | {"epoch": 2, "peg": 1_020_000}))).reason is Reason.RANGE
+    assert zone.operate(Op.SET_RATES, SetRates(**(fields | {"epoch": 2, "peg": 990_000}))).reason is Reason.OK
+    assert zone.state.reserves[0] == 1_011, "1,000 x 1,000,000 / 990,000, rounded up"
+    assert zone.state.book.class_reserve(0) == 1_011
+    assert zone.operate(Op.SET_RATES, SetRates(**(fields | {"epoch": 3, "peg": 999_900}))).reason is Reason.OK
+    assert zone.state.reserves[0] == 1_001, "no rounding is carried on"
+
+
+def test_rates_of_the_past_period_settle_it() -> None:
+    zone = Zone(tax_permille=1_000)
+    zone.fok(1, 5_000)
+    zone.ticks()
+    lease = zone.lease(1)
+    zone.command(Op.RENEW, Renew(lease.number, lease.token, 5_000, 500))
+    fields = dict.fromkeys(SetRates._fields, 0)
+    zone.operate(Op.SET_RATES, SetRates(**(fields | {"epoch": 2})))
+    zone.ticks(PERIOD)
+    assert zone.told(Op.SETTLED)[-1].tax_ucr == 500, "half idle at a tax of 1"
+    zone.command(Op.RENEW, Renew(lease.number, lease.token, 5_000, 500))
+    zone.ticks(PERIOD)
+    assert zone.told(Op.SETTLED)[-1].tax_ucr == 0
