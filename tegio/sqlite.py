@@ -1,5 +1,6 @@
 """SQLite files whose commits survive a power cut: WAL, `synchronous=FULL`, each statement its own transaction."""
 
+import os
 import sqlite3
 from pathlib import Path
 
@@ -21,7 +22,17 @@ def open_read_only(path: Path) -> sqlite3.Connection:
     Raises:
         JournalError: If it cannot be opened.
     """
-    return _opened(sqlite3.connect(f"file:{path}?mode=ro", uri=True, check_same_thread=False), path, "")
+    frozen = "&immutable=1" if _cannot_change(path) else ""
+    return _opened(sqlite3.connect(f"file:{path}?mode=ro{frozen}", uri=True, check_same_thread=False), path, "")
+
+
+def _cannot_change(path: Path) -> bool:
+    """Whether a file lies on a disk that is mounted read-only, with an empty log: SQLite cannot share it."""
+    log = path.with_name(path.name + "-wal")
+    try:
+        return bool(os.statvfs(path).f_flag & os.ST_RDONLY) and not (log.exists() and log.stat().st_size)
+    except OSError:
+        return False
 
 
 def _opened(db: sqlite3.Connection, path: Path, schema: str) -> sqlite3.Connection:

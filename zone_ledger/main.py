@@ -16,6 +16,7 @@ from tegio.mqtt import MqttTransport, parse_broker
 from tegio.paths import default_state_dir, private_dir, socket_path
 from tegio.program import serve
 from tegio.settings import run_program, with_settings
+from zone_ledger import audit as auditor
 from zone_ledger import views
 from zone_ledger.journal.snapshots import Snapshots
 from zone_ledger.journal.store import Journal
@@ -89,6 +90,18 @@ def verify(journal: Path, at_batch: int | None, expect_hash: str | None) -> None
     click.echo(json.dumps(result))
     if equal is False:
         raise JournalError(f"{journal} leads to {state_hash}, not to {expect_hash}", "compare versions of TEG")
+
+
+@command.command()
+@click.argument("journal", type=click.Path(path_type=Path))
+def audit(journal: Path) -> None:
+    """Rebuild every balance of JOURNAL from its postings alone; prints them as JSON."""
+    if not journal.exists():
+        raise JournalError(f"there is no journal at {journal}", "name the file journal.sqlite of a ledger's folder")
+    try:
+        click.echo(json.dumps(auditor.audit(journal).result()))
+    except auditor.AuditError as error:
+        raise JournalError(f"{journal}: {error}", "compare it with `zone-ledger verify`") from None
 
 
 @command.command()

@@ -21,6 +21,7 @@ SHELLS = {
     "zone_ledger.journal.store": "SQLite",
     "zone_ledger.journal.mark": "a file beside it",
     "zone_ledger.journal.snapshots": "files",
+    "zone_ledger.audit": "reads a journal by itself, sharing no code",
     "zone_ledger.replay": "reads journal and snapshots",
 }
 """Modules that may do I/O, each with its reason. All else is a core."""

@@ -78,7 +78,10 @@ class Journal:
         except sqlite3.DatabaseError as error:
             self._db.close()
             raise refused(Case.C, self.path, f"SQLite cannot read it: {error}") from None
-        except (JournalError, ValueError):
+        except ValueError as error:
+            self._db.close()
+            raise refused(Case.C, self.path, f"what it says of itself is garbled: {error}") from None
+        except JournalError:
             self._db.close()
             raise
 
@@ -157,9 +160,7 @@ class Journal:
         Raises:
             JournalError: If the disk does not take that either.
         """
-        self._db.close()
-        if self._mark is not None:
-            self._mark.close()
+        self._let_go()
         self._open(self.zone)
         try:
             busy, _, _ = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
@@ -195,11 +196,14 @@ class Journal:
 
     def close(self) -> None:
         """Let go of the file."""
+        self._let_go()
+        self._unlock()
+
+    def _let_go(self) -> None:
         self._db.close()
         if self._mark is not None:
             self._mark.close()
             self._mark = None
-        self._unlock()
 
     def _unlock(self) -> None:
         if self._lock >= 0:
@@ -216,6 +220,9 @@ class Journal:
         return descriptor
 
     def _prove(self, number: int, records: bytes, previous: int, crc: int, postings: bytes) -> None:
+        whole = isinstance(records, bytes) and isinstance(postings, bytes) and isinstance(number, int)
+        if not whole or not all(isinstance(word, int) and 0 <= word < 1 << 32 for word in (previous, crc)):
+            raise self._broken(Case.C, self.last_number + 1, "its row holds what no batch has")
         if number <= self.last_number:
             raise self._broken(Case.E, number, f"it follows batch {self.last_number}")
         if number != self.last_number + 1:

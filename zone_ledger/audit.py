@@ -1,0 +1,134 @@
+"""The auditor: balances rebuilt from the journal alone, by someone who knows nothing of the market.
+
+It imports nothing of TEG and reads two formats: 104-byte records (which command, tenant and amount) and 16-byte
+postings (from where to where how much went). It adds up postings and checks each against the commands of its batch:
+what is minted was ordered, what is held was offered, what is transferred was told to be; nothing goes below nothing.
+"""
+
+import sqlite3
+import struct
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+_RECORD = struct.Struct("<HHIQQ10q")
+_POSTING = struct.Struct("<IIq")
+_MINT, _HOLD, _GIVE_BACK, _EVAPORATE, _SUBSIDISE, _OUT, _IN = range(1, 8)
+_FOK, _MOVE, _TOP_UP, _MINT_OP, _OUT_OP, _IN_OP = 16, 17, 22, 32, 41, 42
+_ORDERED_BY = {_MINT: "mint", _HOLD: "hold", _OUT: "out", _IN: "in"}
+
+
+class AuditError(Exception):
+    """The books do not add up; says where."""
+
+
+class Audit:
+    """Balances, and the sums that must always agree.
+
+    Attributes:
+        balances: ucr by tenant's number.
+    """
+
+    def __init__(self) -> None:
+        self.balances: Counter[int] = Counter()
+        self.minted = self.escrow = self.evaporated = self.transferred_in = self.transferred_out = 0
+        self.subsidised = self.batches = self.records = 0
+
+    def batch(self, number: int, records: bytes, postings: bytes) -> None:
+        """Take in one batch.
+
+        Raises:
+            AuditError: If a posting has no command, a balance would fall below 0, or the sums disagree.
+        """
+        ordered = self._ordered(records)
+        for kind, account, amount in _POSTING.iter_unpack(postings):
+            if kind in _ORDERED_BY:
+                order = (_ORDERED_BY[kind], account, amount)
+                if not ordered[order]:
+                    raise AuditError(f"batch {number}: {order} was booked and not ordered")
+                ordered[order] -= 1
+            self._book(number, kind, account, amount)
+        came = self.minted + self.transferred_in
+        there = sum(self.balances.values()) + self.escrow + self.evaporated + self.transferred_out
+        if came != there:
+            raise AuditError(f"batch {number}: {came} ucr came and {there} are there")
+        self.batches += 1
+
+    def _ordered(self, records: bytes) -> Counter[tuple[str, int, int]]:
+        ordered: Counter[tuple[str, int, int]] = Counter()
+        for op, _, _, _, _, *args in _RECORD.iter_unpack(records):
+            self.records += 1
+            if op in {_FOK, _MOVE}:
+                ordered["hold", args[1], args[7]] += 1
+            elif op == _TOP_UP:
+                ordered["hold", args[2], args[3]] += 1
+            elif op == _MINT_OP:
+                ordered["mint", args[0], args[1]] += 1
+            elif op in {_OUT_OP, _IN_OP}:
+                ordered["out" if op == _OUT_OP else "in", args[1], args[3]] += 1
+        return ordered
+
+    def _book(self, number: int, kind: int, account: int, amount: int) -> None:
+        if amount <= 0:
+            raise AuditError(f"batch {number}: a posting of {amount}")
+        match kind:
+            case 1:
+                self.minted += amount
+                self.balances[account] += amount
+            case 2:
+                self.balances[account] -= amount
+                self.escrow += amount
+            case 3:
+                self.escrow -= amount
+                self.balances[account] += amount
+            case 4:
+                self.escrow -= amount
+                self.evaporated += amount
+            case 5:
+                self.minted += amount
+                self.subsidised += amount
+                self.escrow += amount
+            case 6:
+                self.balances[account] -= amount
+                self.transferred_out += amount
+            case 7:
+                self.transferred_in += amount
+                self.balances[account] += amount
+            case _:
+                raise AuditError(f"batch {number}: a posting of unknown kind {kind}")
+        if self.balances[account] < 0 or self.escrow < 0:
+            raise AuditError(f"batch {number}: account {account} or escrow falls below nothing")
+
+    def result(self) -> dict[str, Any]:
+        """What was found, in ucr."""
+        return {
+            "batches": self.batches,
+            "records": self.records,
+            "minted": self.minted,
+            "of_it_subsidy": self.subsidised,
+            "escrow": self.escrow,
+            "evaporated": self.evaporated,
+            "transferred_in": self.transferred_in,
+            "transferred_out": self.transferred_out,
+            "balances": {str(account): amount for account, amount in sorted(self.balances.items()) if amount},
+        }
+
+
+def audit(path: Path) -> Audit:
+    """Rebuild balances from a whole journal with postings.
+
+    Raises:
+        AuditError: If the books do not add up, or the journal does not begin at the beginning.
+    """
+    found = Audit()
+    db = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+    try:
+        for number, records, postings in db.execute("SELECT number, records, postings FROM batches ORDER BY number"):
+            if number != found.batches + 1:
+                raise AuditError(f"the journal has batch {number} where {found.batches + 1} should be")
+            found.batch(number, records, postings or b"")
+    except sqlite3.Error as error:
+        raise AuditError(f"{path}: {error}") from None
+    finally:
+        db.close()
+    return found
