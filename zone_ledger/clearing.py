@@ -175,7 +175,20 @@ class Bid:
     by the book's quick calls; all else goes through a `Trial`.
     """
 
-    __slots__ = ("book", "free_ucr", "limit_ucr", "order", "plain", "scales", "spot", "total_ucr", "trial", "where")
+    __slots__ = (
+        "base",
+        "book",
+        "end",
+        "free_ucr",
+        "limit_ucr",
+        "order",
+        "plain",
+        "scales",
+        "spot",
+        "total_ucr",
+        "trial",
+        "where",
+    )
 
     def __init__(self, book: Book, order: Order, scales: Scales) -> None:
         shape = order.shape
@@ -186,6 +199,7 @@ class Bid:
         self.free_ucr = order.free_bid_ucr
         self.limit_ucr = order.limit_ucr
         self.where = (shape.classes, order.region.base, order.region.log2)
+        self.base, self.end = order.region.base, order.region.end
         self.spot = reservation_number(order.serial, 0)
         self.trial: Trial | None = None
 
@@ -244,13 +258,28 @@ def _settle_one(bid: Bid, ranked: Sequence[Bid], place: int) -> Won | Lost:
     return Won(order, placement, min(most_ucr, price_ucr(rent_ucr, order.shape)), rule=2)
 
 
+def _that_matter(bid: Bid, ranked: Sequence[Bid], start: int) -> list[Bid]:
+    """Rivals from a rank down that can change what a bid costs: those in its region, and those in theirs before them.
+
+    Regions are nested or apart, so going up from the last rank, what matters so far is always within one run.
+    """
+    base, end = bid.base, bid.end
+    found: list[Bid] = []
+    for place in range(len(ranked) - 1, start - 1, -1):
+        rival = ranked[place]
+        if rival.base < end and base < rival.end:
+            found.append(rival)
+            base, end = min(base, rival.base), max(end, rival.end)
+    found.reverse()
+    return found
+
+
 def _critical_ucr(bid: Bid, ranked: Sequence[Bid], start: int, cost_ucr: int) -> int:
     """The least bid for the period with which an order would still win, from its own rank down."""
     shape = bid.order.shape
     slots = 0 if shape.share_permille else shape.slots
     placed: list[Bid] = []
-    for place in range(start, len(ranked)):
-        rival = ranked[place]
+    for rival in _that_matter(bid, ranked, start):
         rival_ucr = rival.limit_ucr * slots if slots else charge_ucr(rival.limit_ucr, shape)
         if cost_ucr >= rival_ucr:
             break

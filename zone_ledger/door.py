@@ -16,6 +16,7 @@ from tegcore.wire.messages import Hello, Orders, Rates, Status
 from tegcore.wire.records import (
     GOVERNOR_OPS,
     HOST_OPS,
+    RECORD_BYTES,
     Acked,
     HostLost,
     HostUp,
@@ -25,6 +26,7 @@ from tegcore.wire.records import (
     Reason,
     Record,
     Region,
+    seq_of,
     unpack_all,
 )
 from tegcore.wire.signing import Key, ledger_keyring, tenant_token
@@ -62,6 +64,14 @@ class Entry(NamedTuple):
     host: str = ""
     greeted: bool = False
     rejected: tuple[Reason, str] | None = None
+
+
+def _unseen(raw: bytes, last: int) -> bytes:
+    """Records without those at their head that are known: sessions send again what is not acknowledged."""
+    if len(raw) < RECORD_BYTES or len(raw) % RECORD_BYTES:
+        return raw
+    known = last + 1 - seq_of(raw)
+    return raw[max(0, known) * RECORD_BYTES :]
 
 
 class Door:
@@ -170,7 +180,7 @@ class Door:
         if session.outbox.acked < orders.event_ack <= session.outbox.last_seq:
             commands.append(Record(Op.ACKED, number, orders.boot, 0, Acked(orders.event_ack)))
         last = session.inbox.last_seq
-        for record in self._checked(orders.records, HOST_OPS):
+        for record in self._checked(_unseen(orders.records, last), HOST_OPS):
             if record.seq == last + 1:
                 last = record.seq
                 commands.append(self._named(state, record, number, orders.boot))

@@ -140,7 +140,8 @@ def carry_out(state: State, results: Iterable[Result]) -> None:
             case Lost():
                 _lose(state, result)
             case Waits(order=order) if state.tick - order.arrived < WAITS_MAX_TICKS:
-                state.emit(order.key.host, Op.WAITING, Waiting(order.ref))
+                if state.tick - order.arrived <= 1:
+                    state.emit(order.key.host, Op.WAITING, Waiting(order.ref))
             case Waits(order=order):
                 refuse(state, order, Refused(order.ref, Reason.BUSY, 0, 0, state.tick + RETRY_TICKS))
 

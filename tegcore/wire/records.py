@@ -15,6 +15,7 @@ meaning. Text travels as `NameIs` records of at most 64 bytes of UTF-8.
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from enum import IntEnum, IntFlag
+from operator import gt
 from typing import Annotated, Any, NamedTuple, Self, get_type_hints
 
 from tegcore.errors import DecodeError
@@ -750,6 +751,18 @@ _BOUNDS: dict[Op, tuple[tuple[str, Bounds], ...]] = {
 }
 
 
+_DECODERS = {
+    int(op): (
+        op,
+        len(BODIES[op]._fields),
+        tuple(bounds.low for _, bounds in fields),
+        tuple(bounds.high for _, bounds in fields),
+        BODIES[op]._make,
+    )
+    for op, fields in _BOUNDS.items()
+}
+
+
 class Record(NamedTuple):
     """One command or event.
 
@@ -793,6 +806,11 @@ def unpack(raw: bytes | memoryview) -> Record:
     return Record(op, actor, boot, seq, body._make(args[: len(body._fields)]))
 
 
+def seq_of(raw: bytes) -> int:
+    """The number of the record that a run of bytes begins with, without decoding it."""
+    return int.from_bytes(raw[16:24], "little")
+
+
 def pack_all(records: Iterable[Record]) -> bytes:
     """Records one after another."""
     return b"".join(record.packed() for record in records)
@@ -806,9 +824,15 @@ def unpack_all(raw: bytes) -> Iterator[Record]:
     """
     if len(raw) % RECORD_BYTES:
         raise DecodeError(f"{len(raw)} bytes are no whole number of records of {RECORD_BYTES}")
-    view = memoryview(raw)
-    for start in range(0, len(raw), RECORD_BYTES):
-        yield unpack(view[start : start + RECORD_BYTES])
+    for number, _, actor, boot, seq, *words in _LAYOUT.iter_unpack(raw):
+        decoder = _DECODERS.get(number)
+        if decoder is None:
+            raise DecodeError(f"no record has op {number}")
+        op, width, lows, highs, make = decoder
+        args = words[:width]
+        if any(map(gt, lows, args)) or any(map(gt, args, highs)):
+            unpack(_LAYOUT.pack(number, 0, actor, boot, seq, *words))
+        yield Record(op, actor, boot, seq, make(args))
 
 
 def _signed(word: int) -> int:
