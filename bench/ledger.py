@@ -54,8 +54,10 @@ class Clocked:
         link.on_ack = self._acked
 
     def sent(self, host: Host) -> None:
-        """A message has left that ends with the host's last command."""
-        self._sent[host.name].append((host.outbox.last_seq, time.monotonic()))
+        """A message has left; a new last command in it is clocked from now."""
+        last, waiting = host.outbox.last_seq, self._sent[host.name]
+        if last > max(host.outbox.acked, waiting[-1][0] if waiting else 0):
+            waiting.append((last, time.monotonic()))
 
     def _acked(self, host: Host, acked: int) -> None:
         waiting, now_s = self._sent[host.name], time.monotonic()

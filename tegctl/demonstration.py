@@ -75,7 +75,7 @@ def _spin(units: int) -> tuple[str, ...]:
 FIRST_WAVE = (
     Piece("whale", "bob", _spin(160), 400, 60_000),
     Piece("growing", "bob", ("grow", "--to-mib", "120", "--hold-s", "6"), 500, 8_000, mem_mib=24),
-    Piece("pauper", "bob", _spin(200), 450, 500),
+    Piece("pauper", "bob", _spin(200), 900, 900, mem_mib=512),
     Piece("light-1", "ada", _spin(90), 300, 3_000),
     Piece("light-2", "ada", _spin(90), 300, 3_000),
     Piece("light-3", "ada", _spin(90), 300, 3_000),

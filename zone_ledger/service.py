@@ -56,6 +56,9 @@ from zone_ledger.settings import LedgerSettings
 from zone_ledger.state import Outcome
 
 BUSY_TOLD_MAX = 4096
+SLOW_MS = 200.0
+"""A batch that takes longer, to match or to commit, is worth a line in the log."""
+
 RETRY_NS = 2 * NS_PER_S
 """Between two tries to write a journal that failed."""
 
@@ -123,9 +126,10 @@ class LedgerService:
         self._since_snapshot = 0
         self._snapshot_ms = 0.0
         self._sent: dict[int, tuple[int, int]] = {}
-        self._order_ms = Window()
+        self._order_ms, self._match_ms, self._commit_ms = Window(), Window(), Window()
         self._executive = Executive(clock, TICK_NS, self._cycle)
         self.engine = self._recovered()
+        self._matched = self._journal.last_number
         self._heat = HeatMap(self.engine.state.genesis.zone_k)
         self._counted = dataclasses.replace(self.engine.state.counters)
         transport.subscribe(topics.every_host(settings.zone, Channel.ORDERS), self._arrive)
@@ -171,7 +175,9 @@ class LedgerService:
 
     async def tick(self) -> None:
         """One micro-batch: read and apply, while the batch before may still be on its way to disk; then commit it."""
+        begun_ns = self._clock.now_ns()
         effects = self._match()
+        self._note(self._match_ms, "match", begun_ns)
         batch, self._batch = self._batch, []
         await self._settled()
         if self._fault is not None:
@@ -187,6 +193,7 @@ class LedgerService:
 
     def _match(self) -> _Effects:
         effects = _Effects(arrived=self._ring.take())
+        self._matched += 1
         for message in effects.arrived:
             self._take(self._door.read(self.engine.state, message.topic, message.frame), effects)
         asked, self._asked = self._asked, deque()
@@ -206,9 +213,10 @@ class LedgerService:
         return effects
 
     async def _commit_and_send(self, batch: bytes, effects: _Effects) -> None:
-        loop = asyncio.get_running_loop()
+        loop, begun_ns = asyncio.get_running_loop(), self._clock.now_ns()
         try:
             await loop.run_in_executor(None, self._journal.append, batch, effects.state_hash, effects.postings)
+            self._note(self._commit_ms, "commit", begun_ns)
         except JournalError as error:
             self._fail(error)
             self._turn_away(effects)
@@ -221,6 +229,12 @@ class LedgerService:
             await loop.run_in_executor(None, self._keep, effects.snapshot)
         except JournalError as error:
             event("snapshot.failed", logging.WARNING, error=error)
+
+    def _note(self, window: Window, what: str, begun_ns: int) -> None:
+        spent_ms = (self._clock.now_ns() - begun_ns) / 1e6
+        window.add(spent_ms)
+        if spent_ms > SLOW_MS:
+            event("ledger.slow", logging.WARNING, what=what, ms=round(spent_ms), tick=self.engine.state.tick)
 
     async def _settled(self) -> None:
         if self._commit is not None:
@@ -294,7 +308,7 @@ class LedgerService:
         except JournalError as error:
             event("journal.still_failing", logging.WARNING, error=error)
             return
-        self._fault, self._sent = None, {}
+        self._fault, self._sent, self._matched = None, {}, self._journal.last_number
         self._counted = dataclasses.replace(self.engine.state.counters)
         event("journal.writable", tick=self.engine.state.tick, batches=self._journal.last_number)
 
@@ -482,12 +496,15 @@ class LedgerService:
 
     def _own_view(self) -> dict[str, Any]:
         lateness, orders = self._executive.lateness_ms.quantiles(), self._order_ms.quantiles()
+        match, commit = self._match_ms.quantiles(), self._commit_ms.quantiles()
         return {
             "journal": str(self._journal.path),
-            "batches": self._journal.last_number,
+            "batches": self._matched,
             "writable": self._fault is None,
             "snapshot_ms": self._snapshot_ms,
             "tick_lateness_ms": {"p50": lateness.p50, "p99": lateness.p99, "ticks": lateness.cycles},
+            "match_ms": {"p50": match.p50, "p99": match.p99},
+            "commit_ms": {"p50": commit.p50, "p99": commit.p99},
             "ticks_skipped": self._executive.skipped,
             "order_ms": {"p50": orders.p50, "p99": orders.p99, "messages": orders.cycles},
             "not_taken_in": dict(self._door.counts),
