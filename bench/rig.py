@@ -104,8 +104,8 @@ class Ledger:
         """Start the program, perhaps to be killed at a failpoint."""
         environment = os.environ | {"TEG_FAILPOINT": failpoint}
         command = [sys.executable, "-m", "zone_ledger.main", "--config", str(self._config)]
-        log = (self.folder / "log").open("ab")
-        self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
 
     def kill(self) -> None:
         """SIGKILL, if it is still there."""

@@ -1,0 +1,113 @@
+"""kill -9 of the real `zone-ledger` under load, at random moments and at each named failpoint.
+
+A crowd of hosts goes on with one session over all lives of a ledger. After each death the journal is read here: nothing
+that was acknowledged is missing, no command was applied twice, no order filled twice, and two replays lead to the same
+hash. TEG_KILLS sets how often it is killed; `make crash` kills it 200 times.
+"""
+
+import asyncio
+import itertools
+import os
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.rig import ZONE, Broker, Ledger, Link
+from tegcore.wire.records import unpack_all
+from tegio.failpoints import NAMES
+from zone_ledger.engine import Engine
+from zone_ledger.journal.snapshots import Snapshots
+from zone_ledger.journal.store import Journal
+from zone_ledger.replay import recover, replay
+
+KILLS = int(os.environ.get("TEG_KILLS", "24"))
+HOSTS, ZONE_K = 12, 5
+TICK_S = 0.05
+DEATH_S_MAX = 30.0
+AT_ONCE = "any moment"
+MOMENTS = (*NAMES, AT_ONCE)
+
+
+async def live_and_die(ledger: Ledger, link: Link, moment: str, rng: random.Random) -> None:
+    """One life of the ledger, under load, until it is killed."""
+    count = rng.randint(1, 3 if moment in {"snapshot", "rename", "trim"} else 40)
+    ledger.start("" if moment == AT_ONCE else f"{moment}:{count}")
+    assert ledger.process is not None
+    loop, draws = asyncio.get_running_loop(), np.random.default_rng(rng.getrandbits(32))
+    begun_s, killed_after_s = loop.time(), rng.uniform(0.4, 2.5)
+    while ledger.process.poll() is None:
+        spent_s = loop.time() - begun_s
+        if moment == AT_ONCE and spent_s > killed_after_s:
+            ledger.kill()
+        assert spent_s < DEATH_S_MAX, f"{moment} was not reached: {(ledger.folder / 'log').read_text()[-2000:]}"
+        link.greet()
+        for host in link.hosts:
+            if host.number:
+                host.ask(int(draws.poisson(3)), draws)
+                link.send(host)
+        await asyncio.sleep(TICK_S)
+    assert ledger.process.returncode == -9, (ledger.folder / "log").read_text()[-2000:]
+
+
+def applied_once(journal: Journal) -> None:
+    """Each host's commands stand in the journal one after the other, from the first that is still there."""
+    last: dict[int, int] = {}
+    for record in itertools.chain.from_iterable(unpack_all(batch.records) for batch in journal.read()):
+        if record.actor and record.seq:
+            assert record.seq == last.get(record.actor, record.seq - 1) + 1, record
+            last[record.actor] = record.seq
+
+
+def recovered(ledger: Ledger) -> Engine:
+    """What the journal leads to, by every way that there is."""
+    snapshots = Snapshots(ledger.journal.with_suffix(".snapshots"))
+    journal = Journal(ledger.journal, ZONE, read_only=True)
+    try:
+        engine = recover(journal, snapshots)
+        assert recover(journal, snapshots).state.hash() == engine.state.hash()
+        assert not snapshots.broken
+        if not journal.first.number:
+            applied_once(journal)
+            assert replay(journal.read()).state.hash() == engine.state.hash()
+    finally:
+        journal.close()
+    engine.check()
+    return engine
+
+
+def nothing_lost(engine: Engine, link: Link) -> None:
+    """Whatever a host was told, the ledger still knows."""
+    for host in link.hosts:
+        assert not host.doubled, f"{host.name}: orders {host.doubled} were filled twice"
+        if host.number:
+            session = engine.state.hosts[host.number]
+            assert session.name == host.name
+            assert session.inbox.last_seq >= host.outbox.acked, f"{host.name}: an acknowledged command is gone"
+            assert session.outbox.last_seq >= host.inbox.last_seq, f"{host.name}: an event that was told is gone"
+
+
+@pytest.mark.parametrize("keep_batches", [0, 20], ids=["whole journal", "trimmed"])
+async def test_nothing_acknowledged_is_lost_and_nothing_is_applied_twice(tmp_path: Path, keep_batches: int) -> None:
+    rng = random.Random(keep_batches)
+    moments = [moment for moment in MOMENTS if keep_batches or moment != "trim"]
+    with Broker(tmp_path) as broker:
+        ledger = Ledger(
+            tmp_path / "ledger",
+            broker.url,
+            zone_k=ZONE_K,
+            snapshot_records=400,
+            keep_batches=keep_batches,
+            rated_w=(10.0,),
+        )
+        link = Link(broker.url, ledger.secret, HOSTS, ZONE_K)
+        await link.start()
+        try:
+            for life in range(KILLS // 2):
+                await live_and_die(ledger, link, moments[life % len(moments)], rng)
+                nothing_lost(recovered(ledger), link)
+            assert sum(len(host.filled) for host in link.hosts) > KILLS
+        finally:
+            await link.stop()
+            ledger.kill()
