@@ -5,10 +5,10 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint types bench-book bench-idle clean
+.PHONY: help install demo test check lint types crash bench-book bench-ledger bench-idle clean
 
 help: ## list the tasks
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(STAMP): pyproject.toml setup.py $(wildcard zone_ledger/book/*.p*) $(wildcard zone_ledger/*ing.py)
 	@$(PYTHON) -c 'import sys; sys.exit("TEG needs Python 3.11 or newer: try make PYTHON=python3.12") if sys.version_info < (3, 11) else None'
@@ -33,8 +33,14 @@ types: $(STAMP)
 
 check: lint types test ## style, types and tests: what a change must pass
 
+crash: $(STAMP) ## kill the ledger under load, 200 times
+	TEG_KILLS=200 $(BIN)/pytest tests/crash/test_ledger_kill.py
+
 bench-book: $(STAMP) ## measure the book: ns a command, growth with the zone, rivals
 	$(BIN)/python -m bench.book
+
+bench-ledger: $(STAMP) ## measure the ledger: orders a second, round trips, recovery, auctions
+	$(BIN)/python -m bench.ledger
 
 bench-idle: $(STAMP) ## measure what an idle stack costs a host
 	$(BIN)/python -m bench.idle

@@ -72,7 +72,7 @@ async def run(folder: Path, broker: Broker, rate: int, hosts: int, zone_k: int) 
     ledger = Ledger(folder, broker.url, zone_k=zone_k, mem_k_credits=0.001, period_ticks=400, rated_w=(10.0,))
     ledger.start()
     assert ledger.process is not None
-    link, rng = Link(broker.url, ledger.secret, hosts, zone_k), np.random.default_rng(rate)
+    link, rng = Link(broker.transport(), ledger.secret, hosts, zone_k), np.random.default_rng(rate)
     clocked = Clocked(link)
     try:
         await link.start()

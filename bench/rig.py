@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
+
 from bench.crowd import Host, crowd
 from tegcore.errors import TegError
 from tegcore.wire import topics
@@ -17,6 +19,7 @@ from tegcore.wire.messages import Events, Rejected, Welcome
 from tegcore.wire.records import Mint, NameIs, NameKind, Op, Reason, Record, pack_all
 from tegcore.wire.signing import Keyring, ledger_keyring, tenant_token
 from tegcore.wire.topics import Channel, Topic
+from tegcore.wire.transport import Transport
 from tegio.keys import make_key
 from tegio.mqtt import MqttTransport, parse_broker
 from tegio.wire import Wire
@@ -59,6 +62,10 @@ class Broker:
             time.sleep(0.05)
         raise TegError(f"no broker came up on port {port}")
 
+    def transport(self) -> Transport:
+        """A connection to it, not started yet."""
+        return MqttTransport(parse_broker(self.url), f"crowd-{os.getpid()}")
+
     def __enter__(self) -> "Broker":
         return self
 
@@ -74,18 +81,19 @@ class Ledger:
         self.folder = folder
         self.secret = make_key(folder / "zone.key")
         given = {"zone": ZONE, "state_dir": str(folder), "broker": broker, "market": "auction"} | settings
+        self.settings = msgspec.convert(given, LedgerSettings)
         lines = [f"{name} = {_toml(value)}" for name, value in given.items()]
         self._config = folder / "ledger.toml"
         self._config.write_text("\n".join(lines) + "\n")
         if not self.journal.exists():
-            self._found(LedgerSettings(**{name: value for name, value in given.items() if name != "broker"}))
+            self._found()
         self.process: subprocess.Popen[bytes] | None = None
 
-    def _found(self, settings: LedgerSettings) -> None:
+    def _found(self) -> None:
         """A journal whose crowd has an account, and no end of credits in it."""
         engine, journal = new_engine(), Journal(self.journal, ZONE)
         records = [
-            *genesis_records(settings),
+            *genesis_records(self.settings),
             Record(Op.NAME_IS, 0, 0, 0, NameIs.of(NameKind.TENANT, 1, TENANT)),
             Record(Op.MINT, 0, 0, 1_000, Mint(1, 1 << 60)),
         ]
@@ -125,11 +133,11 @@ def _toml(value: object) -> str:
 class Link:
     """The crowd's end of the broker: one connection that speaks for every host under its own name and key."""
 
-    def __init__(self, broker: str, secret: bytes, count: int, zone_k: int) -> None:
+    def __init__(self, transport: Transport, secret: bytes, count: int, zone_k: int) -> None:
         self.hosts = crowd(count, zone_k, tenant_token(secret, TENANT))
         self._by_name = {host.name: host for host in self.hosts}
         keyring: Keyring = ledger_keyring(secret, ZONE)
-        self._wire = Wire(MqttTransport(parse_broker(broker), f"crowd-{os.getpid()}"), keyring)
+        self._wire = Wire(transport, keyring)
         self._wire.hear(topics.every_host(ZONE, Channel.EVENTS), self._heard)
         self.on_ack: Callable[[Host, int], None] = lambda _host, _acked: None
         self.rejected: dict[str, int] = {}

@@ -127,7 +127,7 @@ class LedgerService:
         self._snapshot_ms = 0.0
         self._sent: dict[int, tuple[int, int]] = {}
         self._order_ms, self._match_ms, self._commit_ms = Window(), Window(), Window()
-        self._executive = Executive(clock, TICK_NS, self._cycle)
+        self._executive = Executive(clock, TICK_NS, self.cycle)
         self.engine = self._recovered()
         self._matched = self._journal.last_number
         self._heat = HeatMap(self.engine.state.genesis.zone_k)
@@ -159,27 +159,28 @@ class LedgerService:
         event("ledger.ready", zone=self._settings.zone, market=self.engine.state.market.name.lower())
         await self._executive.run()
         notify("STOPPING=1")
-        await self._settled()
+        await self.settle()
         await self._wire.transport.stop()
 
     def stop(self) -> None:
         """End after the tick that is under way."""
         self._executive.stop()
 
-    async def _cycle(self, _now_ns: int) -> None:
+    async def cycle(self, now_ns: int) -> None:
+        """One period: a micro-batch, or, while the journal cannot be written, refusals and now and then another try."""
         if self._fault is None:
-            await self.tick()
+            await self._tick()
         else:
             self._refuse_all()
-            await self._try_again()
+            await self._try_again(now_ns)
 
-    async def tick(self) -> None:
-        """One micro-batch: read and apply, while the batch before may still be on its way to disk; then commit it."""
+    async def _tick(self) -> None:
+        """Read and apply, while the batch before may still be on its way to disk; then have this one committed."""
         begun_ns = self._clock.now_ns()
         effects = self._match()
         self._note(self._match_ms, "match", begun_ns)
         batch, self._batch = self._batch, []
-        await self._settled()
+        await self.settle()
         if self._fault is not None:
             self._turn_away(effects)
             return
@@ -189,7 +190,9 @@ class LedgerService:
 
     async def settle(self) -> None:
         """Wait until what was matched is durable and has left."""
-        await self._settled()
+        if self._commit is not None:
+            await self._commit
+            self._commit = None
 
     def _match(self) -> _Effects:
         effects = _Effects(arrived=self._ring.take())
@@ -235,11 +238,6 @@ class LedgerService:
         window.add(spent_ms)
         if spent_ms > SLOW_MS:
             event("ledger.slow", logging.WARNING, what=what, ms=round(spent_ms), tick=self.engine.state.tick)
-
-    async def _settled(self) -> None:
-        if self._commit is not None:
-            await self._commit
-            self._commit = None
 
     # --- snapshots --------------------------------------------------------------------------------------------------
 
@@ -298,8 +296,7 @@ class LedgerService:
             rejected = Rejected(SCHEMA, host, 0, reason, "send it again later")
             self._wire.publish(Topic(self._settings.zone, Channel.EVENTS, host), rejected)
 
-    async def _try_again(self) -> None:
-        now_ns = self._clock.now_ns()
+    async def _try_again(self, now_ns: int) -> None:
         if now_ns < self._retry_ns:
             return
         self._retry_ns = now_ns + RETRY_NS

@@ -101,7 +101,7 @@ async def test_nothing_acknowledged_is_lost_and_nothing_is_applied_twice(tmp_pat
             keep_batches=keep_batches,
             rated_w=(10.0,),
         )
-        link = Link(broker.url, ledger.secret, HOSTS, ZONE_K)
+        link = Link(broker.transport(), ledger.secret, HOSTS, ZONE_K)
         await link.start()
         try:
             for life in range(KILLS // 2):

@@ -1,0 +1,214 @@
+"""The ledger's loop on a real journal, between a broker and hosts within the process, on a virtual clock."""
+
+import asyncio
+import contextlib
+import os
+import resource
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bench.rig import ZONE, Ledger, Link
+from tegcore.clock import VirtualClock
+from tegcore.errors import RefusedError
+from tegcore.units import TICK_NS
+from tegcore.wire import control
+from tegcore.wire.records import Op
+from tegio.control import Peer, Reply
+from tegio.memory import MemoryBroker
+from zone_ledger.journal.snapshots import Snapshots
+from zone_ledger.journal.store import Journal
+from zone_ledger.replay import recover, replay
+from zone_ledger.ring import SLOTS
+from zone_ledger.service import RETRY_NS, LedgerService
+
+HOSTS, ZONE_K = 4, 3
+OPERATOR = Peer(0, 0, os.getpid())
+
+
+class Zone:
+    """A ledger's service and a crowd of hosts; time passes by `ticks`."""
+
+    def __init__(self, folder: Path, **settings: object) -> None:
+        self.place = Ledger(folder, "mqtt://127.0.0.1:1", zone_k=ZONE_K, rated_w=(10.0,), **settings)
+        self.broker, self.clock = MemoryBroker(), VirtualClock()
+        self.link = Link(self.broker.transport(), self.place.secret, HOSTS, ZONE_K)
+        self.draws = np.random.default_rng(1)
+        self.journal, self.service = self._service()
+
+    def _service(self) -> tuple[Journal, LedgerService]:
+        journal = Journal(self.place.journal, ZONE)
+        transport = self.broker.transport()
+        self.transport = transport
+        return journal, LedgerService(self.place.settings, self.place.secret, transport, journal, self.clock)
+
+    async def up(self) -> "Zone":
+        await self.transport.start()
+        await self.link.start()
+        self.link.greet()
+        await self.ticks(2)
+        return self
+
+    async def restart(self) -> None:
+        """The ledger ends and comes back."""
+        await self.down()
+        self.journal, self.service = self._service()
+        await self.transport.start()
+
+    async def down(self) -> None:
+        await self.service.settle()
+        await self.transport.stop()
+        self.journal.close()
+
+    async def ticks(self, count: int, orders: int = 0) -> None:
+        """Ticks in which each host has that many orders."""
+        for _ in range(count):
+            for host in self.link.hosts:
+                if orders:
+                    host.ask(orders, self.draws)
+                self.link.send(host)
+            self.broker.pump()
+            await self.service.cycle(self.clock.advance(TICK_NS))
+            self.broker.pump()
+        await self.service.settle()
+        self.broker.pump()
+
+    async def ask(self, request: control.AnyRequest) -> dict[str, Any]:
+        answer = asyncio.ensure_future(self.service.answer(OPERATOR, request))
+        await asyncio.sleep(0)
+        await self.ticks(1)
+        reply = await answer
+        assert isinstance(reply, Reply)
+        return reply.data
+
+    def outcomes(self, op: Op) -> int:
+        return sum(host.outcomes.get(op, 0) for host in self.link.hosts)
+
+
+@contextlib.contextmanager
+def full_disk() -> Iterator[None]:
+    """No file of this process may grow beyond 20 KiB: the kernel refuses as it does when a disk is full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20 << 10, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.fixture
+async def made(tmp_path: Path) -> Any:
+    zones: list[Zone] = []
+
+    async def make(**settings: object) -> Zone:
+        zones.append(Zone(tmp_path / str(len(zones)), **settings))
+        return await zones[-1].up()
+
+    yield make
+    for zone in zones:
+        await zone.down()
+
+
+Maker = Callable[..., Any]
+
+
+async def test_orders_come_back_as_leases_over_the_broker(made: Maker) -> None:
+    zone = await made()
+    await zone.ticks(20, orders=3)
+    assert zone.outcomes(Op.FILLED) > 10
+    assert all(host.outbox.acked and not host.doubled for host in zone.link.hosts)
+
+
+async def test_nothing_leaves_before_its_batch_is_durable(made: Maker) -> None:
+    zone = await made()
+    zone.link.hosts[0].ask(5, zone.draws)
+    zone.link.send(zone.link.hosts[0])
+    zone.broker.pump()
+    durable = zone.journal.last_number
+    await zone.service.cycle(zone.clock.advance(TICK_NS))
+    zone.broker.pump()
+    assert (zone.journal.last_number, zone.link.hosts[0].outbox.acked) == (durable, 0), "matched, and not told"
+    await zone.service.settle()
+    zone.broker.pump()
+    assert (zone.journal.last_number, zone.link.hosts[0].outbox.acked) == (durable + 1, 5)
+
+
+async def test_a_view_names_the_batch_that_leads_to_its_hash(made: Maker) -> None:
+    zone = await made()
+    await zone.ticks(5, orders=3)
+    seen = await zone.ask(control.LedgerView())
+    await zone.ticks(3, orders=3)
+    source = Journal(zone.place.journal, ZONE, read_only=True)
+    engine = replay(batch for batch in source.read() if batch.number <= seen["batches"])
+    source.close()
+    assert (engine.state.hash().hex(), engine.state.tick) == (seen["state_hash"], seen["tick"])
+
+
+async def test_a_full_ring_refuses_and_says_so(made: Maker) -> None:
+    zone = await made()
+    host = zone.link.hosts[0]
+    host.ask(3, zone.draws)
+    for _ in range(SLOTS + 10):
+        zone.link.send(host)
+        zone.broker.pump()
+    await zone.ticks(1)
+    assert zone.link.rejected["BUSY"] == HOSTS, "each is told once a tick, however much of it did not fit"
+    assert host.outbox.acked == 3, "what did fit was taken in"
+    await zone.ticks(2, orders=2)
+    assert host.outbox.acked == 7
+
+
+async def test_with_a_full_disk_orders_are_refused_reads_answered_and_nothing_acknowledged_is_lost(made: Maker) -> None:
+    zone = await made()
+    await zone.ticks(5, orders=3)
+    with full_disk():
+        while "READ_ONLY" not in zone.link.rejected:
+            await zone.ticks(1, orders=3)
+        acked = {host.name: host.outbox.acked for host in zone.link.hosts}
+        durable = zone.journal.last_number
+        await zone.ticks(50, orders=3)
+        assert {host.name: host.outbox.acked for host in zone.link.hosts} == acked
+        assert zone.link.rejected["READ_ONLY"] >= HOSTS
+        assert zone.journal.last_number == durable
+        assert (await zone.ask(control.LedgerView()))["writable"] is False
+        with pytest.raises(RefusedError, match="cannot be written"):
+            await zone.ask(control.MintCredits(tenant="ada", amount_ucr=1, key=9))
+
+    zone.clock.advance(RETRY_NS)
+    await zone.ticks(3)
+    assert (await zone.ask(control.LedgerView()))["writable"] is True
+    assert all(host.outbox.acked == host.outbox.last_seq > acked[host.name] for host in zone.link.hosts)
+    await zone.service.settle()
+    source = Journal(zone.place.journal, ZONE, read_only=True)
+    assert replay(source.read()).state.hash() == zone.service.engine.state.hash()
+    source.close()
+
+
+async def test_a_ledger_comes_back_from_its_snapshot_when_the_journal_was_trimmed(made: Maker) -> None:
+    zone = await made(snapshot_records=50, keep_batches=5)
+    await zone.ticks(60, orders=3)
+    before = zone.service.engine.state.hash()
+    assert zone.journal.first.number > 10, "trimmed"
+    await zone.restart()
+    assert zone.service.engine.state.hash() == before
+    await zone.ticks(10, orders=3)
+    await zone.ticks(3)
+    assert all(host.outbox.acked == host.outbox.last_seq and not host.doubled for host in zone.link.hosts)
+
+
+async def test_a_snapshot_that_is_broken_is_passed_over(made: Maker) -> None:
+    zone = await made(snapshot_records=50)
+    await zone.ticks(60, orders=3)
+    snapshots = Snapshots(zone.place.journal.with_suffix(".snapshots"))
+    newest = max(snapshots.folder.glob("*.snapshot"))
+    spoilt = bytearray(newest.read_bytes())
+    spoilt[len(spoilt) // 2] ^= 1
+    newest.write_bytes(spoilt)
+    source = Journal(zone.place.journal, ZONE, read_only=True)
+    engine = recover(source, snapshots)
+    source.close()
+    assert engine.state.hash() == zone.service.engine.state.hash()
+    assert newest.name in snapshots.broken[0]
