@@ -10,7 +10,7 @@ COMPILED = [
     "zone_ledger/clearing.py",
     "zone_ledger/placement.py",
 ]
-"""Python that Cython compiles for speed (docs/adr/0009); each runs from its source as well. `make` builds them when
+"""Python that Cython compiles for speed (docs/adr/0008); each runs from its source as well. `make` builds them when
 they change."""
 
 setup(

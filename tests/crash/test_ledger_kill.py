@@ -23,6 +23,9 @@ from zone_ledger.journal.store import Journal
 from zone_ledger.replay import recover, replay
 
 KILLS = int(os.environ.get("TEG_KILLS", "24"))
+LIVES_MAX = 12
+"""Lives of one journal: the next begin with a fresh one."""
+
 HOSTS, ZONE_K = 12, 5
 TICK_S = 0.05
 DEATH_S_MAX = 30.0
@@ -88,26 +91,27 @@ def nothing_lost(engine: Engine, link: Link) -> None:
             assert session.outbox.last_seq >= host.inbox.last_seq, f"{host.name}: an event that was told is gone"
 
 
+async def generation(folder: Path, broker: Broker, lives: list[str], rng: random.Random, keep_batches: int) -> int:
+    """A ledger's whole history: so many lives, each ended at its moment; returns how many orders were filled."""
+    ledger = Ledger(folder, broker.url, zone_k=ZONE_K, snapshot_records=400, keep_batches=keep_batches, rated_w=(10.0,))
+    link = Link(broker.transport(), ledger.secret, HOSTS, ZONE_K)
+    await link.start()
+    try:
+        for moment in lives:
+            await live_and_die(ledger, link, moment, rng)
+            nothing_lost(recovered(ledger), link)
+    finally:
+        await link.stop()
+        ledger.kill()
+    return sum(len(host.filled) for host in link.hosts)
+
+
 @pytest.mark.parametrize("keep_batches", [0, 20], ids=["whole journal", "trimmed"])
 async def test_nothing_acknowledged_is_lost_and_nothing_is_applied_twice(tmp_path: Path, keep_batches: int) -> None:
     rng = random.Random(keep_batches)
     moments = [moment for moment in MOMENTS if keep_batches or moment != "trim"]
+    lives = [moments[life % len(moments)] for life in range(KILLS // 2)]
     with Broker(tmp_path) as broker:
-        ledger = Ledger(
-            tmp_path / "ledger",
-            broker.url,
-            zone_k=ZONE_K,
-            snapshot_records=400,
-            keep_batches=keep_batches,
-            rated_w=(10.0,),
-        )
-        link = Link(broker.transport(), ledger.secret, HOSTS, ZONE_K)
-        await link.start()
-        try:
-            for life in range(KILLS // 2):
-                await live_and_die(ledger, link, moments[life % len(moments)], rng)
-                nothing_lost(recovered(ledger), link)
-            assert sum(len(host.filled) for host in link.hosts) > KILLS
-        finally:
-            await link.stop()
-            ledger.kill()
+        for first in range(0, len(lives), LIVES_MAX):
+            some = lives[first : first + LIVES_MAX]
+            assert await generation(tmp_path / str(first), broker, some, rng, keep_batches) > len(some)

@@ -9,6 +9,7 @@ import pytest
 from tegcore.errors import JournalError
 from tegcore.wire.records import Op, Record, Tick, pack_all
 from zone_ledger.genesis import genesis_records
+from zone_ledger.journal.recovery import Case
 from zone_ledger.journal.store import Journal
 from zone_ledger.replay import new_engine, replay
 from zone_ledger.settings import LedgerSettings
@@ -135,3 +136,11 @@ def test_a_disk_that_takes_nothing_more_is_an_error_and_loses_nothing(path: Path
         journal.append(b"x" * 104 * 1000)
     journal.close()
     opened(path)
+
+
+def test_the_reference_lists_every_case_of_recovery() -> None:
+    page = (Path(__file__).parents[2] / "docs/reference/journal.md").read_text()
+    for case in Case:
+        finding = case.value
+        row = (case.name, finding.name, finding.cause, finding.sign, finding.decision.value)
+        assert f"| {' | '.join(row)} |" in page, f"the row of case {case.name} is not what the program does"
