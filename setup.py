@@ -4,6 +4,7 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 
 COMPILED = [
+    "tegcore/field/kernel_sum.py",
     "zone_ledger/book/fast.py",
     "zone_ledger/book/quadtree.py",
     "zone_ledger/bundling.py",

@@ -35,10 +35,12 @@ from zone_ledger import snapshot
 from zone_ledger.journal.snapshots import Snapshot, Snapshots
 from zone_ledger.journal.store import Journal
 from zone_ledger.replay import recover, replay
+from zone_ledger.settings import LedgerSettings
 
 TICK_S = 0.05
 SECONDS = 12.0
 WARM_S = 4.0
+BATCH_COMMANDS = 5_000
 MESSAGES_PER_S_MAX = 1_280
 """Hosts that are many send seldom and more at once, as a host does that has orders only in some ticks."""
 
@@ -175,7 +177,7 @@ def _events(host: Host, session: Any) -> Any:
 
 
 def recovery(folder: Path, commands: int, clock: Clock) -> dict[str, float]:
-    """Write a journal of so many commands with its snapshots, and come back from it."""
+    """Write a journal of so many commands with its snapshots, and come back from it when the next snapshot is due."""
     ledger = Ledger(folder, "mqtt://127.0.0.1:1", zone_k=6, rated_w=(10.0,), period_ticks=100_000)
     journal, snapshots = Journal(ledger.journal, "bench"), Snapshots(ledger.journal.with_suffix(".snapshots"))
     engine = replay(journal.read())
@@ -192,10 +194,11 @@ def recovery(folder: Path, commands: int, clock: Clock) -> dict[str, float]:
     _carry_out(engine, journal, [Record(Op.TICK, 0, 0, 0, Tick(1, 1))])
     done, since, snapshots_ms = 0, 0, []
     leases = list(engine.state.leases.values())
-    for _ in track(range(commands // 5_000), description="writing a journal"):
+    tail = LedgerSettings().snapshot_records - BATCH_COMMANDS
+    for _ in track(range((commands + tail) // BATCH_COMMANDS), description="writing a journal"):
         batch = []
         seqs = {number: session.inbox.last_seq for number, session in engine.state.hosts.items()}
-        for at in range(5_000):
+        for at in range(BATCH_COMMANDS):
             lease = leases[at % len(leases)]
             seqs[lease.origin] += 1
             body = Renew(lease.number, lease.token, lease.limit_ucr, 900)
@@ -204,8 +207,8 @@ def recovery(folder: Path, commands: int, clock: Clock) -> dict[str, float]:
         sessions = engine.state.hosts.items()
         batch += [Record(Op.ACKED, number, 1, 0, Acked(session.outbox.last_seq)) for number, session in sessions]
         _carry_out(engine, journal, [*batch, Record(Op.TICK, 0, 0, 0, Tick(tick, tick))])
-        done, since = done + 5_001, since + 5_001
-        if since >= 200_000:
+        done, since = done + BATCH_COMMANDS, since + BATCH_COMMANDS
+        if since >= LedgerSettings().snapshot_records and done <= commands:
             since = 0
             begun = clock.now_ns()
             taken = (engine.state.hash(), snapshot.pack(engine.state))

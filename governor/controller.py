@@ -177,7 +177,11 @@ class Controller:
         self._fresh.difference_update(names)
         self._posterior.observe(positions, values, tick)
         frame = self._posterior.frame()
-        if np.isfinite(frame.weights).all() and np.isfinite(frame.rates).all() and math.isfinite(frame.mean):
+        if (
+            np.isfinite(frame.weights.value).all()
+            and np.isfinite(frame.weights.rate).all()
+            and math.isfinite(frame.mean)
+        ):
             self.frame, self.frame_tick = frame, tick
 
     def decide(self) -> tuple[Decision, SetRates] | None:
@@ -248,6 +252,6 @@ def _sane_motion(agents: int, motion: object) -> bool:
 
 
 def _changed(before: FieldFrame, now: FieldFrame) -> bool:
-    scale = max(1e-3, float(np.abs(before.weights).max()), abs(before.mean))
-    moved = max(float(np.abs(now.weights - before.weights).max()), abs(now.mean - before.mean))
+    scale = max(1e-3, float(np.abs(before.weights.value).max()), abs(before.mean))
+    moved = max(float(np.abs(now.weights.value - before.weights.value).max()), abs(now.mean - before.mean))
     return moved > CHANGED_SHARE * scale

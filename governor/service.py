@@ -116,12 +116,12 @@ class GovernorService:
             SCHEMA,
             self._settings.zone,
             frame.tau,
-            len(frame.weights),
+            len(frame.weights.value),
             3.0 * frame.spacing,
             frame.mean,
             self.controller.hyper.noise,
-            frame.weights.astype("<f4").tobytes(),
-            frame.rates.astype("<f4").tobytes(),
+            frame.weights.value.astype("<f4").tobytes(),
+            frame.weights.rate.astype("<f4").tobytes(),
             stale,
             policy.temperature,
             self.controller.friction,
@@ -160,7 +160,7 @@ class GovernorService:
         axis = (np.arange(VIEW_GRID) + 0.5) * self._side / VIEW_GRID
         x, y = np.meshgrid(axis, axis)
         sample = evaluate(frame, np.stack((x.ravel(), y.ravel()), axis=-1))
-        return {"grid": VIEW_GRID, "values": [round(float(value), 4) for value in sample.value], "tau": frame.tau}
+        return {"grid": VIEW_GRID, "values": [round(float(value), 4) for value in sample.value.value], "tau": frame.tau}
 
 
 def _epoch_key(epoch: int) -> int:

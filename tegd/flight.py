@@ -10,11 +10,15 @@ import numpy as np
 
 from tegcore import rng
 from tegcore.dynamics.langevin import Floats, Forces, Swarm, step
+from tegcore.field.dual import Dual, dual
 from tegcore.field.geometry import slots_at
-from tegcore.field.potential import FieldFrame, aged, evaluate, flat_frame, interpolation_matrix, superposed
+from tegcore.field.potential import FieldFrame, aged, ahead, evaluate, flat_frame, interpolation_matrix, superposed
 from tegcore.wire.messages import HEAT_GRID, Field, Heat
 
 PHYSICAL_WEIGHT, HEAT_WEIGHT = 1.0, 0.5
+LOOK_AHEAD_TICKS = 2.0
+"""Delta: a ghost steers by where its own speed and the field's rate will have brought it."""
+
 DEFAULT_FRICTION, DEFAULT_TEMPERATURE = 1.0, 0.5
 
 
@@ -46,7 +50,8 @@ class Flight:
         if not np.isfinite(weights + rates + field.mean).all():
             return
         shape = (field.grid, field.grid)
-        self._physical = FieldFrame(self._side, field.mean, weights.reshape(shape), rates.reshape(shape), field.tau)
+        weights_now = Dual(weights.reshape(shape), rates.reshape(shape))
+        self._physical = FieldFrame(self._side, field.mean, weights_now, field.tau)
         if field.friction > 0 and np.isfinite(field.friction):
             self._friction = field.friction
         if field.temperature >= 0 and np.isfinite(field.temperature):
@@ -66,7 +71,7 @@ class Flight:
         if self._to_weights is None:
             self._to_weights = interpolation_matrix(HEAT_GRID)
         weights = (self._to_weights @ np.nan_to_num(self._cells)).reshape(HEAT_GRID, HEAT_GRID)
-        self._heat = FieldFrame(self._side, 0.0, weights, np.zeros_like(weights), heat.tick)
+        self._heat = FieldFrame(self._side, 0.0, dual(weights), heat.tick)
 
     def step(self, ghosts: Sequence[int], mass: Sequence[float], charge: Sequence[float], tick: int) -> dict[int, int]:
         """Move the ghosts by one tick; returns the slot that each is over."""
@@ -84,7 +89,7 @@ class Flight:
             np.asarray(mass),
             np.asarray(charge),
         )
-        fields = aged(self._physical, tick), aged(self._heat, tick)
+        fields = ahead(aged(self._physical, tick), LOOK_AHEAD_TICKS), aged(self._heat, tick)
         moved = step(
             swarm, lambda at: self._forces(fields, at), 1.0, rng.normal(self._seed, "flight", tick, ghosts), self._side
         )
@@ -94,5 +99,6 @@ class Flight:
     def _forces(self, fields: tuple[FieldFrame, FieldFrame], positions: Floats) -> Forces:
         physical, heat = (evaluate(field, positions) for field in fields)
         total = superposed(physical, heat, PHYSICAL_WEIGHT, HEAT_WEIGHT)
-        magnetic = np.hypot(heat.gradient[:, 0], heat.gradient[:, 1])
-        return Forces(total.gradient, magnetic, self._friction, self._temperature)
+        return Forces(
+            total.gradient, heat.steepness, self._friction, self._temperature, total.hessian, LOOK_AHEAD_TICKS
+        )

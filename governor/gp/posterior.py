@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tegcore.field.dual import Dual
 from tegcore.field.kernels import wendland_c4
 from tegcore.field.potential import SUPPORT_SPACINGS, FieldFrame
 
@@ -99,4 +100,4 @@ class Posterior:
             rates = (weights - older[-1].weights) / (self._tau - older[-1].tau)
         self._past.append(_Past(self._tau, weights))
         shape = (self._hyper.grid, self._hyper.grid)
-        return FieldFrame(self._side, self.mean, weights.reshape(shape), rates.reshape(shape), self._tau)
+        return FieldFrame(self._side, self.mean, Dual(weights.reshape(shape), rates.reshape(shape)), self._tau)

@@ -25,3 +25,9 @@ def wendland_c4_slope(distance: Floats) -> Floats:
     rest: Floats = np.maximum(0.0, 1.0 - distance)
     square = rest * rest
     return -56.0 / 3.0 * square * square * rest * (5.0 * distance + 1.0)
+
+
+def wendland_c4_bend(distance: Floats) -> Floats:
+    """s'(r) / r of the slope s = phi'(r) / r: 560 (1 - r)^4, the part of the second derivative that has a direction."""
+    square: Floats = np.maximum(0.0, 1.0 - distance) ** 2
+    return 560.0 * square * square

@@ -4,7 +4,7 @@
     Phi_eff   = w1 S_phys + w2 H_auction                                              (7)
 
 Only grid points within the support R (three spacings) count: a few dozen terms at any place, whatever the number of
-hosts. One pass gives value, tau-derivative and gradient.
+hosts. One pass gives value, tau-derivative, gradient and second derivatives.
 """
 
 from typing import NamedTuple
@@ -12,19 +12,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tegcore.field.kernels import wendland_c4, wendland_c4_slope
+from tegcore.field.dual import Dual, dual
+from tegcore.field.kernel_sum import kernel_sum
+from tegcore.field.kernels import wendland_c4
 
 Floats = NDArray[np.float64]
 
 SUPPORT_SPACINGS = 3.0
 S_MAX = 8.0
 """S_phys is clipped to [0, S_MAX]: -ln(1 - u) at u = 0.99966."""
-
-BATCH = 1024
-"""Places evaluated at once: what fits a processor's cache."""
-
-_STEPS = np.arange(-2, 4)
-"""Grid points within the support of a place, along one axis, from the one just below it."""
 
 STALE_TICKS = 1200
 """Age at which nothing of a field is believed any more."""
@@ -36,75 +32,85 @@ class FieldFrame(NamedTuple):
     Attributes:
         side: Slots along a side of the zone.
         mean: Value far from every grid point.
-        weights: a, shape (n, n), row y, column x; grid points are centred in n x n equal cells.
-        rates: b = da/dtau, same shape.
+        weights: a + eps b, shape (n, n), row y, column x; grid points are centred in n x n equal cells.
         tau: When the weights were right.
     """
 
     side: float
     mean: float
-    weights: Floats
-    rates: Floats
+    weights: Dual
     tau: int
 
     @property
     def spacing(self) -> float:
         """Distance of neighbouring grid points, in slots."""
-        return self.side / len(self.weights)
+        return self.side / len(self.weights.value)
 
 
 class FieldSample(NamedTuple):
-    """A field at some places: value, d/dtau and gradient, shapes (n,), (n,), (n, 2)."""
+    """A field at some places.
 
-    value: Floats
-    rate: Floats
+    Attributes:
+        value: With its tau-derivative, shape (n,).
+        gradient: Per slot, shape (n, 2).
+        hessian: Second derivatives d2/dx2, d2/dxdy, d2/dy2, per slot squared, shape (n, 3).
+    """
+
+    value: Dual
     gradient: Floats
+    hessian: Floats
+
+    @property
+    def steepness(self) -> Floats:
+        """|grad|, shape (n,): of the heat layer, the magnetic field B (DESIGN 9, row 13)."""
+        return np.hypot(self.gradient[:, 0], self.gradient[:, 1])
 
 
 def evaluate(frame: FieldFrame, positions: Floats) -> FieldSample:
-    """The field at positions, shape (n, 2), in slot units."""
-    parts = [_evaluate(frame, positions[start : start + BATCH]) for start in range(0, max(1, len(positions)), BATCH)]
-    return parts[0] if len(parts) == 1 else FieldSample(*(np.concatenate(part) for part in zip(*parts, strict=True)))
-
-
-def _evaluate(frame: FieldFrame, positions: Floats) -> FieldSample:
-    count, spacing = frame.weights.shape[0], frame.spacing
-    places = positions / spacing - 0.5
-    near = np.floor(places).astype(np.int64)[:, :, None] + _STEPS
-    offsets = places[:, :, None] - near
-    squares = offsets * offsets
-    distance = np.sqrt(squares[:, 1, :, None] + squares[:, 0, None, :]) / SUPPORT_SPACINGS
-    # A ring of zeros stands for all that lies outside the grid.
-    ringed = np.zeros((2, count + 2, count + 2))
-    ringed[0, 1:-1, 1:-1], ringed[1, 1:-1, 1:-1] = frame.weights, frame.rates
-    ring = np.minimum(np.maximum(near + 1, 0), count + 1)
-    index = ring[:, 1, :, None] * (count + 2) + ring[:, 0, None, :]
-    weights, rates = ringed[0].ravel()[index], ringed[1].ravel()[index]
-    kernel = wendland_c4(distance)
-    pull = weights * wendland_c4_slope(distance)
-    gradient = np.stack((np.einsum("nij,nj->n", pull, offsets[:, 0]), np.einsum("nij,ni->n", pull, offsets[:, 1])), -1)
+    """The field at positions, shape (n, 2), in slot units; (7), (8). Its cost does not depend on the number of hosts."""
+    spacing = frame.spacing
+    places = np.ascontiguousarray(positions / spacing, dtype=np.float64)
+    layers = np.stack((frame.weights.value, frame.weights.rate))
+    sums = np.empty((len(places), 2, 6))
+    kernel_sum(layers, places, sums)
+    field = sums[:, 0]
     return FieldSample(
-        frame.mean + np.einsum("nij,nij->n", weights, kernel),
-        np.einsum("nij,nij->n", rates, kernel),
-        gradient / (SUPPORT_SPACINGS**2 * spacing),
+        Dual(frame.mean + field[:, 0], sums[:, 1, 0]), field[:, 1:3] / spacing, field[:, 3:] / (spacing * spacing)
     )
 
 
-def aged(frame: FieldFrame, tau: int) -> FieldFrame:
+def ahead(frame: FieldFrame, ticks: float) -> FieldFrame:
+    """The field as its dual part says that it will be, `ticks` later: a + b ticks (8)."""
+    return frame._replace(weights=frame.weights.at(ticks))
+
+
+def clipped(value: Dual) -> Dual:
+    """A looked-ahead S within [0, S_MAX], where S_phys lives: a rate holds for a while, not for ever."""
+    return value.clip(0.0, S_MAX)
+
+
+def aged(frame: FieldFrame, tau: int, local: float | None = None) -> FieldFrame:
     """The field as it is believed at a later tau: its weights carried on by the dual part (8), all of it fading.
 
-        a + eps b  ->  s (a + s b (tau - tau_0)),   s = max(0, 1 - (tau - tau_0) / STALE_TICKS)
+        a + eps b  ->  s (a + s b (tau - tau_0)),   mean -> s mean + (1 - s) local,   s = max(0, 1 - (tau - tau_0) / STALE_TICKS)
 
-    A field that nobody renews loses its pull, its derivative first: what is left is its mean, which exerts no force.
+    A field that nobody renews loses its pull, its derivative first: what is left is its mean, which exerts no force, and
+    that is believed the less, the older it is, against what the host's own telemetry says (`local`; None: it has none).
     """
     age = max(0, tau - frame.tau)
     trust = max(0.0, 1.0 - age / STALE_TICKS)
-    return frame._replace(weights=trust * (frame.weights + trust * age * frame.rates), rates=trust * frame.rates)
+    mean = frame.mean if local is None else trust * frame.mean + (1.0 - trust) * local
+    carried = frame.weights.value + trust * age * frame.weights.rate
+    return frame._replace(mean=mean, weights=Dual(trust * carried, trust * frame.weights.rate))
 
 
 def superposed(physical: FieldSample, heat: FieldSample, physical_weight: float, heat_weight: float) -> FieldSample:
     """Phi_eff (7)."""
-    return FieldSample(*(physical_weight * s + heat_weight * h for s, h in zip(physical, heat, strict=True)))
+    return FieldSample(
+        physical_weight * physical.value + heat_weight * heat.value,
+        physical_weight * physical.gradient + heat_weight * heat.gradient,
+        physical_weight * physical.hessian + heat_weight * heat.hessian,
+    )
 
 
 def interpolation_matrix(count: int) -> Floats:
@@ -119,4 +125,4 @@ def interpolation_matrix(count: int) -> Floats:
 
 def flat_frame(side: float, value: float, tau: int) -> FieldFrame:
     """A field that is the same everywhere: what a host believes that has heard of none but its own telemetry."""
-    return FieldFrame(side, value, np.zeros((1, 1)), np.zeros((1, 1)), tau)
+    return FieldFrame(side, value, dual(np.zeros((1, 1))), tau)

@@ -79,7 +79,7 @@ BAD = {
 def test_a_field_that_makes_no_sense_is_passed_over(case: str) -> None:
     flight = Flight(1, K)
     flight.field_came(BAD[case])
-    assert not flight._physical.weights.any()
+    assert not flight._physical.weights.value.any()
 
 
 def test_who_is_seated_is_forgotten() -> None:

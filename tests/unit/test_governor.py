@@ -90,7 +90,7 @@ def test_the_posterior_is_the_dense_one() -> None:
     y -= y.mean()
     posterior = Posterior(side, hyper)
     posterior.observe(x, y, 1)
-    got = posterior.frame().weights.ravel()
+    got = posterior.frame().weights.value.ravel()
     assert np.allclose(got, dense_weights(posterior, hyper, side, x, y, posterior.mean), atol=1e-6)
 
 
@@ -106,7 +106,7 @@ def test_a_smooth_field_is_found_again_within_its_noise() -> None:
         x = draw.uniform(0, side, (200, 2))
         posterior.observe(x, truth(x) + draw.normal(scale=0.2, size=200), tick)
     held_out = draw.uniform(1, side - 1, (500, 2))
-    error = evaluate(posterior.frame(), held_out).value - truth(held_out)
+    error = evaluate(posterior.frame(), held_out).value.value - truth(held_out)
     assert float(np.sqrt(np.mean(error**2))) < 0.1
 
 
@@ -119,7 +119,7 @@ def test_the_dual_part_is_the_rate_of_the_field() -> None:
         posterior.observe(x, 0.01 * tick * bump, tick)
         frame = posterior.frame()
     sample = evaluate(frame, np.array([[4.0, 4.0], [1.0, 1.0]]))
-    assert sample.rate[0] - sample.rate[1] == pytest.approx(0.01 * (1 - math.exp(-18 / 8)), rel=0.25)
+    assert sample.value.rate[0] - sample.value.rate[1] == pytest.approx(0.01 * (1 - math.exp(-18 / 8)), rel=0.25)
 
 
 def digest(tick: int, **changes: int) -> Digest:
@@ -167,7 +167,7 @@ def test_bad_telemetry_is_counted_and_changes_no_broadcast(case: str) -> None:
     assert with_bad.rejected == 12
     assert good.frame is not None
     assert with_bad.frame is not None
-    assert np.array_equal(good.frame.weights, with_bad.frame.weights)
+    assert np.array_equal(good.frame.weights.value, with_bad.frame.weights.value)
     assert good.decision == with_bad.decision
 
 

@@ -1,0 +1,3 @@
+cdef extern from "math.h" nogil:
+    double sqrt(double)
+    double floor(double)
