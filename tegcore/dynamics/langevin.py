@@ -100,7 +100,8 @@ def _damped(velocity: Floats, mass: Floats, forces: Forces, dt: float, draws: Fl
     scale, spread = dt / mass, forces.temperature / mass
     if forces.hessian is None or forces.look_ahead == 0:
         decay = np.exp(-forces.friction * scale)
-        return decay[:, None] * velocity + np.sqrt(spread * (1 - decay**2))[:, None] * draws
+        kept: Floats = decay[:, None] * velocity + np.sqrt(spread * (1 - decay**2))[:, None] * draws
+        return kept
     xx, xy, yy = forces.hessian.T
     mean, half = (xx + yy) / 2, (xx - yy) / 2
     radius = np.hypot(half, xy)

@@ -65,7 +65,7 @@ class Dual:
         return dual(other) / self
 
     def exp(self) -> "Dual":
-        """e to the power of it."""
+        """Exponential."""
         value = np.exp(self.value)
         return Dual(value, value * self.rate)
 

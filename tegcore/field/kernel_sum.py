@@ -1,6 +1,7 @@
 # cython: boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-"""Weighted sums of Wendland's C4 kernel about places on a grid, with first and second derivatives: the hot path of the
-field, Python that Cython compiles. What it computes is written out over arrays in `tegcore.field.reference`.
+"""Weighted sums of Wendland's C4 kernel about places on a grid, with first and second derivatives.
+
+The hot path of the field: Python that Cython compiles. It is written out over arrays in `tegcore.field.reference`.
 
 With o the offset from a grid point in spacings, r = |o| / 3, s = phi'(r) / r and t = s'(r) / r = 560 (1 - r)^4:
 

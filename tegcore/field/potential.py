@@ -67,7 +67,7 @@ class FieldSample(NamedTuple):
 
 
 def evaluate(frame: FieldFrame, positions: Floats) -> FieldSample:
-    """The field at positions, shape (n, 2), in slot units; (7), (8). Its cost does not depend on the number of hosts."""
+    """The field (8) at positions, shape (n, 2), in slot units. Its cost does not depend on the number of hosts."""
     spacing = frame.spacing
     places = np.ascontiguousarray(positions / spacing, dtype=np.float64)
     layers = np.stack((frame.weights.value, frame.weights.rate))
@@ -92,10 +92,11 @@ def clipped(value: Dual) -> Dual:
 def aged(frame: FieldFrame, tau: int, local: float | None = None) -> FieldFrame:
     """The field as it is believed at a later tau: its weights carried on by the dual part (8), all of it fading.
 
-        a + eps b  ->  s (a + s b (tau - tau_0)),   mean -> s mean + (1 - s) local,   s = max(0, 1 - (tau - tau_0) / STALE_TICKS)
+        a + eps b  ->  s (a + s b (tau - tau_0)),   mean -> s mean + (1 - s) local
+        s = max(0, 1 - (tau - tau_0) / STALE_TICKS)
 
-    A field that nobody renews loses its pull, its derivative first: what is left is its mean, which exerts no force, and
-    that is believed the less, the older it is, against what the host's own telemetry says (`local`; None: it has none).
+    A field that nobody renews loses its pull, its derivative first: what is left is its mean, which exerts no force,
+    and which is believed the less, the older it is, against what the host's own telemetry says (`local`, if any).
     """
     age = max(0, tau - frame.tau)
     trust = max(0.0, 1.0 - age / STALE_TICKS)
