@@ -10,21 +10,31 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from governor.barrier import Barrier, MassFit, Verdict, judge
 from governor.gp.posterior import Hyperparameters, Posterior
 from governor.landau import Landau, free_energy, order_parameter
 from governor.phase import FIELD, Phase, Thresholds, classify, entropy_rate, reynolds
+from tegcore.economics.cap import base_price, price_cap
 from tegcore.errors import DecodeError
 from tegcore.field.entropy import entropy
 from tegcore.field.geometry import block_centre
-from tegcore.field.potential import FieldFrame
+from tegcore.field.potential import FieldFrame, clipped, evaluate
 from tegcore.wire.messages import Digest, Telemetry
-from tegcore.wire.records import Region, SetRates
+from tegcore.wire.records import Admit, Region, SetCap, SetRates
 
 HOSTS_PER_BATCH_MAX = 5000
 HOST_SILENT_TICKS = 100
 FIELD_EVERY_TICKS = 5
 CHANGED_SHARE = 0.02
+CAP_REGIONS_LOG2 = 4
+"""A zone has caps for 2^4 regions."""
+
+FRICTION_CHANGED_SHARE = 0.05
+CLOSED_TICKS = 2 * FIELD_EVERY_TICKS
+"""Admission is closed for this long, unless the next micro-batch says so again."""
+
 SMOOTHING = 0.02
 """Share of a tick in the running means of attempts and unmet demand: a time constant of 50 ticks."""
 
@@ -64,6 +74,7 @@ class Decision(NamedTuple):
     entropy_rate: float
     g: float
     free_energy: float
+    barrier: float
     bound: str
     cost: float
     stale: int
@@ -94,6 +105,8 @@ class Controller:
     hyper: Hyperparameters = field(default_factory=Hyperparameters)
     law: Landau = field(default_factory=Landau)
     thresholds: Thresholds = field(default_factory=Thresholds)
+    barrier: Barrier = field(default_factory=Barrier)
+    verdict: Verdict = field(default_factory=lambda: judge(0.0, 0.0, 0.0, Barrier()))
     paused: bool = False
     rejected: int = 0
     digest: Digest | None = None
@@ -110,6 +123,9 @@ class Controller:
     _unmet: float = 0.0
     _epoch: int = 0
     _last_decided: int = -1
+    _watched: tuple[int, float, float] | None = None
+    _mass: MassFit | None = None
+    _sent_friction: float = 0.0
 
     # --- in ---------------------------------------------------------------------------------------------------------
 
@@ -151,6 +167,30 @@ class Controller:
         unmet = digest.demand_slots / digest.slots if digest.slots else 0.0
         self._unmet += SMOOTHING * (unmet - self._unmet)
 
+    def watch(self) -> Admit | None:
+        """Each micro-batch: what the barrier asks for (28); an order to close admission, if friction cannot do it."""
+        digest = self.digest
+        if digest is None or digest.tick % FIELD_EVERY_TICKS:
+            return None
+        if self._mass is None:
+            self._mass = MassFit(self.barrier.mass)
+        now, (tick, before, rate_before) = self._reynolds(digest), self._watched or (digest.tick - 1, 0.0, 0.0)
+        if tick == digest.tick:
+            return None
+        rate = (now - before) / (digest.tick - tick) if self._watched else 0.0
+        acceleration = (rate - rate_before) / (digest.tick - tick)
+        self._mass.see(self.friction, rate_before, acceleration)
+        at = self.barrier._replace(mass=self._mass.mass)
+        self.verdict = judge(now, rate, acceleration + self.friction * rate / at.mass, at)
+        self._watched = (digest.tick, now, rate)
+        if self.paused or not self.verdict.closed:
+            return None
+        return Admit(0, digest.tick + CLOSED_TICKS)
+
+    def _reynolds(self, digest: Digest) -> float:
+        agents = sum(host.agents for host in self._hosts.values() if digest.tick - host.tick <= HOST_SILENT_TICKS)
+        return reynolds(agents, digest.slots, self._attempts)
+
     # --- out --------------------------------------------------------------------------------------------------------
 
     def project(self) -> FieldFrame | None:
@@ -162,9 +202,10 @@ class Controller:
         if self.frame is None:
             return None
         overdue = digest.tick - self._sent_tick >= self.epoch_ticks
-        if self._sent is not None and not overdue and not _changed(self._sent, self.frame):
+        braked = abs(self.friction - self._sent_friction) > FRICTION_CHANGED_SHARE * self._sent_friction
+        if self._sent is not None and not (overdue or braked or _changed(self._sent, self.frame)):
             return None
-        self._sent, self._sent_tick = self.frame, digest.tick
+        self._sent, self._sent_tick, self._sent_friction = self.frame, digest.tick, self.friction
         return self.frame
 
     def _refit(self, tick: int) -> None:
@@ -190,14 +231,16 @@ class Controller:
         if digest is None or digest.tick // self.epoch_ticks == self._last_decided:
             return None
         self._last_decided = digest.tick // self.epoch_ticks
-        agents = sum(host.agents for host in self._hosts.values() if digest.tick - host.tick <= HOST_SILENT_TICKS)
-        reynolds_now = reynolds(agents, digest.slots, self._attempts)
+        reynolds_now = self._reynolds(digest)
         entropy_now = entropy_rate(digest.used_rent_ucr, digest.reserve_ucr)
         self.phase = classify(self.phase, reynolds_now, entropy_now, self._unmet, self.thresholds)
         push = FIELD[self.phase]
         g = 0.0 if self.paused else order_parameter(reynolds_now, push, self.law)
         self._epoch = max(self._epoch, digest.epoch) + 1
-        friction = self.policy.friction * math.exp(g)
+        landau = self.policy.friction * math.exp(g)
+        braking = not self.paused and self.verdict.friction > landau
+        friction = max(landau, self.verdict.friction) if braking else landau
+        bound = "paused" if self.paused else "barrier" if braking or self.verdict.closed else "landau"
         cost = self._mean_entropy() + self.policy.cost_weight * friction * self._attempts**2
         self.decision = Decision(
             self._epoch,
@@ -207,7 +250,8 @@ class Controller:
             entropy_now,
             g,
             free_energy(g, reynolds_now, push, self.law),
-            "paused" if self.paused else "landau",
+            self.verdict.h,
+            bound,
             cost,
             digest.tick - self.frame_tick,
         )
@@ -228,10 +272,33 @@ class Controller:
             policy.peg,
         )
 
+    def caps(self) -> list[SetCap]:
+        """Price caps (6) of the zone's regions, by the field at their centres; none before there is a field."""
+        digest, frame = self.digest, self.frame
+        if digest is None or frame is None or digest.slots == 0 or digest.reserve_ucr == 0:
+            return []
+        log2 = max(0, 2 * (int(frame.side) - 1).bit_length() - CAP_REGIONS_LOG2)
+        regions = [Region(base << log2, log2) for base in range(int(frame.side) ** 2 >> log2)]
+        sample = evaluate(frame, np.array([block_centre(region) for region in regions]))
+        caps = price_cap(base_price(digest.reserve_ucr / digest.slots), clipped(sample.value)).value
+        return [SetCap(region.packed(), round(cap)) for region, cap in zip(regions, caps.tolist(), strict=True)]
+
+    def sample(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Positions, shape (n, 2), and entropies, shape (n,), of the hosts that are heard: for hyperparameters."""
+        hosts = list(self._hosts.values())
+        return np.array([host.position for host in hosts]).reshape(-1, 2), np.array([host.entropy for host in hosts])
+
+    def tune(self, hyper: Hyperparameters) -> None:
+        """From now on the field is projected with these."""
+        self.hyper = hyper
+        if self._posterior is not None:
+            self._posterior.tune(hyper)
+
     @property
     def friction(self) -> float:
-        """Friction gamma_0 exp(g): always above 0."""
-        return self.policy.friction * math.exp(self.decision.g if self.decision else 0.0)
+        """Friction: gamma_0 exp(g), or more if the barrier asks for it; always above 0."""
+        landau = self.policy.friction * math.exp(self.decision.g if self.decision else 0.0)
+        return landau if self.paused else max(landau, self.verdict.friction)
 
     def _mean_entropy(self) -> float:
         return float(np.mean([host.entropy for host in self._hosts.values()])) if self._hosts else 0.0

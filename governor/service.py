@@ -3,6 +3,7 @@
 It keeps nothing on disk: the number of the last epoch is in the zone's digest.
 """
 
+import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from governor.controller import Controller, Decision
+from governor.gp.posterior import Floats, Hyperparameters
 from governor.settings import GovernorSettings
 from tegcore.clock import Clock
 from tegcore.errors import RefusedError
@@ -17,7 +19,7 @@ from tegcore.field.potential import FieldFrame, evaluate
 from tegcore.units import TICK_NS
 from tegcore.wire import control, topics
 from tegcore.wire.messages import SCHEMA, Certificate, Digest, Field, Rates, Telemetry
-from tegcore.wire.records import Op, Record, SetRates
+from tegcore.wire.records import Admit, Op, Record, SetRates
 from tegcore.wire.signing import Keyring
 from tegcore.wire.topics import Channel, Topic
 from tegcore.wire.transport import Transport
@@ -51,6 +53,7 @@ class GovernorService:
         self._queue: deque[Telemetry | Digest] = deque(maxlen=QUEUE_MESSAGES_MAX)
         self._history: deque[Decision] = deque(maxlen=HISTORY_MAX)
         self._cycles = 0
+        self._fit: asyncio.Task[None] | None = None
         self.controller = Controller(settings.epoch_ticks, settings.policy())
         every = topics.every_host(settings.zone, Channel.TELEMETRY)
         self._wire.hear(every, self._queue.append)
@@ -63,6 +66,8 @@ class GovernorService:
         event("governor.ready", zone=self._settings.zone, epoch_ticks=self._settings.epoch_ticks)
         await self._executive.run()
         notify("STOPPING=1")
+        if self._fit is not None:
+            await asyncio.wait([self._fit])
         await self._wire.transport.stop()
 
     def stop(self) -> None:
@@ -79,15 +84,20 @@ class GovernorService:
                 self.controller.take(message, self._side)
             else:
                 self.controller.hear(message)
+        if closing := self.controller.watch():
+            self._close_admission(closing)
         if decided := self.controller.decide():
             self._announce(*decided)
+            self._tune()
         if frame := self.controller.project():
             self._wire.publish(Topic(self._settings.zone, Channel.FIELD), self._field(frame), retain=True)
 
     def _announce(self, decision: Decision, rates: SetRates) -> None:
         zone = self._settings.zone
         self._history.append(decision)
-        records = Record(Op.SET_RATES, 0, 0, _epoch_key(decision.epoch), rates).packed()
+        records = Record(Op.SET_RATES, 0, 0, _key(_RATES, decision.epoch), rates).packed()
+        for number, cap in enumerate(self.controller.caps()):
+            records += Record(Op.SET_CAP, 0, 0, _key(_CAPS, decision.epoch << 8 | number), cap).packed()
         self._wire.publish(
             Topic(zone, Channel.RATES), Rates(SCHEMA, zone, decision.epoch, records, decision.tau), retain=True
         )
@@ -101,13 +111,36 @@ class GovernorService:
             decision.entropy_rate,
             decision.g,
             decision.free_energy,
-            float("nan"),
+            decision.barrier,
             decision.bound,
             decision.cost,
             decision.stale,
         )
         self._wire.publish(Topic(zone, Channel.CERTIFICATE), certificate, retain=True)
         event("governor.epoch", epoch=decision.epoch, phase=decision.phase.value, g=round(decision.g, 3))
+
+    def _close_admission(self, closing: Admit) -> None:
+        zone, digest = self._settings.zone, self.controller.digest
+        assert digest is not None
+        records = Record(Op.ADMIT, 0, 0, _key(_ADMIT, digest.tick), closing).packed()
+        self._wire.publish(Topic(zone, Channel.RATES), Rates(SCHEMA, zone, digest.epoch, records, digest.tau))
+        event("governor.admission_closed", tick=digest.tick, h=round(self.controller.verdict.h, 3))
+
+    def _tune(self) -> None:
+        """Fit hyperparameters to what is heard, beside the loop; scikit-learn is imported there, once."""
+        if self._fit is None or self._fit.done():
+            self._fit = asyncio.create_task(self._fitted(*self.controller.sample()))
+
+    async def _fitted(self, positions: Floats, values: Floats) -> None:
+        hyper, side = self.controller.hyper, self._side
+        seed = len(self._history)
+
+        def fit() -> Hyperparameters:
+            from governor.gp.fit import fitted  # noqa: PLC0415 - 60 MB and a second, in a thread and only once wanted
+
+            return fitted(positions, values, side, hyper, seed)
+
+        self.controller.tune(await asyncio.get_running_loop().run_in_executor(None, fit))
 
     def _field(self, frame: FieldFrame) -> Field:
         policy, digest = self.controller.policy, self.controller.digest
@@ -149,6 +182,8 @@ class GovernorService:
             "decision": history[-1] if history else None,
             "history": history,
             "friction": self.controller.friction,
+            "admission": "closed" if self.controller.verdict.closed and not self.controller.paused else "open",
+            "hyperparameters": self.controller.hyper._asdict(),
             "samples_rejected": self.controller.rejected,
             "not_taken_in": dict(self._wire.not_taken_in),
         }
@@ -163,6 +198,9 @@ class GovernorService:
         return {"grid": VIEW_GRID, "values": [round(float(value), 4) for value in sample.value.value], "tau": frame.tau}
 
 
-def _epoch_key(epoch: int) -> int:
-    """Rates are given once an epoch, however often they are heard; apart from the keys that operators draw."""
-    return 1 << 40 | epoch
+_RATES, _CAPS, _ADMIT = 1 << 40, 1 << 41, 1 << 42
+
+
+def _key(kind: int, number: int) -> int:
+    """What is said is done once, however often it is heard; apart from the keys that operators draw."""
+    return kind | number

@@ -63,8 +63,7 @@ class Posterior:
         self._points = np.stack((x.ravel(), y.ravel()), axis=-1)
         self._support = SUPPORT_SPACINGS * spacing
         count = hyper.grid**2
-        ratio = (hyper.noise / hyper.signal) ** 2
-        self._prior = ratio * (self._features(self._points) + JITTER * np.eye(count))
+        self._gram = self._features(self._points) + JITTER * np.eye(count)
         self._information = np.zeros((count, count))
         self._evidence = np.zeros(count)
         self._level = np.zeros(2)
@@ -74,6 +73,16 @@ class Posterior:
     def _features(self, positions: Floats) -> Floats:
         offsets = positions[:, None, :] - self._points[None, :, :]
         return wendland_c4(np.hypot(offsets[..., 0], offsets[..., 1]) / self._support)
+
+    def tune(self, hyper: Hyperparameters) -> None:
+        """Take another noise, signal or forgetting; what was seen stays. The grid cannot change.
+
+        Raises:
+            ValueError: If the grid is another.
+        """
+        if hyper.grid != self._hyper.grid:
+            raise ValueError(f"a grid of {hyper.grid} is not the posterior's of {self._hyper.grid}")
+        self._hyper = hyper
 
     def observe(self, positions: Floats, values: Floats, tau: int) -> None:
         """Take in finite values at positions, shapes (n, 2) and (n,), at a time that does not run back."""
@@ -92,7 +101,8 @@ class Posterior:
 
     def frame(self) -> FieldFrame:
         """The field now, dual in tau."""
-        factor = np.linalg.cholesky(self._information + self._prior)
+        ratio = (self._hyper.noise / self._hyper.signal) ** 2
+        factor = np.linalg.cholesky(self._information + ratio * self._gram)
         weights = np.linalg.solve(factor.T, np.linalg.solve(factor, self._evidence))
         older = [past for past in self._past if self._tau - past.tau >= RATE_TICKS_MIN]
         rates = np.zeros_like(weights)

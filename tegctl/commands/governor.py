@@ -13,6 +13,7 @@ COLUMNS = (
     ("S-DOT", lambda row: f"{row['entropy_rate']:.3f}"),
     ("G", lambda row: f"{row['g']:+.3f}"),
     ("F", lambda row: f"{row['free_energy']:+.4f}"),
+    ("H", lambda row: f"{row['barrier']:+.2f}"),
     ("BOUND", plain("bound")),
     ("J", lambda row: f"{row['cost']:.3f}"),
     ("STALE", plain("stale")),
@@ -31,4 +32,7 @@ def command(session: Session, pause: bool | None) -> None:
         return
     show("Governor", answer["history"][-10:], COLUMNS, session.output)
     state = "paused" if answer["paused"] else "governing"
-    click.echo(f"{state}; friction {answer['friction']:.3f}; {answer['samples_rejected']} samples rejected")
+    field = answer["hyperparameters"]
+    click.echo(f"{state}; friction {answer['friction']:.3f}; admission {answer['admission']}")
+    rejected = f"{answer['samples_rejected']} samples rejected"
+    click.echo(f"field: signal {field['signal']:.3f}, noise {field['noise']:.3f}; {rejected}")
