@@ -1,12 +1,15 @@
 """Just-in-time bidding (DESIGN 5): buy what the predicted working set needs for the next Delta t, and no more."""
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
-from tegcore.units import MIB
+from tegcore.economics.stride import learned_stride
+from tegcore.units import GIB, MIB
 
 HORIZON_S = 2.0
 HEADROOM_SHARE = 0.05
 STEP_BYTES = 16 * MIB
+STRIDE_BYTES_MAX = GIB
 GIVE_BACK_SHARE = 0.5
 
 
@@ -31,16 +34,45 @@ def predicted_bytes(before: Usage, now: Usage) -> int:
     return int((now.rss_bytes + slope * HORIZON_S) * (1 + HEADROOM_SHARE))
 
 
-def expansion_bytes(held_bytes: int, wanted_bytes: int, floor_bytes: int) -> int:
+@dataclass(slots=True)
+class Stride:
+    """The stick-slip stride of one workload, learned from what its last purchase cost (paper 3.5.3).
+
+    Attributes:
+        size_bytes: What it buys at once, if it needs no more.
+    """
+
+    size_bytes: float = STEP_BYTES
+    _bought_bytes: int = 0
+    _bought_tick: int = 0
+    _price_ucr: int = 0
+    _gas_ucr: int = 0
+
+    def bought(self, delta_bytes: int, price_ucr: int, gas_ucr: int, tick: int, period_ticks: int) -> None:
+        """A purchase came through: what the one before it cost, and how long it lasted, is now known."""
+        if self._bought_bytes > 0:
+            lasted = (tick - self._bought_tick) / period_ticks
+            learned = learned_stride(self._bought_bytes, self._gas_ucr, self._price_ucr, lasted)
+            self.size_bytes = min(max(learned, STEP_BYTES), STRIDE_BYTES_MAX)
+        self._bought_bytes, self._bought_tick = delta_bytes, tick
+        self._price_ucr, self._gas_ucr = price_ucr, gas_ucr
+
+    def gave_back(self) -> None:
+        """The need shrank: the purchase before says nothing about the next."""
+        self._bought_bytes = 0
+
+
+def expansion_bytes(held_bytes: int, wanted_bytes: int, floor_bytes: int, stride_bytes: float = STEP_BYTES) -> int:
     """How much to buy (above 0) or give back (below 0), in whole steps; 0 to stay.
 
     Args:
         held_bytes: Held now.
         wanted_bytes: Predicted working set.
         floor_bytes: What came with the seat, and is not given back.
+        stride_bytes: What is bought at once, if no more is needed.
     """
     if wanted_bytes > held_bytes:
-        return -(-(wanted_bytes - held_bytes) // STEP_BYTES) * STEP_BYTES
+        return -int(-max(wanted_bytes - held_bytes, stride_bytes) // STEP_BYTES) * STEP_BYTES
     if wanted_bytes < held_bytes * GIVE_BACK_SHARE and held_bytes > floor_bytes:
         spare = held_bytes - max(floor_bytes, wanted_bytes + STEP_BYTES)
         return -(max(0, spare) // STEP_BYTES * STEP_BYTES)

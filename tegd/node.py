@@ -29,7 +29,7 @@ from tegcore.wire.records import (
     unpack_all,
     unpack_blocks,
 )
-from tegd.bidding import Usage, expansion_bytes, predicted_bytes, use_permille
+from tegd.bidding import Stride, Usage, expansion_bytes, predicted_bytes, use_permille
 from tegd.link import Link
 from tegd.modes import Happening, Mode, next_mode
 from tegd.seek import Search
@@ -105,6 +105,7 @@ class Agent:
     renew_cycle: int = 0
     renew_seq: int = 0
     expand_seq: int = 0
+    stride: Stride = field(default_factory=Stride)
     last_use: Usage | None = None
     period_use: Usage | None = None
     released: bool = False
@@ -365,7 +366,7 @@ class Node:
         if before is None or agent.expand_seq or self.zone is None:
             return
         floor = work.spec.mem_bytes * work.shape.slots
-        delta = expansion_bytes(work.held_bytes, predicted_bytes(before, use), floor)
+        delta = expansion_bytes(work.held_bytes, predicted_bytes(before, use), floor, agent.stride.size_bytes)
         if floor == 0 or delta == 0:
             return
         ask = Expand(work.lease, work.token, self.zone.host_id, delta, max(1, work.purse_ucr))
@@ -378,12 +379,19 @@ class Node:
         self.agents[work.ref].expand_seq = 0
         reason = Reason(body.reason)
         if reason is Reason.OK:
+            self._learn(self.agents[work.ref].stride, body, body.held_bytes - work.held_bytes)
             work.held_bytes = body.held_bytes
             self.expansions += 1
             work.note(self.tick, f"holds {body.held_bytes >> 20} MiB")
         else:
             work.waits = Waits(f"EXPAND {reason.name}", body.missing, body.price_ucr)
         return []
+
+    def _learn(self, stride: Stride, body: Any, delta_bytes: int) -> None:
+        if delta_bytes > 0 and self.zone is not None:
+            stride.bought(delta_bytes, body.price_ucr, body.gas_ucr, self.tick, self.zone.period_ticks)
+        else:
+            stride.gave_back()
 
     def _settled(self, body: Any) -> list[Effect]:
         work = self._by_lease(body.lease)

@@ -69,7 +69,8 @@ def expand(state: State, lease: Lease, ask: Expand, command_seq: int) -> Reason:
     held_bytes, _ = state.book.held_on(lease.number, ask.host)
     if reason is Reason.OK:
         state.counters.expansions += 1
-    answer = Expanded(lease.number, lease.token, ask.host, reason, held_bytes, price, command_seq, missing)
+    gas_ucr = state.rates.gas_ucr if ask.delta_bytes > 0 and reason is Reason.OK else 0
+    answer = Expanded(lease.number, lease.token, ask.host, reason, held_bytes, price, command_seq, missing, gas_ucr)
     state.emit(ask.host, Op.EXPANDED, answer)
     return reason
 

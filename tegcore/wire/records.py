@@ -622,6 +622,7 @@ class Expanded(NamedTuple):
     price_ucr: Ucr
     command_seq: Count
     missing: Signed
+    gas_ucr: Ucr
 
 
 class Ended(NamedTuple):
