@@ -21,7 +21,7 @@ from tegcore.errors import DecodeError
 from tegcore.field.entropy import entropy
 from tegcore.field.geometry import block_centre
 from tegcore.field.potential import FieldFrame, clipped, evaluate
-from tegcore.wire.messages import Digest, Telemetry
+from tegcore.wire.messages import Digest, Motion, Telemetry
 from tegcore.wire.records import Admit, Region, SetCap, SetRates
 
 HOSTS_PER_BATCH_MAX = 5000
@@ -82,12 +82,13 @@ class Decision(NamedTuple):
 
 @dataclass(slots=True)
 class _HostView:
-    """What is known of a host: when it was heard, its entropy, its agents."""
+    """What is known of a host: when it was heard, its entropy, its agents and how many of them seek."""
 
     tick: int
     position: tuple[float, float]
     entropy: float
     agents: int
+    ghosts: int
     attempts: float
 
 
@@ -138,7 +139,7 @@ class Controller:
             return
         sample = telemetry.samples[-1] if telemetry.samples else None
         motion = telemetry.motion
-        if sample is None or len(telemetry.samples) > HOSTS_PER_BATCH_MAX or not _sane_motion(motion.agents, motion):
+        if sample is None or len(telemetry.samples) > HOSTS_PER_BATCH_MAX or not _sane_motion(motion):
             self.rejected += 1
             return
         levels = (sample.cpu, sample.memory, sample.io, sample.network)
@@ -150,7 +151,9 @@ class Controller:
         tick = self.digest.tick if self.digest else 0
         attempts = motion.attempts_slots / motion.ticks if motion.ticks > 0 else 0.0
         value = float(entropy(shares)[0])
-        self._hosts[telemetry.host] = _HostView(tick, block_centre(region), value, motion.agents, attempts)
+        self._hosts[telemetry.host] = _HostView(
+            tick, block_centre(region), value, motion.agents, motion.ghosts, attempts
+        )
         self._fresh.add(telemetry.host)
 
     def take(self, digest: Digest, side: float) -> None:
@@ -164,7 +167,8 @@ class Controller:
         agents = sum(host.agents for host in living)
         attempts = sum(host.attempts for host in living) / agents if agents else 0.0
         self._attempts += SMOOTHING * (attempts - self._attempts)
-        unmet = digest.demand_slots / digest.slots if digest.slots else 0.0
+        wanted = max(digest.demand_slots, sum(host.ghosts for host in living))
+        unmet = wanted / digest.slots if digest.slots else 0.0
         self._unmet += SMOOTHING * (unmet - self._unmet)
 
     def watch(self) -> Admit | None:
@@ -313,9 +317,11 @@ def sampled(names: list[str], tick: int) -> list[str]:
     return chosen[:HOSTS_PER_BATCH_MAX]
 
 
-def _sane_motion(agents: int, motion: object) -> bool:
-    attempts, mass = getattr(motion, "attempts_slots", math.nan), getattr(motion, "mass", math.nan)
-    return 0 <= agents < 1_000_000 and math.isfinite(attempts) and attempts >= 0 and math.isfinite(mass)
+def _sane_motion(motion: Motion) -> bool:
+    counted = 0 <= motion.ghosts <= motion.agents < 1_000_000
+    return (
+        counted and math.isfinite(motion.attempts_slots) and motion.attempts_slots >= 0 and math.isfinite(motion.mass)
+    )
 
 
 def _changed(before: FieldFrame, now: FieldFrame) -> bool:

@@ -24,12 +24,10 @@ from tegcore.wire import control, topics
 from tegcore.wire.messages import (
     SCHEMA,
     Beat,
-    Digest,
     Events,
     Heat,
     Message,
     Rejected,
-    Welcome,
 )
 from tegcore.wire.records import Mint, Op, Reason, Record, Region, Shape, Tick, pack_all
 from tegcore.wire.signing import Key, ledger_keyring
@@ -42,7 +40,7 @@ from tegio.logs import event
 from tegio.notify import notify
 from tegio.users import demand_operator, is_operator, own_tenant
 from tegio.wire import Wire
-from zone_ledger import desk, snapshot
+from zone_ledger import desk, snapshot, voice
 from zone_ledger.door import Door, Entry
 from zone_ledger.engine import Engine
 from zone_ledger.genesis import genesis_records
@@ -359,14 +357,15 @@ class LedgerService:
             if host:
                 effects.put(Topic(zone, Channel.EVENTS, host), Rejected(SCHEMA, host, 0, reason, detail[:512]))
         for host, number in effects.welcome.items():
-            effects.put(Topic(zone, Channel.EVENTS, host), self._welcome(host, number))
+            effects.put(Topic(zone, Channel.EVENTS, host), voice.welcome(state, number))
         for session in state.hosts.values():
             if session.boot and not session.stale:
                 self._compose_events(session, effects)
         free = state.book.free_slots(Region(0, 2 * state.genesis.zone_k))
         beat = Beat(SCHEMA, zone, state.tick, state.tau, state.market, len(state.leases), free)
         effects.put(Topic(zone, Channel.BEAT), beat)
-        effects.put(Topic(zone, Channel.DIGEST), self._digest(free))
+        effects.put(Topic(zone, Channel.DIGEST), voice.digest(state, self._counted))
+        self._counted = dataclasses.replace(state.counters)
         self._heat.decay()
         if heat := self._heat.message(state.tick):
             effects.put(Topic(zone, Channel.HEAT), Heat(SCHEMA, zone, state.tick, *heat), retain=heat[1] == 0)
@@ -380,25 +379,6 @@ class LedgerService:
         now_ns = self._clock.now_ns()
         for arrived in effects.arrived:
             self._order_ms.add((now_ns - arrived.at_ns) / 1e6)
-
-    def _welcome(self, host: str, number: int) -> Welcome:
-        state = self.engine.state
-        genesis = state.genesis
-        return Welcome(
-            SCHEMA,
-            host,
-            state.hosts[number].boot,
-            number,
-            state.book.region_of(number).base,
-            genesis.zone_k,
-            state.tick,
-            genesis.period_ticks,
-            state.term_ticks,
-            genesis.renew_ticks,
-            genesis.grace_ticks,
-            genesis.notice_ticks,
-            genesis.epoch_ticks,
-        )
 
     def _compose_events(self, session: HostSession, effects: _Effects) -> None:
         """Send what is new or was asked for; what is not acknowledged again every few ticks."""
@@ -419,30 +399,6 @@ class LedgerService:
             pack_all(quotes),
         )
         effects.put(Topic(self._settings.zone, Channel.EVENTS, session.name), events)
-
-    def _digest(self, free: int) -> Digest:
-        state, before = self.engine.state, self._counted
-        self._counted = now = dataclasses.replace(state.counters)
-        leases = state.leases.values()
-        rents = [(lease.price_ucr * lease.shape.slots, lease.use_permille) for lease in leases]
-        present, reserve_ucr = state.book.zone_totals()
-        return Digest(
-            SCHEMA,
-            self._settings.zone,
-            state.tick,
-            state.tau,
-            present,
-            free,
-            len(leases),
-            now.demand_slots - before.demand_slots,
-            sum(rent for rent, _ in rents),
-            sum(rent * use // 1000 for rent, use in rents),
-            reserve_ucr,
-            now.attempts - before.attempts,
-            now.refused - before.refused,
-            now.refused_span - before.refused_span,
-            state.rates.epoch,
-        )
 
     # --- people -----------------------------------------------------------------------------------------------------
 
