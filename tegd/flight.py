@@ -10,9 +10,9 @@ import numpy as np
 
 from tegcore import rng
 from tegcore.dynamics.langevin import Floats, Forces, Swarm, step
-from tegcore.field.dual import Dual, dual
+from tegcore.field.dual import Dual
 from tegcore.field.geometry import slots_at
-from tegcore.field.potential import FieldFrame, aged, ahead, evaluate, flat_frame, interpolation_matrix, superposed
+from tegcore.field.potential import FieldFrame, aged, ahead, evaluate, flat_frame, heat_frame, superposed
 from tegcore.wire.messages import HEAT_GRID, Field, Heat
 
 PHYSICAL_WEIGHT, HEAT_WEIGHT = 1.0, 0.5
@@ -20,6 +20,13 @@ LOOK_AHEAD_TICKS = 2.0
 """Delta: a ghost steers by where its own speed and the field's rate will have brought it."""
 
 DEFAULT_FRICTION, DEFAULT_TEMPERATURE = 1.0, 0.5
+
+
+def forces(physical: FieldFrame, heat: FieldFrame, friction: float, temperature: float, positions: Floats) -> Forces:
+    """What acts on ghosts at positions, shape (n, 2), by both layers: Phi_eff (7), and B of the heat layer (13)."""
+    sampled, hot = evaluate(physical, positions), evaluate(heat, positions)
+    total = superposed(sampled, hot, PHYSICAL_WEIGHT, HEAT_WEIGHT)
+    return Forces(total.gradient, hot.steepness, friction, temperature, total.hessian, LOOK_AHEAD_TICKS)
 
 
 class Flight:
@@ -37,7 +44,6 @@ class Flight:
         self._heat: FieldFrame = flat_frame(self._side, 0.0, 0)
         self._cells = np.zeros(HEAT_GRID * HEAT_GRID)
         self._frame = (-1, -1)
-        self._to_weights: Floats | None = None
         self._friction, self._temperature = DEFAULT_FRICTION, DEFAULT_TEMPERATURE
         self._at: dict[int, tuple[Floats, Floats]] = {}
 
@@ -68,10 +74,7 @@ class Flight:
         else:
             return
         self._frame = (heat.frame, heat.delta)
-        if self._to_weights is None:
-            self._to_weights = interpolation_matrix(HEAT_GRID)
-        weights = (self._to_weights @ np.nan_to_num(self._cells)).reshape(HEAT_GRID, HEAT_GRID)
-        self._heat = FieldFrame(self._side, 0.0, dual(weights), heat.tick)
+        self._heat = heat_frame(self._cells.reshape(HEAT_GRID, HEAT_GRID), self._side, heat.tick)
 
     def step(self, ghosts: Sequence[int], mass: Sequence[float], charge: Sequence[float], tick: int) -> dict[int, int]:
         """Move the ghosts by one tick; returns the slot that each is over."""
@@ -90,15 +93,13 @@ class Flight:
             np.asarray(charge),
         )
         fields = ahead(aged(self._physical, tick), LOOK_AHEAD_TICKS), aged(self._heat, tick)
+        viscous = self._friction, self._temperature
         moved = step(
-            swarm, lambda at: self._forces(fields, at), 1.0, rng.normal(self._seed, "flight", tick, ghosts), self._side
+            swarm,
+            lambda at: forces(*fields, *viscous, at),
+            1.0,
+            rng.normal(self._seed, "flight", tick, ghosts),
+            self._side,
         )
         self._at = {ref: (moved.position[row], moved.velocity[row]) for row, ref in enumerate(ghosts)}
         return dict(zip(ghosts, slots_at(moved.position).tolist(), strict=True))
-
-    def _forces(self, fields: tuple[FieldFrame, FieldFrame], positions: Floats) -> Forces:
-        physical, heat = (evaluate(field, positions) for field in fields)
-        total = superposed(physical, heat, PHYSICAL_WEIGHT, HEAT_WEIGHT)
-        return Forces(
-            total.gradient, heat.steepness, self._friction, self._temperature, total.hessian, LOOK_AHEAD_TICKS
-        )

@@ -7,6 +7,7 @@ Only grid points within the support R (three spacings) count: a few dozen terms 
 hosts. One pass gives value, tau-derivative, gradient and second derivatives.
 """
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -114,6 +115,7 @@ def superposed(physical: FieldSample, heat: FieldSample, physical_weight: float,
     )
 
 
+@cache
 def interpolation_matrix(count: int) -> Floats:
     """The fixed matrix that turns values at the grid's own points into weights: the kernel's inverse, (n^2, n^2)."""
     axis = np.arange(count) + 0.5
@@ -122,6 +124,12 @@ def interpolation_matrix(count: int) -> Floats:
     offsets = points[:, None, :] - points[None, :, :]
     gram = wendland_c4(np.hypot(offsets[..., 0], offsets[..., 1]) / SUPPORT_SPACINGS)
     return np.asarray(np.linalg.inv(gram), dtype=np.float64)
+
+
+def heat_frame(cells: Floats, side: float, tau: int) -> FieldFrame:
+    """H_auction as a field: weights such that it passes through the heat of each cell, shape (n, n), at its centre."""
+    weights = interpolation_matrix(len(cells)) @ np.nan_to_num(cells).ravel()
+    return FieldFrame(side, 0.0, dual(weights.reshape(cells.shape)), tau)
 
 
 def flat_frame(side: float, value: float, tau: int) -> FieldFrame:
