@@ -7,6 +7,9 @@ jitter, and begins again from where it is then.
 """
 
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 from tegcore.field.geometry import enclosing
 from tegcore.wire.records import Region, Shape
@@ -14,6 +17,17 @@ from tegcore.wire.records import Region, Shape
 ROUND_TICKS_MIN = 4
 ANSWER_TICKS_MAX = 20
 BACK_OFF_TICKS = 20
+
+
+def widened(size: int, level: Any, zone_k: int) -> Any:
+    """log2 of the region in which a block of 2^size slots is sought at a level, an integer or an array of them."""
+    return np.minimum(2 * zone_k, size + (size & 1) + 2 * level)
+
+
+def pause_ticks(failures: Any, period_ticks: int, jitter: Any) -> Any:
+    """How long to back off after the root has failed `failures` times before; `jitter` is drawn from [0, 1)."""
+    pause = np.minimum(BACK_OFF_TICKS << np.minimum(failures, 16), period_ticks)
+    return pause // 2 + np.floor(jitter * pause)
 
 
 @dataclass(slots=True)
@@ -38,8 +52,7 @@ class Search:
 
     def region(self, slot: int, shape: Shape, zone_k: int) -> Region:
         """Where to look from a slot at the present level."""
-        smallest = shape.sizes[0] + (shape.sizes[0] & 1)
-        return enclosing(slot, min(2 * zone_k, smallest + 2 * self.level))
+        return enclosing(slot, int(widened(shape.sizes[0], self.level, zone_k)))
 
     def may_ask(self, cycle: int) -> bool:
         """Whether a quote is due: none is out, or its answer was lost."""
@@ -57,9 +70,8 @@ class Search:
         if region.log2 < 2 * zone_k:
             self.level += 1
             return
-        pause = min(BACK_OFF_TICKS << min(self.failures, 16), period_ticks)
+        self.next_cycle = cycle + int(pause_ticks(self.failures, period_ticks, jitter))
         self.level, self.failures = 0, self.failures + 1
-        self.next_cycle = cycle + pause // 2 + int(jitter * pause)
 
     def put_off(self, cycle: int, ticks: int) -> None:
         """Look again after some ticks, at the same place and level."""

@@ -26,10 +26,8 @@ from tegcore.wire.records import (
     NameKind,
     Op,
     Record,
-    Region,
     SetRates,
     SetReserve,
-    Shape,
     Tick,
     pack_all,
 )
@@ -212,9 +210,6 @@ class World:
             if record.op is Op.RELEASE:
                 self._give_back_elsewhere(record)
             self.engine.apply(record)
-            if record.op is Op.FOK:
-                region, shape = Region.unpacked(record.body.region), Shape.unpacked(record.body.shape)
-                self._heat.add(region, shape, record.body.limit_ucr)
         if entry.greeted:
             place.heard = state.host_numbers[place.name]
             place.node.welcomed(voice.welcome(state, place.heard))
@@ -282,7 +277,7 @@ class World:
             message = self._field(frame)
             for place in self.places:
                 place.flight.field_came(message)
-        self._heat.decay()
+        self._heat.tick(state.bids)
         if heat := self._heat.message(state.tick):
             for place in self.places:
                 place.flight.heat_came(Heat(SCHEMA, ZONE, state.tick, *heat))

@@ -3,13 +3,15 @@
 Derived, never journaled: a ledger that starts anew starts cold.
 """
 
+from collections import deque
+
 import numpy as np
 from numpy.typing import NDArray
 
 from tegcore.field.geometry import block_size, morton_decode
 from tegcore.units import UCR_PER_CREDIT
 from tegcore.wire.messages import HEAT_GRID
-from tegcore.wire.records import Region, Shape
+from tegcore.wire.records import Region
 
 DECAY_PER_TICK = 0.99
 FULL_EVERY_TICKS = 20
@@ -26,20 +28,23 @@ class HeatMap:
 
     def __init__(self, zone_k: int) -> None:
         self._cells_per_slot = HEAT_GRID / (1 << zone_k)
+        self._slots_per_cell = max(1.0, self._cells_per_slot**-2)
         self.cells: NDArray[np.float64] = np.zeros((HEAT_GRID, HEAT_GRID))
         self._sent = np.zeros_like(self.cells)
         self.frame, self.delta = 0, 0
 
-    def add(self, region: Region, shape: Shape, limit_ucr: int) -> None:
-        """A bid: its value is spread over its region."""
+    def add(self, region: Region, value_ucr: int) -> None:
+        """A bid's value, spread over the cells that the region touches, per slot of them."""
         (x, y), (width, height) = morton_decode(region.base), block_size(region.log2)
         scale = self._cells_per_slot
         columns = slice(int(x * scale), max(int(x * scale) + 1, int((x + width) * scale)))
         rows = slice(int(y * scale), max(int(y * scale) + 1, int((y + height) * scale)))
-        self.cells[rows, columns] += limit_ucr / UCR_PER_CREDIT * shape.slots / region.slots
+        self.cells[rows, columns] += value_ucr / UCR_PER_CREDIT / max(region.slots, self._slots_per_cell)
 
-    def decay(self) -> None:
-        """One tick passes."""
+    def tick(self, bids: deque[tuple[Region, int]]) -> None:
+        """One tick passes, in which these bids, (where, value in ucr), were answered; they are taken away."""
+        while bids:
+            self.add(*bids.popleft())
         self.cells *= DECAY_PER_TICK
 
     def message(self, tick: int) -> tuple[int, int, bytes] | None:

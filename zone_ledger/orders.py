@@ -150,6 +150,7 @@ def fill(state: State, order: Order) -> None:
     """Make a lease of an order whose blocks are reserved and free of others."""
     release_reservation(state, order)
     del state.orders[order.key]
+    _press(state, order, order.blocks)
     state.last_lease += 1
     state.last_token += 1
     hosts = tuple(dict.fromkeys(host for block in order.blocks for host in state.book.hosts_of(block)))
@@ -187,6 +188,12 @@ def fill(state: State, order: Order) -> None:
     state.counters.by_rule[order.rule] = state.counters.by_rule.get(order.rule, 0) + 1
     _count(state, Reason.OK)
     state.tell(lease, Op.FILLED, filled_event(lease))
+
+
+def _press(state: State, order: Order, blocks: tuple[Region, ...]) -> None:
+    """A bid is felt where it took slots, or would have had them, or else in all of the region that it named."""
+    slots = sum(block.slots for block in blocks)
+    state.bids.extend((block, order.bid_ucr * block.slots // slots) for block in blocks)
 
 
 def filled_event(lease: Lease) -> Filled:
@@ -293,6 +300,7 @@ def _lose(state: State, lost: Lost) -> None:
     state.counters.refused += 1
     state.counters.refused_span += min(side, DISPLACEMENT_SLOTS_MAX)
     state.counters.demand_slots += order.shape.slots
+    _press(state, order, placement.blocks if placement else (order.region,))
     if placement and placement.displaced:
         _challenge(state, order, placement)
     total = price_ucr(placement.total_ucr, order.shape) if placement else 0

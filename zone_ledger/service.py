@@ -29,7 +29,7 @@ from tegcore.wire.messages import (
     Message,
     Rejected,
 )
-from tegcore.wire.records import Mint, Op, Reason, Record, Region, Shape, Tick, pack_all
+from tegcore.wire.records import Mint, Op, Reason, Record, Region, Tick, pack_all
 from tegcore.wire.signing import Key, ledger_keyring
 from tegcore.wire.topics import Channel, Topic
 from tegcore.wire.transport import Transport
@@ -328,9 +328,6 @@ class LedgerService:
         outcome = Outcome()
         for record in entry.commands:
             outcome = self._apply(record)
-            if record.op is Op.FOK and outcome.reason is Reason.OK:
-                shape, region = Shape.unpacked(record.body.shape), Region.unpacked(record.body.region)
-                self._heat.add(region, shape, record.body.limit_ucr)
         number = self.engine.state.host_numbers.get(entry.host, 0)
         if entry.rejected:
             event("door.rejected", logging.WARNING, host=entry.host or "?", reason=entry.rejected[0].name)
@@ -366,7 +363,7 @@ class LedgerService:
         effects.put(Topic(zone, Channel.BEAT), beat)
         effects.put(Topic(zone, Channel.DIGEST), voice.digest(state, self._counted))
         self._counted = dataclasses.replace(state.counters)
-        self._heat.decay()
+        self._heat.tick(state.bids)
         if heat := self._heat.message(state.tick):
             effects.put(Topic(zone, Channel.HEAT), Heat(SCHEMA, zone, state.tick, *heat), retain=heat[1] == 0)
 

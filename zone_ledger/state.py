@@ -6,17 +6,20 @@ what becomes of the challenger), `settlement` (periods, purses, ends), and `engi
 
 import heapq
 import struct
+from collections import deque
 from dataclasses import dataclass, field
 from enum import IntEnum
 from hashlib import blake2b
 from typing import NamedTuple
 
-from tegcore.wire.records import Admit, Genesis, Market, Op, Reason, Record
+from tegcore.wire.records import Admit, Genesis, Market, Op, Reason, Record, Region
 from tegcore.wire.session import Outbox
 from zone_ledger.accounts import Accounts
 from zone_ledger.book.base import Book
 from zone_ledger.leases import Counters, HostSession, Lease, LeaseState, Order, OrderKey, Rates
 from zone_ledger.placement import Scales
+
+BIDS_KEPT_MAX = 1 << 16
 
 
 class Outcome(NamedTuple):
@@ -44,6 +47,8 @@ class State:
         caps: Price cap (6) on free slots by packed region, ucr per slot-period.
         transfers: (zone, number) of every transfer that came in: each is credited once.
         subsidy_epoch_ucr: Minted as subsidy in this epoch.
+        bids: Where the latest bids pressed, and their value in ucr, for the heat layer: derived, and not part of what
+            is kept.
     """
 
     genesis: Genesis
@@ -73,6 +78,7 @@ class State:
     caps: dict[int, int] = field(default_factory=dict)
     transfers: set[tuple[int, int]] = field(default_factory=set)
     subsidy_epoch_ucr: int = 0
+    bids: deque[tuple[Region, int]] = field(default_factory=lambda: deque(maxlen=BIDS_KEPT_MAX))
 
     @property
     def term_ticks(self) -> int:

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tegcore.field.dual import Dual
-from tegcore.field.kernels import wendland_c4
-from tegcore.field.potential import SUPPORT_SPACINGS, FieldFrame
+from tegcore.field.kernel_sum import NEAR, kernel_normal
+from tegcore.field.potential import FieldFrame, gram
 
 Floats = NDArray[np.float64]
 
@@ -57,22 +57,14 @@ class Posterior:
     def __init__(self, side: float, hyper: Hyperparameters) -> None:
         self._side = side
         self._hyper = hyper
-        spacing = side / hyper.grid
-        axis = (np.arange(hyper.grid) + 0.5) * spacing
-        x, y = np.meshgrid(axis, axis)
-        self._points = np.stack((x.ravel(), y.ravel()), axis=-1)
-        self._support = SUPPORT_SPACINGS * spacing
+        self._spacing = side / hyper.grid
         count = hyper.grid**2
-        self._gram = self._features(self._points) + JITTER * np.eye(count)
+        self._gram = gram(hyper.grid) + JITTER * np.eye(count)
         self._information = np.zeros((count, count))
         self._evidence = np.zeros(count)
         self._level = np.zeros(2)
         self._tau = 0
         self._past: deque[_Past] = deque(maxlen=KEPT_MAX)
-
-    def _features(self, positions: Floats) -> Floats:
-        offsets = positions[:, None, :] - self._points[None, :, :]
-        return wendland_c4(np.hypot(offsets[..., 0], offsets[..., 1]) / self._support)
 
     def tune(self, hyper: Hyperparameters) -> None:
         """Take another noise, signal or forgetting; what was seen stays. The grid cannot change.
@@ -89,9 +81,11 @@ class Posterior:
         kept = self._hyper.forget_per_tick ** max(0, tau - self._tau)
         self._tau = max(self._tau, tau)
         self._level = kept * self._level + (values.sum(), len(values))
-        features = self._features(positions)
-        self._information = kept * self._information + features.T @ features
-        self._evidence = kept * self._evidence + features.T @ (values - self.mean)
+        self._information *= kept
+        self._evidence *= kept
+        places = np.ascontiguousarray(positions / self._spacing, dtype=np.float64)
+        centred = np.ascontiguousarray(values - self.mean, dtype=np.float64)
+        kernel_normal(places, centred, self._hyper.grid, self._information, self._evidence, np.empty((NEAR, NEAR)))
 
     @property
     def mean(self) -> float:

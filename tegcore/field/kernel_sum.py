@@ -1,7 +1,7 @@
 # cython: boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-"""Weighted sums of Wendland's C4 kernel about places on a grid, with first and second derivatives.
+"""Sums of Wendland's C4 kernel over a grid: a field at places, with its derivatives, and what places say of a field.
 
-The hot path of the field: Python that Cython compiles. It is written out over arrays in `tegcore.field.reference`.
+The hot path of agents and governor: Python that Cython compiles. `tegcore.field.reference` writes it out over arrays.
 
 With o the offset from a grid point in spacings, r = |o| / 3, s = phi'(r) / r and t = s'(r) / r = 560 (1 - r)^4:
 
@@ -76,3 +76,69 @@ def kernel_sum(
                     out[place, layer, 3] += weight * (s + t * dx * dx)
                     out[place, layer, 4] += weight * t * dx * dy
                     out[place, layer, 5] += weight * (s + t * dy * dy)
+
+
+NEAR = 6
+"""Grid points along a side of the square that can be within the support."""
+
+
+def kernel_normal(
+    positions: cython.double[:, ::1],
+    values: cython.double[::1],
+    side: cython.Py_ssize_t,
+    information: cython.double[:, ::1],
+    evidence: cython.double[::1],
+    work: cython.double[:, ::1],
+) -> None:
+    """Add K'K and K'v, where K is the kernel between places and the points of a grid, n of them along a side.
+
+    Args:
+        positions: Shape (count, 2), in units of the grid's spacing.
+        values: v, shape (count,).
+        side: n.
+        information: Shape (n^2, n^2), added to.
+        evidence: Shape (n^2,), added to.
+        work: Shape (NEAR, NEAR), overwritten.
+    """
+    place: cython.Py_ssize_t
+    row: cython.Py_ssize_t
+    column: cython.Py_ssize_t
+    other_row: cython.Py_ssize_t
+    other: cython.Py_ssize_t
+    point: cython.Py_ssize_t
+    top: cython.Py_ssize_t
+    left: cython.Py_ssize_t
+    bottom: cython.Py_ssize_t
+    right: cython.Py_ssize_t
+    x: cython.double
+    y: cython.double
+    square: cython.double
+    r: cython.double
+    rest: cython.double
+    phi: cython.double
+    for place in range(positions.shape[0]):
+        x = positions[place, 0] - 0.5
+        y = positions[place, 1] - 0.5
+        left = cython.cast(cython.Py_ssize_t, floor(x)) - 2
+        top = cython.cast(cython.Py_ssize_t, floor(y)) - 2
+        right, bottom = min(side, left + NEAR), min(side, top + NEAR)
+        left, top = max(0, left), max(0, top)
+        for row in range(top, bottom):
+            for column in range(left, right):
+                square = ((x - column) * (x - column) + (y - row) * (y - row)) / 9.0
+                phi = 0.0
+                if square < 1.0:
+                    r = sqrt(square)
+                    rest = (1.0 - r) * (1.0 - r)
+                    phi = rest * rest * rest * ((35.0 * r + 18.0) * r + 3.0) / 3.0
+                work[row - top, column - left] = phi
+        for row in range(top, bottom):
+            for column in range(left, right):
+                phi = work[row - top, column - left]
+                if phi == 0.0:
+                    continue
+                point = row * side + column
+                evidence[point] += phi * values[place]
+                for other_row in range(top, bottom):
+                    for other in range(left, right):
+                        information[point, other_row * side + other] += phi * work[other_row - top, other - left]

@@ -115,15 +115,19 @@ def superposed(physical: FieldSample, heat: FieldSample, physical_weight: float,
     )
 
 
-@cache
-def interpolation_matrix(count: int) -> Floats:
-    """The fixed matrix that turns values at the grid's own points into weights: the kernel's inverse, (n^2, n^2)."""
+def gram(count: int) -> Floats:
+    """The kernel between all points of a grid with `count` along a side, shape (n^2, n^2)."""
     axis = np.arange(count) + 0.5
     x, y = np.meshgrid(axis, axis)
     points = np.stack((x.ravel(), y.ravel()), axis=-1)
     offsets = points[:, None, :] - points[None, :, :]
-    gram = wendland_c4(np.hypot(offsets[..., 0], offsets[..., 1]) / SUPPORT_SPACINGS)
-    return np.asarray(np.linalg.inv(gram), dtype=np.float64)
+    return wendland_c4(np.hypot(offsets[..., 0], offsets[..., 1]) / SUPPORT_SPACINGS)
+
+
+@cache
+def interpolation_matrix(count: int) -> Floats:
+    """The fixed matrix that turns values at the grid's own points into weights: the kernel's inverse, (n^2, n^2)."""
+    return np.asarray(np.linalg.inv(gram(count)), dtype=np.float64)
 
 
 def heat_frame(cells: Floats, side: float, tau: int) -> FieldFrame:

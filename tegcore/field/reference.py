@@ -1,4 +1,4 @@
-"""What `kernel_sum` computes, written out: every grid point, every place, over arrays."""
+"""What `tegcore.field.kernel_sum` computes, written out: every grid point, every place, over arrays."""
 
 import numpy as np
 
@@ -19,3 +19,15 @@ def kernel_sum(weights: Floats, positions: Floats, out: Floats) -> None:
     parts = (phi, s * dx, s * dy, s + t * dx * dx, t * dx * dy, s + t * dy * dy)
     for entry, part in enumerate(parts):
         out[:, :, entry] = np.einsum("lij,nij->nl", weights, part)
+
+
+def kernel_normal(
+    positions: Floats, values: Floats, side: int, information: Floats, evidence: Floats, work: Floats
+) -> None:
+    """See `tegcore.field.kernel_sum.kernel_normal`."""
+    work.fill(0.0)
+    y, x = np.divmod(np.arange(side * side), side)
+    offsets = np.hypot(positions[:, 0, None] - (x + 0.5), positions[:, 1, None] - (y + 0.5))
+    features = wendland_c4(offsets / SUPPORT)
+    information += features.T @ features
+    evidence += features.T @ values

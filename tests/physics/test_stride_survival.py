@@ -1,4 +1,4 @@
-"""Strides learned by survival on the real engine (paper 3.5.3): the closed form at a flat price, the best under (15)."""
+"""Strides learned by survival on the real engine (paper 3.5.3): the closed form at a flat price, and under (15)."""
 
 import math
 

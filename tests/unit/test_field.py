@@ -136,6 +136,18 @@ class TestEvaluate:
         reference.kernel_sum(weights, positions, sums[1])
         assert sums[0] == pytest.approx(sums[1], abs=1e-11)
 
+    @settings(deadline=None, max_examples=30)
+    @given(SEEDS, st.integers(1, 12), st.booleans())
+    def test_what_places_say_of_a_field_is_the_same_compiled_and_plain(self, seed, grid, outside):
+        source = np.random.default_rng(seed)
+        positions = source.uniform(-5 if outside else 0, grid + 5 * outside, (30, 2))
+        values, work = source.normal(size=30), np.empty((kernel_sum.NEAR, kernel_sum.NEAR))
+        information, evidence = np.ones((2, grid**2, grid**2)), np.ones((2, grid**2))
+        kernel_sum.kernel_normal(positions, values, grid, information[0], evidence[0], work)
+        reference.kernel_normal(positions, values, grid, information[1], evidence[1], work)
+        assert information[0] == pytest.approx(information[1], abs=1e-11)
+        assert evidence[0] == pytest.approx(evidence[1], abs=1e-11)
+
     def test_is_smooth_across_the_edges_of_grid_cells(self):
         """Terms come and go only where they are zero."""
         frame = some_frame(5)

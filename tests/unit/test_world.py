@@ -7,7 +7,7 @@ from tegd.workload import Life
 from tegsim.world import Piece, Setting, World, crowd
 
 
-def filled(seed: int, ticks: int = 400) -> World:
+def filled(seed: int, ticks: int = 600) -> World:
     world = World(Setting(seed=seed))
     crowd(world, 120)
     world.run(ticks)
