@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint types crash bench-book bench-ledger bench-idle clean
+.PHONY: help install demo test check lint types crash bench-book bench-ledger bench-physics bench-idle clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ bench-book: $(STAMP) ## measure the book: ns a command, growth with the zone, ri
 
 bench-ledger: $(STAMP) ## measure the ledger: orders a second, round trips, recovery, auctions
 	$(BIN)/python -m bench.ledger
+
+bench-physics: $(STAMP) ## measure field, agents and governor, settling and herd; THERMAL=DIR adds real series
+	$(BIN)/python -m bench.physics $(if $(THERMAL),--thermal $(THERMAL))
 
 bench-idle: $(STAMP) ## measure what an idle stack costs a host
 	$(BIN)/python -m bench.idle

@@ -6,6 +6,7 @@ Flood, OOPSLA 2014), over whole arrays.
 
 import hashlib
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,25 +24,43 @@ def _mixed(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return words ^ words >> np.uint64(31)
 
 
-def bits(
-    seed: int, purpose: str, tick: int, nodes: Sequence[int] | NDArray[np.int64], lane: int = 0
-) -> NDArray[np.uint64]:
-    """64 random bits for each node, shape (n,); `lane` tells several draws of one purpose apart."""
+@cache
+def _base(seed: int, purpose: str, lane: int) -> int:
     key = hashlib.blake2b(f"{seed}/{purpose}/{lane}".encode(), digest_size=8).digest()
-    base = np.uint64(int.from_bytes(key, "little"))
+    return int.from_bytes(key, "little")
+
+
+def _drawn(
+    base: np.uint64 | NDArray[np.uint64], tick: int, nodes: Sequence[int] | NDArray[np.int64]
+) -> NDArray[np.uint64]:
     counters = np.asarray(nodes).astype(np.uint64)
     with np.errstate(over="ignore"):
         mixed = _mixed(counters * _GOLDEN + base)
         return _mixed(mixed + np.uint64(tick) * _GOLDEN)
 
 
+def _unit(words: NDArray[np.uint64]) -> Floats:
+    """53 bits of each as a number from [0, 1)."""
+    return (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def bits(
+    seed: int, purpose: str, tick: int, nodes: Sequence[int] | NDArray[np.int64], lane: int = 0
+) -> NDArray[np.uint64]:
+    """64 random bits for each node, shape (n,); `lane` tells several draws of one purpose apart."""
+    return _drawn(np.uint64(_base(seed, purpose, lane)), tick, nodes)
+
+
 def uniform(seed: int, purpose: str, tick: int, nodes: Sequence[int] | NDArray[np.int64], lane: int = 0) -> Floats:
     """Draws from [0, 1), shape (n,)."""
-    return (bits(seed, purpose, tick, nodes, lane) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return _unit(bits(seed, purpose, tick, nodes, lane))
 
 
 def normal(seed: int, purpose: str, tick: int, nodes: Sequence[int] | NDArray[np.int64]) -> Floats:
-    """Pairs of independent standard normal draws, shape (n, 2), by Box and Muller."""
-    radius = np.sqrt(-2.0 * np.log1p(-uniform(seed, purpose, tick, nodes, 0)))
-    angle = 2.0 * np.pi * uniform(seed, purpose, tick, nodes, 1)
-    return np.stack((radius * np.cos(angle), radius * np.sin(angle)), axis=-1)
+    """Pairs of independent standard normal draws, shape (n, 2), by Box and Muller, of lanes 0 and 1."""
+    lanes = np.array([[_base(seed, purpose, lane)] for lane in (0, 1)], dtype=np.uint64)
+    first, second = _unit(_drawn(lanes, tick, nodes))
+    radius, angle = np.sqrt(-2.0 * np.log1p(-first)), 2.0 * np.pi * second
+    pairs = np.empty((len(radius), 2))
+    pairs[:, 0], pairs[:, 1] = radius * np.cos(angle), radius * np.sin(angle)
+    return pairs

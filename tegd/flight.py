@@ -87,8 +87,8 @@ class Flight:
                 start = [rng.uniform(self._seed, "start", 0, [ref], lane)[0] * self._side for lane in (0, 1)]
                 self._at[ref] = (np.array(start), np.zeros(2))
         swarm = Swarm(
-            np.stack([self._at[ref][0] for ref in ghosts]),
-            np.stack([self._at[ref][1] for ref in ghosts]),
+            np.array([self._at[ref][0] for ref in ghosts]),
+            np.array([self._at[ref][1] for ref in ghosts]),
             np.asarray(mass),
             np.asarray(charge),
         )

@@ -4,10 +4,12 @@ The support is that of the broadcast grid (three spacings), so what is fitted is
 a host's telemetry is: signal and noise, by the marginal likelihood of a sample of hosts.
 """
 
+import warnings
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Kernel, StationaryKernelMixin, WhiteKernel
 
@@ -62,7 +64,10 @@ def fitted(positions: Floats, values: Floats, side: float, hyper: Hyperparameter
     if len(values) < 8 or not np.isfinite(values).all():
         return hyper
     chosen = np.random.default_rng(seed).permutation(len(values))[:HOSTS_MAX]
-    kernel = regressor(positions[chosen], values[chosen], side, hyper).kernel_
+    with warnings.catch_warnings():
+        # A field without noise, or without anything else, ends at a bound: that is the fit.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        kernel = regressor(positions[chosen], values[chosen], side, hyper).kernel_
     signal, noise = float(np.sqrt(kernel.k1.k1.constant_value)), float(np.sqrt(kernel.k2.noise_level))
     if not (np.isfinite(signal) and np.isfinite(noise) and noise > 0 and signal > 0):
         return hyper

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tegcore.field.dual import Dual
 from tegcore.field.kernel_sum import NEAR, kernel_normal
-from tegcore.field.potential import FieldFrame, gram
+from tegcore.field.potential import FieldFrame, gram, grid_points, kernel_between
 
 Floats = NDArray[np.float64]
 
@@ -93,10 +93,25 @@ class Posterior:
         total, count = self._level
         return float(total / count) if count > 0 else 0.0
 
+    def _factor(self) -> Floats:
+        ratio = (self._hyper.noise / self._hyper.signal) ** 2
+        return np.asarray(np.linalg.cholesky(self._information + ratio * self._gram), dtype=np.float64)
+
+    def variance(self, positions: Floats) -> Floats:
+        """How far another observation at positions, shape (n, 2), is expected to be from the field, squared: (n,).
+
+        The field's own uncertainty, that of what the grid cannot tell apart, and a host's noise.
+        """
+        features = kernel_between(positions / self._spacing, grid_points(self._hyper.grid))
+        known = np.linalg.solve(self._factor(), features.T)
+        spanned = np.linalg.solve(np.linalg.cholesky(self._gram), features.T)
+        untold = np.maximum(0.0, 1.0 - (spanned**2).sum(axis=0))
+        noise, signal = self._hyper.noise**2, self._hyper.signal**2
+        return np.asarray(noise * (1.0 + (known**2).sum(axis=0)) + signal * untold, dtype=np.float64)
+
     def frame(self) -> FieldFrame:
         """The field now, dual in tau."""
-        ratio = (self._hyper.noise / self._hyper.signal) ** 2
-        factor = np.linalg.cholesky(self._information + ratio * self._gram)
+        factor = self._factor()
         weights = np.linalg.solve(factor.T, np.linalg.solve(factor, self._evidence))
         older = [past for past in self._past if self._tau - past.tau >= RATE_TICKS_MIN]
         rates = np.zeros_like(weights)

@@ -112,24 +112,31 @@ def _damped(velocity: Floats, mass: Floats, forces: Forces, dt: float, draws: Fl
     )
     there = radius > 0
     per_radius = np.where(there, 1.0 / np.where(there, radius, 1.0), 0.0)
-    axes = np.stack((half, xy)) * per_radius
+    axes = (half * per_radius, xy * per_radius)
     return _applied(stiff, soft, axes, velocity) + _applied(
         np.sqrt(spread * (1 - stiff**2)), np.sqrt(spread * (1 - soft**2)), axes, draws
     )
 
 
-def _applied(stiff: Floats, soft: Floats, axes: Floats, vector: Floats) -> Floats:
+def _applied(stiff: Floats, soft: Floats, axes: tuple[Floats, Floats], vector: Floats) -> Floats:
     """The symmetric tensor with eigenvalues `stiff` and `soft` along the axes of the Hessian, times a vector."""
     same, apart = (stiff + soft) / 2, (stiff - soft) / 2
     x, y = vector[:, 0], vector[:, 1]
     along, across = apart * axes[0], apart * axes[1]
-    return np.stack(((same + along) * x + across * y, across * x + (same - along) * y), axis=-1)
+    return _pairs((same + along) * x + across * y, across * x + (same - along) * y)
 
 
 def _rotated(velocity: Floats, angle: Floats) -> Floats:
     cosine, sine = np.cos(angle), np.sin(angle)
     x, y = velocity[:, 0], velocity[:, 1]
-    return np.stack((cosine * x + sine * y, cosine * y - sine * x), axis=-1)
+    return _pairs(cosine * x + sine * y, cosine * y - sine * x)
+
+
+def _pairs(x: Floats, y: Floats) -> Floats:
+    """Rows (x, y): `np.stack`, which costs more than all of its use here where agents are few."""
+    pairs = np.empty((len(x), 2))
+    pairs[:, 0], pairs[:, 1] = x, y
+    return pairs
 
 
 def _drifted(swarm: Swarm, dt: float, side: float, edges: Edges) -> Swarm:

@@ -48,8 +48,8 @@ def morton_decode(code: int) -> tuple[int, int]:
 
 def slots_at(positions: Positions) -> Slots:
     """Morton codes, shape (n,), of the slots that positions, shape (n, 2) and not negative, lie in."""
-    cells = np.floor(positions).astype(np.int64)
-    codes: Slots = _spread(cells[:, 0]) | _spread(cells[:, 1]) << 1
+    spread = _spread(np.floor(positions).astype(np.int64))
+    codes: Slots = spread[:, 0] | spread[:, 1] << 1
     return codes
 
 

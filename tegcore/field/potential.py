@@ -71,7 +71,7 @@ def evaluate(frame: FieldFrame, positions: Floats) -> FieldSample:
     """The field (8) at positions, shape (n, 2), in slot units. Its cost does not depend on the number of hosts."""
     spacing = frame.spacing
     places = np.ascontiguousarray(positions / spacing, dtype=np.float64)
-    layers = np.stack((frame.weights.value, frame.weights.rate))
+    layers = np.array((frame.weights.value, frame.weights.rate))
     sums = np.empty((len(places), 2, 6))
     kernel_sum(layers, places, sums)
     field = sums[:, 0]
@@ -115,13 +115,22 @@ def superposed(physical: FieldSample, heat: FieldSample, physical_weight: float,
     )
 
 
-def gram(count: int) -> Floats:
-    """The kernel between all points of a grid with `count` along a side, shape (n^2, n^2)."""
+def grid_points(count: int) -> Floats:
+    """The points of a grid with `count` along a side, in units of its spacing, shape (n^2, 2), row by row."""
     axis = np.arange(count) + 0.5
     x, y = np.meshgrid(axis, axis)
-    points = np.stack((x.ravel(), y.ravel()), axis=-1)
-    offsets = points[:, None, :] - points[None, :, :]
+    return np.stack((x.ravel(), y.ravel()), axis=-1)
+
+
+def kernel_between(places: Floats, others: Floats) -> Floats:
+    """The kernel between places, shapes (n, 2) and (m, 2) in units of the grid's spacing; shape (n, m)."""
+    offsets = places[:, None, :] - others[None, :, :]
     return wendland_c4(np.hypot(offsets[..., 0], offsets[..., 1]) / SUPPORT_SPACINGS)
+
+
+def gram(count: int) -> Floats:
+    """The kernel between all points of a grid with `count` along a side, shape (n^2, n^2)."""
+    return kernel_between(grid_points(count), grid_points(count))
 
 
 @cache
