@@ -6,7 +6,7 @@ Flood, OOPSLA 2014), over whole arrays.
 
 import hashlib
 from collections.abc import Sequence
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ def _mixed(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return words ^ words >> np.uint64(31)
 
 
-@cache
+@lru_cache(maxsize=1024)
 def _base(seed: int, purpose: str, lane: int) -> int:
     key = hashlib.blake2b(f"{seed}/{purpose}/{lane}".encode(), digest_size=8).digest()
     return int.from_bytes(key, "little")
