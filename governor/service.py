@@ -33,6 +33,8 @@ from tegio.wire import Wire
 QUEUE_MESSAGES_MAX = 20_000
 HISTORY_MAX = 120
 VIEW_GRID = 16
+FIT_HOSTS_MIN = 8
+"""Of fewer hosts nothing can be learned, and scikit-learn is not worth its memory."""
 
 
 class GovernorService:
@@ -128,8 +130,9 @@ class GovernorService:
 
     def _tune(self) -> None:
         """Fit hyperparameters to what is heard, beside the loop; scikit-learn is imported there, once."""
-        if self._fit is None or self._fit.done():
-            self._fit = asyncio.create_task(self._fitted(*self.controller.sample()))
+        positions, values = self.controller.sample()
+        if len(values) >= FIT_HOSTS_MIN and (self._fit is None or self._fit.done()):
+            self._fit = asyncio.create_task(self._fitted(positions, values))
 
     async def _fitted(self, positions: Floats, values: Floats) -> None:
         hyper, side = self.controller.hyper, self._side

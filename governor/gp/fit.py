@@ -60,8 +60,8 @@ def regressor(positions: Floats, values: Floats, side: float, hyper: Hyperparame
 
 
 def fitted(positions: Floats, values: Floats, side: float, hyper: Hyperparameters, seed: int) -> Hyperparameters:
-    """Signal and noise that fit hosts best, shapes (n, 2) and (n,); those given if there are too few, or no fit."""
-    if len(values) < 8 or not np.isfinite(values).all():
+    """Signal and noise that fit hosts best, shapes (n, 2) and (n,); those given if there is no fit."""
+    if not np.isfinite(values).all():
         return hyper
     chosen = np.random.default_rng(seed).permutation(len(values))[:HOSTS_MAX]
     with warnings.catch_warnings():
