@@ -161,6 +161,7 @@ class GovernorService:
             stale,
             policy.temperature,
             self.controller.friction,
+            policy.mu_ucr,
         )
 
     async def answer(self, peer: Peer, request: control.AnyRequest) -> control.Reply | AsyncIterator[control.Reply]:

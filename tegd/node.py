@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from tegcore import rng
+from tegcore.economics.fixed import friction_ucr
 from tegcore.units import TICK_NS
 from tegcore.wire.messages import Events, Welcome
 from tegcore.wire.records import (
@@ -41,6 +42,9 @@ DEFAULT_ENDOW_PERIODS = 4
 LEAVE_MARGIN_TICKS = 20
 FUNDS_RETRY_TICKS = 100
 CANNOT_EXECUTE = 126
+ELSEWHERE = 1 << 40
+"""Marks the ref of a quote that a seated workload asks for, to weigh what its rent would be elsewhere."""
+
 TOP_UPS_KEPT_MAX = 32
 
 
@@ -111,6 +115,7 @@ class Agent:
     released: bool = False
     leave_tick: int = 0
     leaving_told: bool = False
+    weighs: bool = False
 
 
 @dataclass
@@ -121,6 +126,7 @@ class Node:
         tokens: Token of each tenant that may submit here.
         zone: The ledger's settings, once welcomed.
         market: As the last beat said.
+        mu_ucr: Static friction (14), as the governor's field says; while it is unknown, below 0, nobody moves.
         order_ms: Round trips of orders since they were last taken away, in ms.
     """
 
@@ -131,6 +137,7 @@ class Node:
     mode: Mode = Mode.BOOT
     zone: Welcome | None = None
     market: Market = Market.FIXED
+    mu_ucr: int = -1
     tick: int = 0
     cycle: int = 0
     beat_ns: int = 0
@@ -159,6 +166,10 @@ class Node:
         self.tick, self.beat_ns, self.market = max(self.tick, tick), now_ns, Market(market)
         self.happen(Happening.BEAT)
 
+    def field_came(self, mu_ucr: int) -> None:
+        """The governor's field says how much static friction there is."""
+        self.mu_ucr = mu_ucr
+
     def disowned(self) -> None:
         """The ledger does not know this boot: introduce the host again."""
         if self.mode is not Mode.BOOT:
@@ -181,7 +192,10 @@ class Node:
             effects += self._event(record, now_ns)
         for record in unpack_all(message.quotes):
             if record.op is Op.QUOTED:
-                self._quoted(record, now_ns)
+                if record.body.ref & ELSEWHERE:
+                    effects += self._weighed(record.body)
+                else:
+                    self._quoted(record, now_ns)
         return effects
 
     def _event(self, record: Record, now_ns: int) -> list[Effect]:
@@ -398,9 +412,28 @@ class Node:
         if work is None:
             return []
         work.price_ucr, work.purse_ucr = body.next_price_ucr, body.purse_ucr
+        self.agents[work.ref].weighs = work.spec.hook is not None and self.mu_ucr >= 0
         if body.challenge_ucr:
             work.note(self.tick, f"a challenge of {body.challenge_ucr} ucr per slot was refused")
         return []
+
+    def _weigh(self, work: Workload, agent: Agent) -> None:
+        """Ask, once a period, what the cheapest seat in the zone would cost."""
+        assert self.zone is not None
+        agent.weighs = False
+        fok = self._fok(work, Region(0, 2 * self.zone.zone_k))._replace(ref=work.ref | ELSEWHERE)
+        self.link.quotes.append(Record(Op.FOK, 0, self.link.boot, 0, fok))
+
+    def _weighed(self, quoted: Any) -> list[Effect]:
+        """Leave by one's own will only where the price force exceeds static friction (DESIGN 5; paper 3.4.2)."""
+        work = self.workloads.get(quoted.ref & ~ELSEWHERE)
+        if work is None or work.life is not Life.SEATED or not quoted.price_ucr or self.mu_ucr < 0:
+            return []
+        force_ucr = work.charge_ucr(work.price_ucr) - work.charge_ucr(quoted.price_ucr)
+        if quoted.slots_free < work.shape.slots or force_ucr <= friction_ucr(self.mu_ucr, work.mass_micro):
+            return []
+        work.note(self.tick, f"rent is {work.price_ucr} ucr per slot-period; elsewhere it would be {quoted.price_ucr}")
+        return self._leave(work, Reason.MOVED, self.tick)
 
     # --- leaving ----------------------------------------------------------------------------------------------------
 
@@ -592,6 +625,8 @@ class Node:
             if work.life is not Life.SEATED:
                 continue
             self._renew(work, agent, now_ns)
+            if agent.weighs and self.mode is Mode.RUN:
+                self._weigh(work, agent)
             use = usage.get(work.airlock_id)
             if use is not None and (agent.last_use is None or use.at_ns > agent.last_use.at_ns):
                 before, agent.last_use = agent.last_use, use

@@ -400,6 +400,7 @@ class HostService:
     def _on_field(self, field: Field) -> None:
         if self._flight is not None:
             self._flight.field_came(field)
+        self.node.field_came(field.mu_ucr)
 
     def _on_heat(self, heat: Heat) -> None:
         if self._flight is not None:

@@ -277,6 +277,7 @@ class World:
             message = self._field(frame)
             for place in self.places:
                 place.flight.field_came(message)
+                place.node.field_came(message.mu_ucr)
         self._heat.tick(state.bids)
         if heat := self._heat.message(state.tick):
             for place in self.places:
@@ -295,10 +296,9 @@ class World:
         governor = self.governor
         weights, rates = (part.astype("<f4").tobytes() for part in (frame.weights.value, frame.weights.rate))
         grid, support = len(frame.weights.value), 3.0 * frame.spacing
-        noise, temperature = governor.hyper.noise, governor.policy.temperature
-        return Field(
-            SCHEMA, ZONE, frame.tau, grid, support, frame.mean, noise, weights, rates, 0, temperature, governor.friction
-        )
+        noise, policy = governor.hyper.noise, governor.policy
+        motion = (policy.temperature, governor.friction, policy.mu_ucr)
+        return Field(SCHEMA, ZONE, frame.tau, grid, support, frame.mean, noise, weights, rates, 0, *motion)
 
     # --- what is to be seen -----------------------------------------------------------------------------------------
 

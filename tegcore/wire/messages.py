@@ -250,6 +250,7 @@ class Field(Message, frozen=True, tag="field"):
         stale: Ticks since the last posterior that was fit to be sent; 0 when fresh.
         temperature: T of the agents' noise.
         friction: gamma_0 exp(g).
+        mu_ucr: Static friction of the epoch (14), in ucr per slot-period and unit of mass; -1 where nobody said.
     """
 
     v: int
@@ -264,6 +265,7 @@ class Field(Message, frozen=True, tag="field"):
     stale: int
     temperature: float
     friction: float
+    mu_ucr: int = -1
 
 
 class Rates(Message, frozen=True, tag="rates"):

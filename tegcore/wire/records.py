@@ -115,6 +115,7 @@ class Reason(IntEnum):
     DRAINED = 29  # the host is drained
     MODE = 30  # not in this market mode
     READ_ONLY = 31  # the journal cannot be written: reads only until it can
+    MOVED = 32  # it left for a cheaper seat
 
 
 class Bounds(NamedTuple):

@@ -253,6 +253,24 @@ def test_a_purse_that_runs_dry_parks_and_a_top_up_brings_back() -> None:
     assert work.resume
 
 
+@pytest.mark.parametrize(("mu_ucr", "moves"), [(50_000, True), (1_000_000, False), (-1, False)])
+def test_a_seated_workload_moves_only_where_the_price_force_beats_static_friction(mu_ucr: int, moves: bool) -> None:
+    """Its rent has been challenged up, and slots are free at the reserve: force 7 times the reserve less friction."""
+    world = World()
+    world.node.field_came(mu_ucr)
+    work = world.submit(limit_ucr=900_000)
+    world.cycle(40)
+    first = work.lease
+    world.engine.state.leases[first].challenge_ucr = 880_000
+    world.cycle(PERIOD + 20)
+    assert work.life is Life.SEATED
+    assert (work.lease != first) == moves
+    assert any("elsewhere" in text for _, text in work.history) == moves
+    if moves:
+        assert work.resume
+        assert work.price_ucr == 100_000
+
+
 def test_memory_is_bought_before_it_is_needed() -> None:
     world = World()
     work = world.submit(mem_bytes=64 << 20, limit_ucr=2_000_000)
