@@ -1,30 +1,40 @@
-"""`python -m tegd.airlock`: wiring of the airlock side. Reads no settings file: its two paths are all that it needs."""
+"""`python -m tegd.airlock`: wiring of the airlock side. It needs two paths; a settings file adds units of a slice."""
 
 import argparse
+import contextlib
 import fcntl
 import os
 import select
 import signal
 import sys
+import threading
 from pathlib import Path
 
 from tegcore.errors import Exit, TegError, UnavailableError
 from tegd.airlock.adapters import capabilities
 from tegd.airlock.adapters.hands import Hands
 from tegd.airlock.adapters.journal import Journal
+from tegd.airlock.adapters.memory import MemoryReader, watch_stalls
+from tegd.airlock.adapters.reclaim import Reclaimer
 from tegd.airlock.adapters.server import Server
+from tegd.airlock.guard import Guard
 from tegd.airlock.service import Airlock
+from tegd.airlock.settings import AirlockSettings, read
 from tegio.clock import SystemClock
 from tegio.notify import notify
 
+NICE = -15
+"""It has little to do, and that at once."""
 
-def build(state_dir: Path, socket: Path, agent_uid: int) -> Airlock:
+
+def build(state_dir: Path, socket: Path, agent_uid: int, settings: AirlockSettings) -> Airlock:
     """Put an airlock together.
 
     Args:
         state_dir: Its folder, made if need be.
         socket: Where the agent side finds it.
         agent_uid: User of the agent side; root and our own user may always connect.
+        settings: Mode, slice and units.
 
     Raises:
         UnavailableError: If another airlock has the folder.
@@ -46,13 +56,20 @@ def build(state_dir: Path, socket: Path, agent_uid: int) -> Airlock:
     server = Server(socket, frozenset({0, os.geteuid(), agent_uid}), epoll)
     if agent_uid != os.geteuid():
         os.chown(socket, agent_uid, -1)
+    units = capabilities.units(settings.slice)
+    hands = Hands(state_dir, holder, epoll, units)
+    guard = Guard(settings, units[0], hands, MemoryReader(), Reclaimer()) if units else None
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
     return Airlock(
         journal=journal,
-        hands=Hands(state_dir, holder, epoll),
+        hands=hands,
         capabilities=table,
         epoll=epoll,
         server=server,
         clock=SystemClock(),
+        guard=guard,
+        stalls=watch_stalls() if units else None,
     )
 
 
@@ -76,10 +93,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="tegd-airlock", description=sys.modules["tegd.airlock"].__doc__)
     parser.add_argument("--state-dir", type=Path, required=True, help="folder of its journal and the workloads' logs")
     parser.add_argument("--socket", type=Path, required=True, help="where the agent side finds it")
+    parser.add_argument("--config", type=Path, help="settings file; without one, no unit is looked after")
     parser.add_argument("--agent-uid", type=int, default=os.geteuid(), help="user of the agent side")
     wanted = parser.parse_args()
     try:
-        airlock = build(wanted.state_dir.absolute(), wanted.socket, wanted.agent_uid)
+        settings = read(wanted.config) if wanted.config else AirlockSettings(slice="")
+        airlock = build(wanted.state_dir.absolute(), wanted.socket, wanted.agent_uid, settings)
         for signum in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, lambda *_: airlock.stop())
         notify("READY=1")

@@ -11,7 +11,7 @@ is frozen, and ended after `notice_ns`. A term that is extended meanwhile lets b
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tegd.airlock.model import Cause, Held, Spec, Status, Then, Workload
 from tegd.airlock.transitions import TABLE, Event, State
@@ -21,7 +21,9 @@ RETRY_NS = 1_000_000_000
 """Pause before the second save at a term's end; it doubles."""
 KILL_AGAIN_NS = 1_000_000_000
 
-_TERM_BINDS = frozenset({State.STARTING, State.RUNNING, State.FROZEN, State.SAVING, State.FLUSHING, State.ENDING})
+_TERM_BINDS = frozenset(
+    {State.STARTING, State.RUNNING, State.FROZEN, State.SAVING, State.FLUSHING, State.ENDING, State.PARKED}
+)
 
 
 _NO_MARK = "the hook did not make its mark in time"
@@ -41,6 +43,10 @@ class Kind(StrEnum):
     SAVE = "save"
     END = "end"
     EXTEND = "extend"
+    SEAL = "seal"
+    HOLD = "hold"
+    RELEASE = "release"
+    RESTORE = "restore"
     MARKED = "marked"
     FLUSHED = "flushed"
     FLUSH_FAILED = "flush_failed"
@@ -102,6 +108,7 @@ class Refused(StrEnum):
 
     NO_HOOK = "no_hook"
     NOT_NOW = "not_now"
+    MEMORY = "memory"
     PAST_TERM = "past_term"
 
 
@@ -120,13 +127,22 @@ _ONLY_IN = {
 }
 """Outcomes of a step in progress: they mean nothing once that step was left."""
 
-REQUESTS = frozenset({Kind.FREEZE, Kind.THAW, Kind.SIGNAL, Kind.SAVE, Kind.END, Kind.EXTEND})
+REQUESTS = frozenset(
+    {
+        *(Kind.FREEZE, Kind.THAW, Kind.SIGNAL, Kind.SAVE, Kind.END, Kind.EXTEND),
+        *(Kind.SEAL, Kind.HOLD, Kind.RELEASE, Kind.RESTORE),
+    }
+)
+FOR_MEMORY = frozenset({Held.MEMORY, Held.SAVE})
 _PLAIN = {
     Kind.STARTED: Event.STARTED,
     Kind.START_FAILED: Event.START_FAILED,
     Kind.EXITED: Event.EXITED,
     Kind.LOST: Event.LOST,
     Kind.FREEZE: Event.FREEZE,
+    Kind.SEAL: Event.FREEZE,
+    Kind.HOLD: Event.FREEZE,
+    Kind.RESTORE: Event.RESTORE,
     Kind.SIGNAL: Event.SIGNAL,
     Kind.MARKED: Event.MARKED,
 }
@@ -138,6 +154,7 @@ _ON_ENTRY: dict[State, tuple[Effect, ...]] = {
     State.FLUSHING: (Effect(Act.FREEZE), Effect(Act.FLUSH)),
     State.ENDING: (Effect(Act.TERMINATE),),
     State.KILLING: (Effect(Act.KILL),),
+    State.PARKED: (Effect(Act.CLEAR),),
     State.ENDED: (Effect(Act.CLEAR),),
 }
 
@@ -201,10 +218,12 @@ def narrow(workload: Workload, told: Input, now_ns: int) -> Event | Refused:
     """The event of the table that an input is for this workload, or why it is refused."""
     status, savable = workload.status, workload.spec.hook is not None
     past = 0 < status.term_end_ns <= now_ns
+    if (about_memory := _narrowed_by_memory(status, told)) is not None:
+        return about_memory
     match told.kind:
         case Kind.NEVER_RAN:
             return Event.NEVER_RAN if status.state is State.RUNNING and not past else Event.EXITED
-        case Kind.THAW:
+        case Kind.THAW | Kind.RELEASE:
             return Refused.PAST_TERM if past else Event.THAW
         case Kind.SAVE:
             return Event.SAVE if savable else Refused.NO_HOOK
@@ -213,10 +232,8 @@ def narrow(workload: Workload, told: Input, now_ns: int) -> Event | Refused:
         case Kind.EXTEND:
             frees = status.state is State.FROZEN and status.held is Held.TERM and told.term_end_ns > now_ns
             return Event.EXTEND_HELD if frees else Event.EXTEND
-        case Kind.FLUSHED if status.exit_code is not None:
-            return Event.SAVED_GONE
         case Kind.FLUSHED:
-            return Event.SAVED_THAW if status.then is Then.THAW and not past else Event.SAVED_END
+            return _flushed(status, past)
         case Kind.FLUSH_FAILED:
             return _failure(status, past)
         case Kind.DUE if _term_pending(status) and past:
@@ -229,9 +246,30 @@ def narrow(workload: Workload, told: Input, now_ns: int) -> Event | Refused:
             return _PLAIN[told.kind]
 
 
+def _narrowed_by_memory(status: Status, told: Input) -> Event | Refused | None:
+    """What differs for a workload that is held, saved or started again for memory."""
+    match told.kind:
+        case Kind.THAW if status.held in FOR_MEMORY:
+            return Refused.MEMORY
+        case Kind.RELEASE if status.held not in FOR_MEMORY:
+            return Refused.NOT_NOW
+        case Kind.START_FAILED if status.saved_ns:
+            return Event.RESTORE_FAILED
+        case Kind.EXITED if status.state is State.KILLING and status.cause is Cause.MEMORY:
+            return Event.GONE_PARKED
+        case _:
+            return None
+
+
 def _is_due(workload: Workload, now_ns: int) -> bool:
     at_ns = due_ns(workload)
     return at_ns is not None and at_ns <= now_ns
+
+
+def _flushed(status: Status, past: bool) -> Event:
+    if status.exit_code is not None:
+        return Event.SAVED_PARKED if status.then is Then.PARK else Event.SAVED_GONE
+    return Event.SAVED_THAW if status.then is Then.THAW and not past else Event.SAVED_END
 
 
 def _failure(status: Status, past: bool) -> Event:
@@ -259,7 +297,7 @@ def _entered(workload: Workload, event: Event, after: State, told: Input, now_ns
 def _noted(status: Status, event: Event, told: Input, now_ns: int) -> Status:
     match event:
         case Event.FREEZE if status.held is Held.NO:
-            return replace(status, held=Held.REQUEST)
+            return replace(status, held=_HOLDS[told.kind])
         case Event.THAW:
             return replace(status, held=Held.NO)
         case Event.FAILED_RUN | Event.FAILED_GONE:
@@ -267,7 +305,8 @@ def _noted(status: Status, event: Event, told: Input, now_ns: int) -> Status:
         case Event.SAVE:
             return replace(status, then=Then.END if status.held is Held.TERM else told.then)
         case Event.END | Event.KILL:
-            return replace(status, cause=status.cause or Cause.ASKED)
+            known = status.cause not in (Cause.NONE, Cause.MEMORY)
+            return status if known else replace(status, cause=Cause.ASKED)
         case Event.EXTEND | Event.EXTEND_HELD:
             return _extended(status, told.term_end_ns, now_ns)
         case Event.TERM_SAVABLE | Event.RETRY:
@@ -275,7 +314,7 @@ def _noted(status: Status, event: Event, told: Input, now_ns: int) -> Status:
         case Event.TERM_UNSAVABLE:
             return replace(status, held=Held.TERM)
         case Event.FAILED_HOLD:
-            return replace(status, held=status.held or Held.TERM, problem=told.problem or _NO_MARK)
+            return replace(status, held=status.held or Held.TERM, then=Then.END, problem=told.problem or _NO_MARK)
         case Event.DEADLINE if status.held is Held.TERM:
             return replace(status, cause=status.cause or Cause.TERM)
         case _:
@@ -295,13 +334,25 @@ def _noted_outcome(status: Status, event: Event, told: Input, now_ns: int) -> St
         case Event.EXITED:
             return replace(status, exit_code=told.exit_code)
         case Event.SAVED_END:
-            return replace(status, saved_ns=now_ns, cause=Cause.TERM if status.held is Held.TERM else Cause.ASKED)
+            return replace(status, saved_ns=now_ns, cause=_why_ended(status))
+        case Event.SAVED_PARKED | Event.GONE_PARKED | Event.RESTORE_FAILED:
+            return replace(status, **_PARKED, saved_ns=status.saved_ns or now_ns, problem=told.problem)
         case Event.SAVED_THAW:
             return replace(status, saved_ns=now_ns, held=Held.NO)
         case Event.SAVED_GONE:
             return replace(status, saved_ns=now_ns, cause=Cause.EXITED if status.then is Then.THAW else Cause.ASKED)
         case _:
             return status
+
+
+_HOLDS = {Kind.FREEZE: Held.REQUEST, Kind.SEAL: Held.MEMORY, Kind.HOLD: Held.SAVE}
+_PARKED: dict[str, Any] = {"held": Held.NO, "cause": Cause.NONE, "pid": 0, "start_ticks": 0, "exit_code": None}
+
+
+def _why_ended(status: Status) -> Cause:
+    if status.held is Held.TERM:
+        return Cause.TERM
+    return Cause.MEMORY if status.then is Then.PARK else Cause.ASKED
 
 
 def _extended(status: Status, term_end_ns: int, now_ns: int) -> Status:
@@ -355,6 +406,8 @@ def _told(before: State, event: Event, status: Status) -> tuple[str, ...]:
     if status.state is not before:
         if status.state is State.FROZEN:
             told.append("frozen")
+        elif status.state is State.PARKED:
+            told.append("parked")
         elif status.state is State.RUNNING and before is not State.STARTING:
             told.append("thawed")
         elif status.state is State.ENDED:

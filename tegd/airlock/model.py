@@ -16,6 +16,10 @@ class Held(StrEnum):
 
     NO = ""
     REQUEST = "request"
+    MEMORY = "memory"
+    """It gives way to others."""
+    SAVE = "save"
+    """Until another is saved."""
     TERM = "term"
 
 
@@ -24,6 +28,8 @@ class Then(StrEnum):
 
     END = "end"
     THAW = "thaw"
+    PARK = "park"
+    """It is ended, and started again when there is memory for it."""
 
 
 class Cause(StrEnum):
@@ -35,6 +41,7 @@ class Cause(StrEnum):
     TERM = "term"
     START_FAILED = "start_failed"
     LOST = "lost"
+    MEMORY = "memory"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +51,8 @@ class Hook:
     Attributes:
         signum: Signal that asks for a checkpoint.
         checkpoint: Absolute path of the file that the program writes.
-        mark: Absolute path of the file that it makes last.
+        mark: Absolute path of the file that it makes last; where it is the checkpoint itself, that it is another file
+            than before is the mark.
     """
 
     signum: int
@@ -69,6 +77,10 @@ class Spec:
         notice_ns: How long it is held past its term when it cannot be saved, before it is ended.
         save_ns: Longest that its hook may take, and longest that making the checkpoint durable may take.
         resume: Whether it is to go on from its checkpoint.
+        resume_args: What its command then gets beside its arguments.
+        rank: Who ranks least gives way first when memory runs short.
+        unit: The systemd unit that it is, where the airlock did not start it itself.
+        group: Folder of that unit's control group.
     """
 
     workload: str
@@ -83,6 +95,10 @@ class Spec:
     notice_ns: int
     save_ns: int
     resume: bool
+    resume_args: tuple[str, ...] = ("--resume",)
+    rank: float = 0.0
+    unit: str = ""
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +152,8 @@ def spec_data(spec: Spec) -> dict[str, Any]:
 def spec_from(data: dict[str, Any]) -> Spec:
     """The spec that `spec_data` gave, after JSON."""
     hook = data["hook"]
-    return Spec(**(data | {"argv": tuple(data["argv"]), "hook": Hook(**hook) if hook else None}))
+    words = {"argv": tuple(data["argv"]), "resume_args": tuple(data["resume_args"])}
+    return Spec(**(data | words | {"hook": Hook(**hook) if hook else None}))
 
 
 def status_data(status: Status) -> dict[str, Any]:

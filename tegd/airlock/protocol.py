@@ -18,10 +18,12 @@ from tegd.airlock.model import Then, Workload
 
 VERSION = 1
 PACKET_BYTES_MAX = 64 << 10
+HISTORY_PAGE_MAX = 64
+"""Decisions in one reply to `memory`."""
 PAGE_BYTES_MAX = 48 << 10
 """A page of `list` stays below this, to leave room for its envelope."""
 
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9@:._\\-]{0,254}")
 _INT_MAX = 2**63 - 1
 SIGNALS = {
     "SIGHUP": 1,
@@ -49,6 +51,7 @@ class Reason(StrEnum):
     TOO_MANY = "too_many"
     NO_HOOK = "no_hook"
     NOT_NOW = "not_now"
+    MEMORY = "memory"
     PAST_TERM = "past_term"
     NO_RIGHTS = "no_rights"
 
@@ -150,6 +153,7 @@ VERBS: dict[str, dict[str, Check]] = {
     "forget": _WORKLOAD,
     "list": {"after": _is_text},
     "usage": {},
+    "memory": {"after_ns": _is_int},
 }
 """Every verb with its fields and what each must be. All must be there."""
 

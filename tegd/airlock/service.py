@@ -22,6 +22,7 @@ from tegd.airlock.adapters.journal import Journal, forget_record, new_record, st
 from tegd.airlock.adapters.server import Server
 from tegd.airlock.core import Effect, Input, Kind, Refused, Step
 from tegd.airlock.frames import Record
+from tegd.airlock.guard import Guard
 from tegd.airlock.model import Held, Hook, Spec, Workload
 from tegd.airlock.protocol import Reason, Refusal, Request
 from tegd.airlock.transitions import State
@@ -53,6 +54,8 @@ class Airlock:
         epoll: What server and hands are watched with.
         server: The socket.
         clock: The boot-time clock.
+        guard: What looks after the host's memory, where that can be done.
+        stalls: Descriptor that wakes it when tasks stall on memory.
     """
 
     def __init__(
@@ -64,6 +67,8 @@ class Airlock:
         epoll: select.epoll,
         server: Server,
         clock: Clock,
+        guard: Guard | None = None,
+        stalls: int | None = None,
     ) -> None:
         self._journal = journal
         self._hands = hands
@@ -71,6 +76,10 @@ class Airlock:
         self._epoll = epoll
         self._server = server
         self._clock = clock
+        self._guard = guard
+        self._stalls = stalls
+        if stalls is not None:
+            epoll.register(stalls, select.EPOLLPRI)
         self._workloads = journal.workloads
         self._waiting: deque[_Told] = deque()
         self._answers: list[tuple[_Asker, str]] = []
@@ -82,12 +91,15 @@ class Airlock:
         self._stopping = True
 
     def run(self) -> None:
-        """Carry on what the journal holds, then serve until stopped; leave nothing frozen by request behind."""
+        """Carry on what the journal holds, then serve until stopped; leave nothing frozen but past its term."""
         self.recover()
         while not self._stopping:
             self.turn()
-        held = [name for name, entry in self._workloads.items() if entry.status.held is Held.REQUEST]
-        self._waiting.extend(_Told(name, Input(Kind.THAW)) for name in held)
+        for name, entry in self._workloads.items():
+            if entry.status.held is Held.REQUEST:
+                self._waiting.append(_Told(name, Input(Kind.THAW)))
+            elif entry.status.state is State.FROZEN and entry.status.held in core.FOR_MEMORY:
+                self._waiting.append(_Told(name, Input(Kind.RELEASE)))
         self._settle()
         self._server.close()
 
@@ -113,6 +125,10 @@ class Airlock:
             if self._server.owns(descriptor):
                 for client, packet in self._server.read(descriptor):
                     self._take(client, packet)
+            elif descriptor == self._stalls and self._guard is not None:
+                self._guard.due_ns = 0
+            elif told := self._hands.flushed(descriptor):
+                self._waiting.extend(_Told(name, what) for name, what in told)
             elif self._hands.owns(descriptor):
                 name = self._hands.whose(descriptor)
                 happened = self._hands.ended(descriptor, self._workloads[name])
@@ -123,7 +139,24 @@ class Airlock:
             if name not in busy:
                 self._waiting.extend(_Told(name, told) for told in self._look(entry, now_ns))
         self._settle()
+        self._look_at_memory()
         self._look_at_logs(now_ns)
+
+    def _look_at_memory(self) -> None:
+        """Take in units that came, let go of those that went, and do what the host's memory asks for."""
+        if self._guard is None:
+            return
+        now_ns = self._clock.now_ns()
+        gone = [name for name, entry in self._workloads.items() if entry.spec.unit and _is_over(entry)]
+        for name in gone:
+            self._guard.forget(self._workloads[name])
+            self._drop(name)
+        for entry in self._guard.found(self._workloads, now_ns):
+            self._waiting.append(_Told(entry.spec.workload, Step(entry, (), ())))
+            self._hands.watch_unit(entry)
+        self._settle()
+        self._waiting.extend(_Told(name, told) for name, told in self._guard.look(self._workloads, now_ns))
+        self._settle()
 
     def _look(self, entry: Workload, now_ns: int) -> list[Input]:
         if entry.status.state is State.SAVING and (seen := self._hands.look(entry)):
@@ -134,6 +167,8 @@ class Airlock:
     def _wait_s(self) -> float:
         now_ns = self._clock.now_ns()
         until_ns = now_ns + WAKE_NS
+        if self._guard is not None:
+            until_ns = min(until_ns, self._guard.due_ns)
         for entry in self._workloads.values():
             if entry.status.state is State.SAVING:
                 until_ns = min(until_ns, now_ns + MARK_POLL_NS)
@@ -203,6 +238,8 @@ class Airlock:
                 self._server.send(client, protocol.reply(request.number, protocol.page(views)))
             case "usage":
                 self._server.send(client, protocol.reply(request.number, self._usage()))
+            case "memory":
+                self._server.send(client, protocol.reply(request.number, self._memory(request.fields["after_ns"])))
             case "start":
                 self._start(request, asker)
             case "forget":
@@ -243,10 +280,13 @@ class Airlock:
         if entry is not None:
             if entry.status.state is not State.ENDED or any(told.workload == name for told in self._waiting):
                 return self._refuse(asker, Reason.NOT_NOW, f"{name} is {entry.status.state}")
-            self._journal.commit([forget_record(name)])
-            del self._workloads[name]
-            self._hands.forget(name)
+            self._drop(name)
         return self._server.send(asker.client, protocol.reply(asker.number, {"workload": name}))
+
+    def _drop(self, name: str) -> None:
+        self._journal.commit([forget_record(name)])
+        del self._workloads[name]
+        self._hands.forget(name)
 
     def _refuse(self, asker: _Asker | None, reason: Reason, message: str) -> None:
         if asker is not None:
@@ -254,6 +294,12 @@ class Airlock:
 
     def _hello(self) -> dict[str, Any]:
         return {name: str(row) for name, row in self._capabilities.items()}
+
+    def _memory(self, after_ns: int) -> dict[str, Any]:
+        if self._guard is None:
+            return {"mode": "absent", "history": []}
+        history = [entry for entry in self._guard.history if entry["at_ns"] > after_ns]
+        return {**self._guard.view(), "history": history[: protocol.HISTORY_PAGE_MAX]}
 
     def _usage(self) -> dict[str, Any]:
         used = self._hands.usage(self._workloads.values())
@@ -273,6 +319,10 @@ class Airlock:
 
     def _view(self, workload: Workload) -> dict[str, Any]:
         return protocol.view(workload, str(self._hands.log(workload.spec.workload)))
+
+
+def _is_over(entry: Workload) -> bool:
+    return entry.status.state is State.ENDED
 
 
 def spec_of(fields: dict[str, Any]) -> tuple[Spec, int]:

@@ -4,8 +4,10 @@ Every state is on disk before its action is taken, and each action may be taken 
 carried on from its state. What is held is held by a state of this table and by nothing else. A pair that is absent is
 an error of whoever sent the event: a request is refused with a reason, an outcome that cannot be is a broken invariant.
 
-`FROZEN` is held: by request, or at the end of its term. `SAVING` runs for its hook alone, `FLUSHING` is frozen while
-its checkpoint is made durable. `ENDING` has been asked to end, `KILLING` is being killed, in `ENDED` nothing is left.
+`FROZEN` is held: by request, for memory, or at the end of its term. `SAVING` runs for its hook alone, `FLUSHING` is
+frozen while its checkpoint is made durable. `ENDING` has been asked to end, `KILLING` is being killed, in `ENDED`
+nothing is left.
+`PARKED` was saved and ended for memory, and is started again from its checkpoint when there is room.
 """
 
 from enum import StrEnum
@@ -21,6 +23,7 @@ class State(StrEnum):
     FLUSHING = "flushing"
     ENDING = "ending"
     KILLING = "killing"
+    PARKED = "parked"
     ENDED = "ended"
 
 
@@ -51,12 +54,17 @@ class Event(StrEnum):
     FAILED_GONE = "failed_gone"
     RETRY = "retry"
     DEADLINE = "deadline"
+    GONE_PARKED = "gone_parked"
+    SAVED_PARKED = "saved_parked"
+    RESTORE = "restore"
+    RESTORE_FAILED = "restore_failed"
 
 
 _ROWS = {
     State.STARTING: {
         Event.STARTED: State.RUNNING,
         Event.START_FAILED: State.ENDED,
+        Event.RESTORE_FAILED: State.PARKED,
         Event.EXTEND: State.STARTING,
         Event.TERM_SAVABLE: State.ENDED,
         Event.TERM_UNSAVABLE: State.ENDED,
@@ -110,6 +118,7 @@ _ROWS = {
         Event.SAVED_END: State.KILLING,
         Event.SAVED_THAW: State.RUNNING,
         Event.SAVED_GONE: State.ENDED,
+        Event.SAVED_PARKED: State.PARKED,
         Event.FAILED_HOLD: State.FROZEN,
         Event.FAILED_RUN: State.RUNNING,
         Event.FAILED_GONE: State.ENDED,
@@ -125,9 +134,18 @@ _ROWS = {
     },
     State.KILLING: {
         Event.EXITED: State.ENDED,
+        Event.GONE_PARKED: State.PARKED,
         Event.END: State.KILLING,
         Event.KILL: State.KILLING,
         Event.DEADLINE: State.KILLING,
+    },
+    State.PARKED: {
+        Event.RESTORE: State.STARTING,
+        Event.SAVE: State.PARKED,
+        Event.END: State.ENDED,
+        Event.KILL: State.ENDED,
+        Event.EXTEND: State.PARKED,
+        Event.TERM_SAVABLE: State.ENDED,
     },
     State.ENDED: {
         Event.END: State.ENDED,

@@ -23,6 +23,7 @@ OUTCOMES = {
     State.FLUSHING: [Kind.FLUSHED, Kind.FLUSH_FAILED, Kind.EXITED],
     State.ENDING: [Kind.EXITED],
     State.KILLING: [Kind.EXITED],
+    State.PARKED: [],
     State.ENDED: [],
 }
 

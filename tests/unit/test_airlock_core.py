@@ -76,7 +76,7 @@ def test_every_event_stands_in_the_table() -> None:
     assert {event for _, event in TABLE} == set(Event)
 
 
-@pytest.mark.parametrize("state", set(State) - {State.STARTING, State.FLUSHING, State.ENDED})
+@pytest.mark.parametrize("state", set(State) - {State.STARTING, State.FLUSHING, State.PARKED, State.ENDED})
 def test_the_end_of_the_process_ends_the_work(state: State) -> None:
     ended = go(at(state), Kind.EXITED, exit_code=3)
     assert ended.workload.status.state is State.ENDED

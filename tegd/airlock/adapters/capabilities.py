@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from tegd.airlock.adapters.cgroupfs import Cgroups, own_group, usable
 from tegd.airlock.adapters.containment import Containment, Sessions
+from tegd.airlock.adapters.units import Slice
 
 _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
 OOM_SCORE_ADJ = -1000
@@ -36,6 +37,13 @@ def containment(mount: Path = Path("/sys/fs/cgroup")) -> tuple[Containment, Capa
         return Cgroups(group), Capability(True, f"groups below {group}")
     instead = "sessions and SIGSTOP; what leaves its session is not frozen with it, and is killed when it ends"
     return Sessions(), Capability(False, f"{problem}: {instead}")
+
+
+def units(name: str, mount: Path = Path("/sys/fs/cgroup")) -> tuple[Slice, Cgroups] | None:
+    """A slice and what holds its units; None without a name, or where groups are not the unified ones."""
+    if not name or not (mount / "cgroup.controllers").is_file():
+        return None
+    return Slice(name, mount), Cgroups(mount / name)
 
 
 def lock_memory() -> Capability:

@@ -11,6 +11,8 @@ from pathlib import Path
 from tegd.airlock.adapters import procfs
 from tegd.airlock.adapters.containment import Leader
 
+FREEZE_NS = 200_000_000
+"""What freezing is taken to last before it was done."""
 FREEZE_ROUNDS_MAX = 50
 _FREEZE_PAUSE_S = 0.002
 _PREFIX = "teg-"
@@ -46,24 +48,47 @@ class Cgroups:
 
     Args:
         group: The group in which those of workloads are made.
+
+    Attributes:
+        adopted: Groups that others made, by workload: they are frozen and killed like our own, and left where they are.
+        freeze_ns: What freezing took at worst, forgotten by and by.
     """
 
     def __init__(self, group: Path) -> None:
         self._group = group
+        self.adopted: dict[str, Path] = {}
+        self.freeze_ns = FREEZE_NS
 
     def prepare(self, workload: str) -> str:
         """Make its group."""
-        folder = self._folder(workload)
+        folder = self.folder(workload)
         folder.mkdir(exist_ok=True)
         return str(folder / "cgroup.procs")
 
     def freeze(self, leader: Leader) -> None:
         """Freeze the group, and wait, for a bounded time, until the kernel says that it is frozen."""
+        begun_ns = time.monotonic_ns()
         self._write(leader, "cgroup.freeze", b"1")
         for _ in range(FREEZE_ROUNDS_MAX):
-            if "frozen 1" in (self._folder(leader.workload) / "cgroup.events").read_text():
-                return
+            if not self.populated(leader.workload) or "frozen 1" in self._events(leader.workload):
+                break
             time.sleep(_FREEZE_PAUSE_S)
+        took_ns = time.monotonic_ns() - begun_ns
+        self.freeze_ns = max(took_ns, self.freeze_ns + (took_ns - self.freeze_ns) // 8)
+
+    def populated(self, workload: str) -> bool:
+        """Whether a process of it lives."""
+        return "populated 1" in self._events(workload)
+
+    def folder(self, workload: str) -> Path:
+        """Its group."""
+        return self.adopted.get(workload) or self._group / f"{_PREFIX}{workload}"
+
+    def _events(self, workload: str) -> str:
+        try:
+            return (self.folder(workload) / "cgroup.events").read_text()
+        except OSError:
+            return ""
 
     def thaw(self, leader: Leader) -> None:
         """Thaw the group."""
@@ -74,25 +99,24 @@ class Cgroups:
         self._write(leader, "cgroup.kill", b"1")
 
     def clear(self, leader: Leader) -> None:
-        """Kill what is left and remove the group, within a bounded time."""
-        if self._folder(leader.workload).exists():
+        """Kill what is left and remove the group, within a bounded time; one that was adopted is left to its owner."""
+        if leader.workload in self.adopted:
+            return
+        if self.folder(leader.workload).exists():
             self.kill(leader)
             self._remove(leader.workload)
 
     def members(self, leader: Leader, table: list[procfs.Process]) -> list[procfs.Process]:
         """Those listed in the group."""
         try:
-            listed = set(map(int, (self._folder(leader.workload) / "cgroup.procs").read_text().split()))
+            listed = set(map(int, (self.folder(leader.workload) / "cgroup.procs").read_text().split()))
         except FileNotFoundError:
             return []
         return [found for found in table if found.pid in listed and not found.dead]
 
-    def _folder(self, workload: str) -> Path:
-        return self._group / f"{_PREFIX}{workload}"
-
     def _write(self, leader: Leader, name: str, value: bytes) -> None:
         try:
-            descriptor = os.open(self._folder(leader.workload) / name, os.O_WRONLY | os.O_CLOEXEC)
+            descriptor = os.open(self.folder(leader.workload) / name, os.O_WRONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return
         try:
@@ -103,7 +127,7 @@ class Cgroups:
     def _remove(self, workload: str) -> None:
         for _ in range(FREEZE_ROUNDS_MAX):
             try:
-                self._folder(workload).rmdir()
+                self.folder(workload).rmdir()
             except FileNotFoundError:
                 return
             except OSError:

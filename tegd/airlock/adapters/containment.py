@@ -110,7 +110,7 @@ class Sessions:
         return self.members(leader, list(procfs.processes())) if leader.here() else []
 
 
-def main_process(leader: Leader, table: list[procfs.Process]) -> procfs.Process | None:
+def command_process(leader: Leader, table: list[procfs.Process]) -> procfs.Process | None:
     """The command itself: the keeper's one child."""
     if leader.here() is None:
         return None

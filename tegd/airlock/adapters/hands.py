@@ -8,10 +8,14 @@ import select
 import signal
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from tegd.airlock.adapters import launch, procfs
-from tegd.airlock.adapters.containment import Containment, Leader, main_process, send
+from tegd.airlock.adapters.cgroupfs import FREEZE_NS, Cgroups
+from tegd.airlock.adapters.containment import Containment, Leader, command_process, send
+from tegd.airlock.adapters.flush import Flusher
+from tegd.airlock.adapters.units import Slice, main_process
 from tegd.airlock.core import Act, Effect, Input, Kind
 from tegd.airlock.model import Workload
 from tegd.airlock.transitions import State
@@ -27,14 +31,23 @@ class Hands:
         folder: The airlock's state folder.
         containment: What holds processes together.
         epoll: What tells the ends of processes.
+        units: The slice whose units are looked after, and what holds them.
     """
 
-    def __init__(self, folder: Path, containment: Containment, epoll: select.epoll) -> None:
+    def __init__(
+        self, folder: Path, containment: Containment, epoll: select.epoll, units: tuple[Slice, Cgroups] | None = None
+    ) -> None:
         self._folder = folder
         self._containment = containment
         self._epoll = epoll
+        self._slice: Slice | None = units[0] if units else None
+        self._groups: Cgroups | None = units[1] if units else None
         self._watched: dict[int, tuple[str, int]] = {}
-        self._flushing: dict[str, int] = {}
+        self._starting: dict[int, str] = {}
+        self._flusher = Flusher()
+        self._epoll.register(self._flusher.ready, select.EPOLLIN)
+        self._flushing: set[str] = set()
+        self._marks: dict[str, launch.Identity] = {}
         self._go: dict[str, int] = {}
         self._unasked: set[str] = set()
 
@@ -43,60 +56,90 @@ class Hands:
         outcomes = []
         for act, signum in effects:
             if act is Act.START:
-                outcomes.append(self._start(workload))
+                outcomes += self._start_unit(workload) if workload.spec.unit else [self._start(workload)]
             elif act is Act.GO:
-                launch.go(self._go.pop(workload.spec.workload))
+                self._go_on(workload)
             elif act is Act.FLUSH:
                 self._flush(workload)
             elif act in (Act.ASK, Act.ASK_AGAIN):
                 self._ask(workload, afresh=act is Act.ASK)
             elif act is Act.SIGNAL:
-                self._signal_main(_leader(workload), signum)
+                self._signal_main(workload, signum)
             else:
-                self._hold_or_end(_leader(workload), act)
+                self._hold_or_end(workload, act)
         return outcomes
 
     def adopt(self, workload: Workload) -> list[Input]:
         """Find the processes of a workload again after a restart; what has happened to it meanwhile."""
         status = workload.status
+        if workload.spec.unit and self._groups is not None:
+            self._groups.adopted[workload.spec.workload] = Path(workload.spec.group)
         if not status.pid or status.exit_code is not None or self._watch(_leader(workload)):
             return []
         return self._exit(workload, None)
 
+    def group(self, workload: Workload) -> Path | None:
+        """The control group of a workload, where there are such."""
+        held = self._containment_of(workload)
+        return held.folder(workload.spec.workload) if isinstance(held, Cgroups) else None
+
+    @property
+    def freeze_ns(self) -> int:
+        """What freezing a group takes, as measured."""
+        return self._groups.freeze_ns if self._groups is not None else FREEZE_NS
+
+    def watch_unit(self, workload: Workload) -> None:
+        """Watch a unit that was just found, by its main process."""
+        assert self._groups is not None
+        self._groups.adopted[workload.spec.workload] = Path(workload.spec.group)
+        self._watch(_leader(workload))
+
     def owns(self, descriptor: int) -> bool:
         """Whether a ready descriptor is one of ours."""
         return descriptor in self._watched
+
+    def flushed(self, descriptor: int) -> list[tuple[str, Input]]:
+        """What came of checkpoints that were to be made durable, if that is what a ready descriptor says."""
+        if descriptor != self._flusher.ready:
+            return []
+        told = []
+        for name, problem in self._flusher.done():
+            if name in self._flushing:
+                self._flushing.discard(name)
+                kind = Kind.FLUSH_FAILED if problem else Kind.FLUSHED
+                told.append((name, Input(kind, problem=problem)))
+        return told
 
     def whose(self, descriptor: int) -> str:
         """The workload that a ready descriptor is about."""
         return self._watched[descriptor][0]
 
     def ended(self, descriptor: int, workload: Workload) -> list[Input]:
-        """A process that was watched has ended: the leader of a workload, or the one that flushes its checkpoint."""
-        name, pid = self._watched.pop(descriptor)
+        """A process that was watched has ended: the leader of a workload, or what starts a unit again."""
+        _, pid = self._watched.pop(descriptor)
         self._epoll.unregister(descriptor)
         os.close(descriptor)
-        if pid == workload.status.pid:
-            self._containment.kill(_leader(workload))
-            return self._exit(workload, _reaped(pid))
-        code = _reaped(pid)
-        if self._flushing.get(name) != pid:
+        if pid in self._starting:
+            del self._starting[pid]
+            return self._unit_started(workload, _reaped(pid))
+        if pid != workload.status.pid:
+            _reaped(pid)
             return []
-        del self._flushing[name]
-        problem = "the checkpoint is missing, empty or not a file, or cannot be made durable"
-        return [Input(Kind.FLUSHED) if code == 0 else Input(Kind.FLUSH_FAILED, problem=problem)]
+        if not workload.spec.unit:
+            self._containment.kill(_leader(workload))
+        return self._exit(workload, _reaped(pid))
 
     def look(self, workload: Workload) -> list[Input]:
         """Look after a hook at work: ask it, where it could not be asked yet, and see its mark."""
         if workload.spec.workload in self._unasked:
             self._try_to_ask(workload)
-        return [Input(Kind.MARKED)] if launch.has_mark(workload.spec) else []
+        return [Input(Kind.MARKED)] if self._has_mark(workload) else []
 
     def usage(self, workloads: Iterable[Workload]) -> dict[str, dict[str, int]]:
         """Memory in bytes, processor time in ns and number of processes of each, from one pass over /proc."""
         table = list(procfs.processes())
         used = {
-            entry.spec.workload: _sums(self._containment.members(_leader(entry), table))
+            entry.spec.workload: _sums(self._containment_of(entry).members(_leader(entry), table))
             for entry in workloads
             if entry.status.state is not State.ENDED
         }
@@ -124,7 +167,8 @@ class Hands:
         try:
             self._home(name).mkdir(mode=0o750, exist_ok=True)
             launch.clear_mark(spec)
-            child = launch.launch(spec, self._home(name), self._containment.prepare(name))
+            resumed = replace(spec, resume=spec.resume or workload.status.saved_ns > 0)
+            child = launch.launch(resumed, self._home(name), self._containment.prepare(name))
         except OSError as error:
             return Input(Kind.START_FAILED, problem=f"{error.filename or name}: {error.strerror}")
         if isinstance(child, str):
@@ -133,47 +177,83 @@ class Hands:
         self._go[name] = child.go
         return Input(Kind.STARTED, pid=child.pid, start_ticks=child.start_ticks)
 
-    def _hold_or_end(self, leader: Leader, act: Act) -> None:
+    def _start_unit(self, workload: Workload) -> list[Input]:
+        assert self._slice is not None
+        spec = workload.spec
+        try:
+            pid = self._slice.start_again(spec.unit, (*spec.argv, *spec.resume_args))
+        except OSError as error:
+            return [Input(Kind.START_FAILED, problem=f"{error.filename or spec.unit}: {error.strerror}")]
+        self._starting[pid] = spec.workload
+        self._register(os.pidfd_open(pid), spec.workload, pid)
+        return []
+
+    def _unit_started(self, workload: Workload, code: int | None) -> list[Input]:
+        assert self._slice is not None
+        self._slice.started(workload.spec.unit)
+        found = main_process(Path(workload.spec.group))
+        if code != 0 or found is None:
+            return [Input(Kind.START_FAILED, problem=f"systemctl start {workload.spec.unit} failed: see its status")]
+        return [Input(Kind.STARTED, pid=found.pid, start_ticks=found.start_ticks)]
+
+    def _go_on(self, workload: Workload) -> None:
+        if workload.spec.unit:
+            self._watch(_leader(workload))
+        else:
+            launch.go(self._go.pop(workload.spec.workload))
+
+    def _containment_of(self, workload: Workload) -> Containment:
+        return self._groups if workload.spec.unit and self._groups is not None else self._containment
+
+    def _hold_or_end(self, workload: Workload, act: Act) -> None:
+        leader, held = _leader(workload), self._containment_of(workload)
         match act:
             case Act.FREEZE:
-                self._containment.freeze(leader)
+                held.freeze(leader)
             case Act.THAW:
-                self._containment.thaw(leader)
+                held.thaw(leader)
             case Act.TERMINATE:
-                for found in self._containment.members(leader, list(procfs.processes())):
+                for found in held.members(leader, list(procfs.processes())):
                     send(found.pid, signal.SIGTERM)
-                self._containment.thaw(leader)
+                held.thaw(leader)
             case Act.KILL:
-                self._containment.kill(leader)
+                held.kill(leader)
             case Act.CLEAR:
-                self._containment.clear(leader)
+                held.clear(leader)
                 self._unasked.discard(leader.workload)
+                self._marks.pop(leader.workload, None)
 
     def _ask(self, workload: Workload, *, afresh: bool) -> None:
+        assert workload.spec.hook is not None
         if afresh:
             launch.clear_mark(workload.spec)
-        self._containment.thaw(_leader(workload))
+        own = workload.spec.hook.mark == workload.spec.hook.checkpoint
+        self._marks[workload.spec.workload] = launch.identity(workload.spec.hook.mark) if own else None
         self._unasked.add(workload.spec.workload)
         self._try_to_ask(workload)
+        self._containment_of(workload).thaw(_leader(workload))
 
     def _try_to_ask(self, workload: Workload) -> None:
         """Ask for a checkpoint once the command has a handler: before that, the signal would end it."""
         hook = workload.spec.hook
         assert hook is not None
-        if self._signal_main(_leader(workload), hook.signum, only_caught=True):
+        if self._signal_main(workload, hook.signum, only_caught=True):
             self._unasked.discard(workload.spec.workload)
 
-    def _signal_main(self, leader: Leader, signum: int, *, only_caught: bool = False) -> bool:
-        main = main_process(leader, list(procfs.processes()))
+    def _has_mark(self, workload: Workload) -> bool:
+        return launch.has_mark(workload.spec, self._marks.get(workload.spec.workload))
+
+    def _signal_main(self, workload: Workload, signum: int, *, only_caught: bool = False) -> bool:
+        leader = _leader(workload)
+        main = leader.here() if workload.spec.unit else command_process(leader, list(procfs.processes()))
         if main is None or (only_caught and not procfs.catches(main.pid, signum)):
             return False
         send(main.pid, signum)
         return True
 
     def _flush(self, workload: Workload) -> None:
-        pid = launch.flush(workload.spec)
-        self._flushing[workload.spec.workload] = pid
-        self._register(os.pidfd_open(pid), workload.spec.workload, pid)
+        self._flushing.add(workload.spec.workload)
+        self._flusher.flush(workload.spec)
 
     def _watch(self, leader: Leader) -> bool:
         """Watch for the end of a leader; whether it lives."""
@@ -195,13 +275,16 @@ class Hands:
     def _exit(self, workload: Workload, reaped: int | None) -> list[Input]:
         """What the end of a leader means."""
         state = workload.status.state
+        if workload.spec.unit:
+            marked = state is State.SAVING and self._has_mark(workload)
+            return [Input(Kind.MARKED)] * marked + [Input(Kind.EXITED)]
         ran, code = launch.exit_status(self._home(workload.spec.workload))
         if not ran:
             return [Input(Kind.NEVER_RAN)]
         if code is None:
             killed = 128 + signal.SIGKILL if state is State.KILLING else None
             code = reaped if reaped is not None else killed
-        marked = state is State.SAVING and launch.has_mark(workload.spec)
+        marked = state is State.SAVING and self._has_mark(workload)
         return [Input(Kind.MARKED)] * marked + [Input(Kind.EXITED, exit_code=code)]
 
     def _home(self, name: str) -> Path:

@@ -18,7 +18,6 @@ import os
 import pwd
 import select
 import signal
-import stat
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -99,26 +98,35 @@ def exit_status(folder: Path) -> tuple[bool, int | None]:
     return lines[0] == b"ran", int(lines[1]) if len(lines) > 2 else None
 
 
-def flush(spec: Spec) -> int:
-    """Make a checkpoint and its folder durable, in a child with the rights of the workload.
+Identity = tuple[int, int, int] | None
+"""Device, inode and time of change of a file, so that one that took its place is told from it; None: no file."""
 
-    Returns:
-        The child's pid: it ends with 0 when the checkpoint is durable, with 1 when it is not there or empty.
+
+def identity(path: str) -> Identity:
+    """Which file is there now."""
+    try:
+        about = os.lstat(path)
+    except OSError:
+        return None
+    return about.st_dev, about.st_ino, about.st_mtime_ns
+
+
+def has_mark(spec: Spec, before: Identity) -> bool:
+    """Whether the hook has made its mark.
+
+    Args:
+        spec: Of the workload.
+        before: What was in the mark's place when the hook was asked.
     """
-    pid = os.fork()
-    if pid == 0:
-        _in_child(2, lambda _: _flush(spec))
-    return pid
-
-
-def has_mark(spec: Spec) -> bool:
-    """Whether the hook has made its mark."""
-    return spec.hook is not None and os.path.lexists(spec.hook.mark)
+    return spec.hook is not None and identity(spec.hook.mark) not in (None, before)
 
 
 def clear_mark(spec: Spec) -> None:
-    """Take an old mark away, with the rights of the workload: its path is not ours to trust."""
-    if spec.hook is not None:
+    """Take an old mark away, with the rights of the workload: its path is not ours to trust.
+
+    A checkpoint that is its own mark stays: it is the last that is whole.
+    """
+    if spec.hook is not None and spec.hook.mark != spec.hook.checkpoint:
         with _as_user(spec.uid, spec.gid), contextlib.suppress(OSError):
             Path(spec.hook.mark).unlink()
 
@@ -192,7 +200,7 @@ def _become(spec: Spec, enter: str, ends: _Ends) -> None:
 
 
 def _arguments(spec: Spec) -> list[str]:
-    return [*spec.argv[1:], *(["--resume"] if spec.resume else [])]
+    return [*spec.argv[1:], *(spec.resume_args if spec.resume else ())]
 
 
 def _environment(spec: Spec) -> dict[str, str]:
@@ -216,20 +224,6 @@ def _drop(uid: int, gid: int) -> None:
         os.setgroups([gid])
     os.setgid(gid)
     os.setuid(uid)
-
-
-def _flush(spec: Spec) -> None:
-    assert spec.hook is not None
-    _drop(spec.uid, spec.gid)
-    checkpoint = Path(spec.hook.checkpoint)
-    file = os.open(checkpoint, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    about = os.fstat(file)
-    if not stat.S_ISREG(about.st_mode) or about.st_size == 0:
-        os._exit(1)
-    os.fsync(file)
-    folder = os.open(checkpoint.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    os.fsync(folder)
-    os._exit(0)
 
 
 @contextlib.contextmanager

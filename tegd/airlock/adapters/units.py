@@ -1,0 +1,128 @@
+"""Units of a slice that others started: found by their groups, started again from a checkpoint by systemd itself.
+
+A unit that was saved and ended for memory starts again as it was, with the arguments that let it go on from its
+checkpoint, by a drop-in that is taken away once it runs. That needs D-Bus; nothing that is urgent does.
+"""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from tegd.airlock.adapters import procfs
+
+_ENVIRON_BYTES_MAX = 1 << 20
+_DROP_IN = "90-teg-resume.conf"
+
+
+class Unit(NamedTuple):
+    """A unit with a process.
+
+    Attributes:
+        name: Its name.
+        group: Folder of its control group.
+        main: Its first process that systemd itself started, or its oldest.
+        argv: That process's command.
+        environment: Its environment.
+        uid: Its user.
+        gid: Its group.
+        cwd: Its folder.
+    """
+
+    name: str
+    group: Path
+    main: procfs.Process
+    argv: tuple[str, ...]
+    environment: dict[str, str]
+    uid: int
+    gid: int
+    cwd: str
+
+
+class Slice:
+    """The units of one slice.
+
+    Args:
+        name: Of the slice.
+        mount: Where cgroup v2 is mounted.
+        units: Folder for drop-ins that a reboot takes away.
+    """
+
+    def __init__(
+        self, name: str, mount: Path = Path("/sys/fs/cgroup"), units: Path = Path("/run/systemd/system")
+    ) -> None:
+        self._folder = mount / name
+        self._units = units
+
+    def names(self) -> list[str]:
+        """Of the services and scopes in it that have a group, running or not."""
+        try:
+            with os.scandir(self._folder) as entries:
+                return [entry.name for entry in entries if entry.name.endswith((".service", ".scope"))]
+        except OSError:
+            return []
+
+    def unit(self, name: str) -> Unit | None:
+        """One of them; None while no process of it can be seen."""
+        folder = self._folder / name
+        main = main_process(folder)
+        if main is None:
+            return None
+        try:
+            words = Path(f"/proc/{main.pid}/cmdline").read_bytes().split(b"\0")[:-1]
+            environ = _environ(main.pid)
+            about = os.stat(f"/proc/{main.pid}")  # noqa: PTH116 - of proc, by number
+            cwd = os.readlink(f"/proc/{main.pid}/cwd")  # noqa: PTH115 - as above
+        except OSError:
+            return None
+        if not words or procfs.process(main.pid) is None:
+            return None
+        argv = tuple(os.fsdecode(word) for word in words)
+        return Unit(name, folder, main, argv, environ, about.st_uid, about.st_gid, cwd)
+
+    def start_again(self, name: str, argv: tuple[str, ...]) -> int:
+        """Ask systemd to start a unit with this command.
+
+        Returns:
+            The pid of the `systemctl` that asks: it ends when the unit runs, with 0, or could not be started.
+
+        Raises:
+            OSError: If the drop-in cannot be written or there is no `systemctl`.
+        """
+        folder = self._units / f"{name}.d"
+        folder.mkdir(parents=True, exist_ok=True)
+        words = " ".join(_quoted(word) for word in argv)
+        (folder / _DROP_IN).write_text(f"[Service]\nExecStart=\nExecStart={words}\n")
+        script = 'systemctl reset-failed "$1" 2>/dev/null; systemctl daemon-reload && systemctl start "$1"'
+        return os.posix_spawn("/bin/sh", ["sh", "-c", script, "sh", name], {"PATH": os.defpath})
+
+    def started(self, name: str) -> None:
+        """Take the drop-in away again; systemd forgets it at its next reload."""
+        with suppress(OSError):
+            (self._units / f"{name}.d" / _DROP_IN).unlink()
+            (self._units / f"{name}.d").rmdir()
+
+
+def main_process(folder: Path) -> procfs.Process | None:
+    """The oldest process of a group and those below it, one that systemd started before others."""
+    found = []
+    for place, _, _ in os.walk(folder):
+        with suppress(OSError):
+            for pid in (Path(place) / "cgroup.procs").read_text().split():
+                process = procfs.process(int(pid))
+                if process is not None and not process.dead:
+                    found.append(process)
+    return min(found, key=lambda one: (one.parent != 1, one.start_ticks, one.pid), default=None)
+
+
+def _environ(pid: int) -> dict[str, str]:
+    with open(f"/proc/{pid}/environ", "rb", buffering=0) as file:
+        entries = file.read(_ENVIRON_BYTES_MAX).split(b"\0")
+    pairs = (os.fsdecode(entry).partition("=") for entry in entries if b"=" in entry)
+    return {name: value for name, _, value in pairs}
+
+
+def _quoted(word: str) -> str:
+    """One word of an ExecStart= line (systemd.service(5), systemd.syntax(7))."""
+    escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("%", "%%").replace("$", "$$")
+    return f'"{escaped}"'

@@ -1,0 +1,244 @@
+"""The loop's memory side: reads the host, asks `pressure` what to do, and asks it of the workloads' own machines.
+
+What was decided, and on which figures, is kept for people: the last `HISTORY_MAX` decisions, and each as a line of log.
+"""
+
+import sys
+import threading
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, Protocol
+
+from tegcore.errors import ConfigError
+from tegd.airlock import pressure
+from tegd.airlock.adapters.hands import Hands
+from tegd.airlock.adapters.memory import GroupMemory, GroupReader, MemoryReader
+from tegd.airlock.adapters.units import Slice
+from tegd.airlock.core import Input, Kind
+from tegd.airlock.model import Cause, Held, Spec, Status, Then, Workload
+from tegd.airlock.pressure import MIB, Act, Life, Member, Phase, Reading, Request, Sign
+from tegd.airlock.settings import AirlockSettings, Mode
+from tegd.airlock.transitions import State
+
+HISTORY_MAX = 256
+REST_NS = 250_000_000
+ALERT_NS = 100_000_000
+URGENT_NS = 40_000_000
+FIND_NS = 1_000_000_000
+RETRY_NS = 10_000_000_000
+"""A save that failed, or a start that did, is tried again after this."""
+SAVE_NS = 600_000_000_000
+NOTICE_NS = 0
+
+_INPUTS = {
+    Act.SEAL: Input(Kind.SEAL),
+    Act.HOLD: Input(Kind.HOLD),
+    Act.THAW: Input(Kind.RELEASE),
+    Act.SAVE: Input(Kind.SAVE, then=Then.PARK),
+    Act.RESTORE: Input(Kind.RESTORE),
+}
+
+
+class Parks(Protocol):
+    """What pushes pages of a group out."""
+
+    def park(self, folder: Path, count: int) -> None:
+        """Push this many bytes out, by and by."""
+
+
+class Guard:
+    """One host's.
+
+    Args:
+        settings: Mode, slice, units.
+        units: The slice.
+        hands: What knows the groups, and how long freezing takes.
+        memory: Reads the host.
+        reclaimer: Parks.
+    """
+
+    def __init__(
+        self, settings: AirlockSettings, units: Slice, hands: Hands, memory: MemoryReader, reclaimer: Parks
+    ) -> None:
+        self._settings = settings
+        self._units = units
+        self._hands = hands
+        self._memory = memory
+        self._groups = GroupReader()
+        self._reclaimer = reclaimer
+        self._airlock = pressure.Airlock()
+        self._host = memory.host()
+        self._images: dict[str, int] = {}
+        self._highs: dict[str, int] = {}
+        self._problems: dict[str, str] = {}
+        self._find_ns = 0
+        self._last_asked: tuple[Phase, frozenset[Request]] = (Phase.NORMAL, frozenset())
+        self._lines: SimpleQueue[str] = SimpleQueue()
+        self.history: deque[dict[str, Any]] = deque(maxlen=HISTORY_MAX)
+        self.due_ns = 0
+        threading.Thread(target=self._say, name="say", daemon=True).start()
+
+    def found(self, known: Mapping[str, Workload], now_ns: int) -> list[Workload]:
+        """Units of the slice that run and are not known yet, once a second."""
+        if now_ns < self._find_ns:
+            return []
+        self._find_ns = now_ns + FIND_NS
+        fresh = [name for name in self._units.names() if name not in known]
+        return [entry for name in fresh if (entry := self._adopted(name, now_ns)) is not None]
+
+    def look(self, known: Mapping[str, Workload], now_ns: int) -> list[tuple[str, Input]]:
+        """Take a reading and decide; what the workloads are to be told."""
+        if now_ns < self.due_ns:
+            return []
+        self._host = self._memory.host()
+        members = tuple(
+            self._member(entry, now_ns) for entry in known.values() if entry.status.state is not State.ENDED
+        )
+        reading = Reading(now_ns, *self._host, members)
+        limits = pressure.Settings(pressure.reserve_bytes(self._host.total_bytes))
+        freeze_ns = self._hands.freeze_ns
+        before = self._airlock.phase
+        self._airlock, requests = pressure.step(self._airlock, reading, limits, freeze_ns)
+        self._note(before, reading, requests, freeze_ns)
+        self.due_ns = now_ns + self._pause_ns(reading)
+        if self._settings.mode is Mode.OBSERVE:
+            return []
+        told = []
+        for request in requests:
+            if request.act is Act.PARK:
+                group = self._hands.group(known[request.name])
+                if group is not None:
+                    self._reclaimer.park(group, request.bytes)
+            elif request.act in _INPUTS:
+                if request.act is Act.SAVE:
+                    self._images[request.name] = next(m.demand_bytes for m in members if m.name == request.name)
+                told.append((request.name, _INPUTS[request.act]))
+        return told
+
+    def forget(self, workload: Workload) -> None:
+        """A workload that is no more."""
+        name = workload.spec.workload
+        if (group := self._hands.group(workload)) is not None:
+            self._groups.forget(group)
+        for table in (self._images, self._highs):
+            table.pop(name, None)
+
+    def view(self) -> dict[str, Any]:
+        """How the host stands, for people."""
+        return {
+            "mode": self._settings.mode,
+            "slice": self._settings.slice,
+            "phase": self._airlock.phase,
+            "sign": self._airlock.sign,
+            "headroom_bytes": self._airlock.headroom_bytes,
+            "ratio": round(self._airlock.ratio, 3),
+            "freeze_ns": self._hands.freeze_ns,
+            **self._host._asdict(),
+            "problems": self._problems,
+        }
+
+    def _adopted(self, name: str, now_ns: int) -> Workload | None:
+        unit = self._units.unit(name)
+        if unit is None:
+            return None
+        try:
+            said = self._settings.of_unit(name, unit.environment)
+            self._problems.pop(name, None)
+        except ConfigError as error:
+            self._problems[name] = str(error)
+            said = AirlockSettings().of_unit(name, {})
+        spec = Spec(
+            workload=name,
+            lease=0,
+            token=0,
+            argv=unit.argv,
+            env={},
+            cwd=unit.cwd,
+            uid=unit.uid,
+            gid=unit.gid,
+            hook=said.hook,
+            notice_ns=NOTICE_NS,
+            save_ns=SAVE_NS,
+            resume=False,
+            resume_args=said.resume,
+            rank=said.rank,
+            unit=name,
+            group=str(unit.group),
+        )
+        self._lines.put(f"{name}: found, rank {said.rank:g}, {'with' if said.hook else 'without'} a hook")
+        return Workload(spec, Status(State.RUNNING, now_ns, 0, unit.main.pid, unit.main.start_ticks))
+
+    def _member(self, entry: Workload, now_ns: int) -> Member:
+        spec, status = entry.spec, entry.status
+        group = self._hands.group(entry) if status.state is not State.PARKED else None
+        held = self._groups.group(group) if group is not None else GroupMemory(0, 0, 0)
+        throttled = held.high_events > self._highs.get(spec.workload, held.high_events)
+        self._highs[spec.workload] = held.high_events
+        recent = now_ns - status.since_ns < RETRY_NS
+        return Member(
+            name=spec.workload,
+            rank=spec.rank,
+            life=Life.OTHER if status.state is State.PARKED and status.problem and recent else life(status),
+            resident_bytes=held.resident_bytes,
+            swapped_bytes=held.swapped_bytes,
+            savable=spec.hook is not None,
+            failed=bool(status.problem) and recent,
+            throttled=throttled,
+            image_bytes=self._image_bytes(entry) if status.state is State.PARKED else 0,
+        )
+
+    def _image_bytes(self, entry: Workload) -> int:
+        """What it held when it was saved; after a restart of ours, the size of its checkpoint."""
+        if entry.spec.workload not in self._images:
+            hook = entry.spec.hook
+            try:
+                self._images[entry.spec.workload] = Path(hook.checkpoint).stat().st_size if hook else 0
+            except OSError:
+                return 0
+        return self._images[entry.spec.workload]
+
+    def _pause_ns(self, reading: Reading) -> int:
+        airlock = self._airlock
+        if airlock.phase in (Phase.SUSPENDED, Phase.RESUMED) or airlock.sign in (Sign.SHORT, Sign.DRY):
+            return URGENT_NS
+        running = [member for member in reading.members if member.life is Life.RUNNING]
+        if airlock.headroom_bytes < airlock.rate(running):
+            return URGENT_NS
+        calm = airlock.phase is Phase.NORMAL and airlock.headroom_bytes * 10 > 3 * reading.total_bytes
+        return REST_NS if calm else ALERT_NS
+
+    def _note(self, before: Phase, reading: Reading, requests: list[Request], freeze_ns: int) -> None:
+        airlock = self._airlock
+        asked = frozenset(request for request in requests if request.act is not Act.PARK)
+        if before is airlock.phase and (not asked or (airlock.phase, asked) == self._last_asked):
+            return
+        self._last_asked = (airlock.phase, asked)
+        running = [member for member in reading.members if member.life is Life.RUNNING]
+        growth = airlock.rate(running)
+        why = (
+            f"{airlock.sign}: headroom {airlock.headroom_bytes / MIB:.0f} MiB, growth {growth / MIB:.1f} MiB/s, "
+            f"available {reading.available_bytes / MIB:.0f} MiB, "
+            f"zRAM free {reading.zram_free_bytes / MIB:.0f} MiB at ratio {airlock.ratio:.2f}, "
+            f"freezing takes {freeze_ns / 1e6:.0f} ms"
+        )
+        acts = [f"{request.act} {request.name}" for request in sorted(asked)]
+        only = " (observed only)" if self._settings.mode is Mode.OBSERVE and acts else ""
+        self.history.append({"at_ns": reading.at_ns, "phase": airlock.phase, "acts": acts, "why": why + only})
+        self._lines.put(f"{before} -> {airlock.phase}: {', '.join(acts) or 'nothing to do'}{only}; {why}")
+
+    def _say(self) -> None:
+        while True:
+            print(f"tegd-airlock: {self._lines.get()}", file=sys.stderr, flush=True)
+
+
+def life(status: Status) -> Life:
+    """Where a workload is, as far as memory goes."""
+    if status.state in (State.SAVING, State.FLUSHING):
+        return Life.SAVING if status.then is Then.PARK else Life.OTHER
+    if status.state is State.KILLING and status.cause is Cause.MEMORY:
+        return Life.SAVING
+    if status.state is State.FROZEN:
+        return {Held.MEMORY: Life.SEALED, Held.SAVE: Life.HELD}.get(status.held, Life.OTHER)
+    return {State.RUNNING: Life.RUNNING, State.PARKED: Life.PARKED}.get(status.state, Life.OTHER)

@@ -1,0 +1,162 @@
+"""A host's memory, simulated: pages in RAM and zRAM, a kernel that reclaims at a speed, hooks that save at another."""
+
+from dataclasses import dataclass, field
+
+from tegd.airlock.pressure import (
+    MIB,
+    Act,
+    Airlock,
+    Life,
+    Member,
+    Reading,
+    Request,
+    Settings,
+    reserve_bytes,
+    step,
+)
+
+TICK_S = 0.05
+WATERMARK_BYTES = 6 * MIB
+FREEZE_NS = 50_000_000
+
+
+@dataclass
+class Work:
+    """A workload: it grows to its peak, works, ends; saved, it comes back as it was."""
+
+    name: str
+    rank: float
+    start_bytes: float
+    peak_bytes: float
+    growth: float
+    work_s: float
+    ratio: float = 3.0
+    savable: bool = True
+    save_fails: int = 0
+    life: Life = Life.RUNNING
+    resident: float = 0.0
+    swapped: float = 0.0
+    image: float = 0.0
+    saving_s: float = 0.0
+    failed_s: float = -1e9
+
+    @property
+    def total(self) -> float:
+        return self.resident + self.swapped
+
+
+@dataclass
+class Host:
+    """RAM and zRAM of a host, the kernel's part, and the airlock's requests carried out, a freeze late."""
+
+    ram: float
+    slots: float
+    works: list[Work]
+    reclaim: float = 60.0 * MIB
+    write: float = 25.0 * MIB
+    airlock: Airlock = field(default_factory=Airlock)
+    now_s: float = 1.0
+    killed: str = ""
+    alerts: int = 0
+    asked: list[Request] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.settings = Settings(reserve_bytes(int(self.ram)), int(TICK_S * 1e9))
+        for work in self.works:
+            work.resident = work.start_bytes
+
+    @property
+    def free(self) -> float:
+        return self.ram - sum(work.resident + work.swapped / work.ratio for work in self.works)
+
+    @property
+    def slots_free(self) -> float:
+        return self.slots - sum(work.swapped for work in self.works)
+
+    def tick(self) -> None:
+        self.now_s += TICK_S
+        for work in self.works:
+            self._live(work)
+        self._kernel()
+        self.works = [work for work in self.works if work.work_s > 0]
+        self.airlock, requests = step(self.airlock, self.reading(), self.settings, FREEZE_NS)
+        self.asked += requests
+        for request in requests:
+            self._carry_out(request)
+
+    def _live(self, work: Work) -> None:
+        if work.life is Life.RUNNING:
+            work.work_s -= TICK_S
+            work.resident += max(0.0, min(work.growth * TICK_S, work.peak_bytes - work.total))
+        elif work.life is Life.SAVING:
+            work.saving_s -= TICK_S
+            if work.saving_s <= 0 and work.save_fails > 0:
+                work.life, work.failed_s, work.save_fails = Life.SEALED, self.now_s, work.save_fails - 1
+            elif work.saving_s <= 0:
+                work.life, work.image, work.resident, work.swapped = Life.PARKED, work.total, 0.0, 0.0
+
+    def _kernel(self) -> None:
+        """What runs short is reclaimed from everyone by size, the frozen first, at a speed; whoever asks for memory
+        that is not there waits until some was reclaimed, and where none can be, someone is killed."""
+        short, speed = WATERMARK_BYTES - self.free, self.reclaim * TICK_S
+        for work in sorted(self.works, key=lambda work: (work.life is Life.RUNNING, -work.resident)):
+            if short <= 0 or speed <= 0:
+                break
+            taken = min(speed, work.resident, self.slots_free)
+            short -= self._swap_out(work, taken)
+            speed -= taken
+        for work in self.works:
+            if self.free < 0:
+                self._swap_out(work, min(work.resident, -self.free * work.ratio / (work.ratio - 1.0)))
+        if self.free < 0:
+            self.killed = self.killed or max(self.works, key=lambda work: work.total).name
+
+    def _swap_out(self, work: Work, wanted: float) -> float:
+        moved = max(0.0, min(wanted, self.slots_free, work.resident))
+        work.resident, work.swapped = work.resident - moved, work.swapped + moved
+        return moved * (1.0 - 1.0 / work.ratio)
+
+    def reading(self) -> Reading:
+        stored = sum(work.swapped for work in self.works)
+        used = sum(work.swapped / work.ratio for work in self.works)
+        counts = (self.ram, self.free, self.slots_free, stored, used, 0, 0)
+        members = tuple(
+            Member(
+                name=work.name,
+                rank=work.rank,
+                life=work.life,
+                resident_bytes=int(work.resident),
+                swapped_bytes=int(work.swapped),
+                savable=work.savable,
+                failed=self.now_s - work.failed_s < 10,
+                image_bytes=int(work.image),
+            )
+            for work in self.works
+        )
+        return Reading(int(self.now_s * 1e9), *map(int, counts), members)
+
+    def _carry_out(self, request: Request) -> None:
+        if request.act is Act.ALERT:
+            self.alerts += 1
+            return
+        work = next((work for work in self.works if work.name == request.name), None)
+        if work is None:
+            return
+        match request.act:
+            case Act.SEAL if work.life is Life.RUNNING:
+                work.life = Life.SEALED
+            case Act.HOLD if work.life is Life.RUNNING:
+                work.life = Life.HELD
+            case Act.THAW if work.life in (Life.SEALED, Life.HELD):
+                work.life = Life.RUNNING
+            case Act.PARK:
+                self._swap_out(work, min(request.bytes, self.reclaim * TICK_S))
+            case Act.SAVE if work.life in (Life.SEALED, Life.HELD):
+                work.life, work.saving_s = Life.SAVING, work.total / self.write + 0.5
+            case Act.RESTORE if work.life is Life.PARKED:
+                work.life, work.resident, work.image = Life.RUNNING, work.image, 0.0
+
+    def run(self, seconds: float) -> None:
+        end = self.now_s + seconds
+        while self.works and not self.killed and self.now_s < end:
+            self.tick()

@@ -1,0 +1,103 @@
+"""The airlock under memory pressure, on a simulated host: nothing is killed, nothing is left frozen, order is kept."""
+
+import os
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from memory_host import Host, Work
+
+from tegd.airlock.pressure import MIB, TABLE, Act, Life, Phase, Sign
+
+RAM, SLOTS = 400.0 * MIB, 200.0 * MIB
+HISTORIES = int(os.environ.get("TEG_HISTORIES", "200"))
+
+
+def grown(name: str, rank: float, start: float, peak: float, growth: float, work_s: float, **more: object) -> Work:
+    return Work(name, rank, start * MIB, peak * MIB, growth * MIB, work_s, **more)  # type: ignore[arg-type]
+
+
+def test_every_phase_answers_every_sign() -> None:
+    assert set(TABLE) == {(phase, sign) for phase in Phase for sign in Sign}
+
+
+def test_two_that_fit_with_zram_are_left_alone() -> None:
+    """S1: 240 + 240 MiB on 400 with 200 of zRAM."""
+    host = Host(RAM, SLOTS, [grown("a", 1, 20, 240, 10, 60), grown("b", 2, 20, 240, 10, 60)])
+    host.run(120)
+    assert not host.killed
+    assert not host.works
+    assert {request.act for request in host.asked} <= {Act.PARK}
+
+
+@pytest.mark.parametrize("ratio", [3.0, 1.02])
+def test_the_weaker_is_saved_while_the_stronger_grows(ratio: float) -> None:
+    """S2 and S4: weaker resident, stronger grows at 25 MiB/s beyond what is left, compressible and not."""
+    weak, strong = (200, 380) if ratio > 2 else (150, 325)
+    works = [grown("weak", 1, weak, weak, 0, 40, ratio=ratio), grown("strong", 2, 10, strong, 25, 40, ratio=ratio)]
+    host = Host(RAM, SLOTS, works)
+    host.run(300)
+    assert not host.killed
+    assert not host.works
+    assert "strong" not in {request.name for request in host.asked if request.act is Act.SAVE}
+
+
+def test_the_weaker_that_leaks_waits_for_the_stronger() -> None:
+    """S5: nothing needs to be saved."""
+    host = Host(RAM, SLOTS, [grown("leak", 1, 10, 400, 16, 60), grown("steady", 2, 180, 180, 0, 40)])
+    host.run(300)
+    assert not host.killed
+    assert not host.works
+    assert {request.act for request in host.asked} <= {Act.SEAL, Act.PARK, Act.THAW}
+    assert {request.name for request in host.asked if request.act is Act.SEAL} == {"leak"}
+
+
+def test_who_has_the_host_for_itself_is_never_held() -> None:
+    host = Host(RAM, SLOTS, [grown("only", 1, 10, 500, 100, 30)])
+    host.run(60)
+    assert {request.act for request in host.asked} <= {Act.PARK}
+
+
+def test_where_nobody_can_be_saved_all_are_held_and_the_operator_is_told() -> None:
+    works = [
+        grown("weak", 1, 150, 150, 0, 40, ratio=1.02, savable=False),
+        grown("strong", 2, 10, 325, 25, 40, ratio=1.02, savable=False),
+    ]
+    host = Host(RAM, SLOTS, works)
+    host.run(60)
+    assert not host.killed
+    assert host.alerts == 1
+    assert {work.life for work in host.works} == {Life.SEALED, Life.HELD} or {w.life for w in host.works} == {Life.HELD}
+
+
+def test_a_save_that_fails_is_tried_again_and_costs_nothing_but_time() -> None:
+    works = [
+        grown("weak", 1, 150, 150, 0, 60, ratio=1.02, save_fails=2),
+        grown("strong", 2, 10, 325, 25, 40, ratio=1.02),
+    ]
+    host = Host(RAM, SLOTS, works)
+    host.run(300)
+    assert not host.killed
+    assert not host.works
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> Host:
+    """Each alone fits in memory beside the reserve, and all can be saved, some at the third attempt."""
+    works = []
+    for number in range(draw(st.integers(2, 6))):
+        start = draw(st.floats(1, 60))
+        peak = draw(st.floats(start, 300))
+        growth, seconds = draw(st.floats(1, 25)), draw(st.floats(5, 60))
+        ratio = draw(st.sampled_from([1.02, 2.0, 3.0, 5.0]))
+        fails = draw(st.sampled_from([0, 0, 0, 1, 2]))
+        works.append(grown(f"w{number}", number, start, peak, growth, seconds, ratio=ratio, save_fails=fails))
+    return Host(RAM, SLOTS * draw(st.sampled_from([0.25, 1.0, 2.0])), works)
+
+
+@settings(max_examples=HISTORIES, deadline=None)
+@given(histories())
+def test_whatever_they_do_all_come_to_their_end(host: Host) -> None:
+    host.run(3000)
+    assert not host.killed
+    assert not host.works, (host.airlock, host.reading())
