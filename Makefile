@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint types crash bench-book bench-ledger bench-physics bench-idle clean
+.PHONY: help install demo test check lint types crash bench-book bench-ledger bench-physics bench-oom bench-idle clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ bench-ledger: $(STAMP) ## measure the ledger: orders a second, round trips, reco
 
 bench-physics: $(STAMP) ## measure field, agents and governor, settling and herd; THERMAL=DIR adds real series
 	$(BIN)/python -m bench.physics $(if $(THERMAL),--thermal $(THERMAL))
+
+bench-oom: $(STAMP) ## run out-of-memory scenarios in a guest; KIT=DIR names them, OOMBAR_WORK the folder of its image
+	$(BIN)/python -m bench.oom $(KIT) $(SCENARIOS)
 
 bench-idle: $(STAMP) ## measure what an idle stack costs a host
 	$(BIN)/python -m bench.idle

@@ -4,7 +4,9 @@ import asyncio
 import os
 import platform
 import re
+import sys
 from pathlib import Path
+from typing import NoReturn
 
 import click
 import msgspec
@@ -48,11 +50,23 @@ async def _serve(settings: HostSettings) -> None:
     await serve(service, socket)
 
 
+def _become_airlock(settings: HostSettings) -> NoReturn:
+    """Without a cluster, the airlock side is all there is: it looks after the memory of this host's slice."""
+    state_dir = Path(settings.state_dir) if settings.state_dir else default_state_dir()
+    (state_dir / "airlock").mkdir(mode=0o750, parents=True, exist_ok=True)
+    (state_dir / "run").mkdir(mode=0o711, exist_ok=True)
+    paths = ["--state-dir", str(state_dir / "airlock"), "--socket", str(socket_path(state_dir, "airlock"))]
+    words = [sys.executable, "-m", "tegd.airlock", "--config", settings.airlock_file, *paths]
+    os.execv(sys.executable, words)  # noqa: S606 - our own program
+
+
 @click.command()
 @with_settings(HostSettings, "tegd")
 def command(settings: HostSettings) -> None:
     """Run the agent side of this host's daemon."""
     start_logs("tegd")
+    if not settings.broker:
+        _become_airlock(settings)
     settings = msgspec.structs.replace(settings, host=checked_name(settings.host or _host_name(), "host"))
     os.umask(0o077)
     asyncio.run(_serve(settings))

@@ -13,7 +13,12 @@ class HostSettings(Struct, frozen=True, kw_only=True):
     host: Annotated[str, Meta(description="Name of this host; default: its host name.")] = ""
     zone: Annotated[str, Meta(pattern=_NAME, description="Zone that this host belongs to.")] = "zone"
     state_dir: Annotated[str, Meta(description="Folder of accepted work, logs and sockets.")] = ""
-    broker: Annotated[str, Meta(description="MQTT broker, mqtt://HOST:PORT.")] = "mqtt://127.0.0.1:1883"
+    broker: Annotated[str, Meta(description="MQTT broker, mqtt://HOST:PORT; empty: this host alone.")] = (
+        "mqtt://127.0.0.1:1883"
+    )
+    airlock_file: Annotated[str, Meta(description="The airlock's settings, for a host alone.")] = (
+        "/etc/teg/airlock.toml"
+    )
     host_key_file: Annotated[str, Meta(description="This host's key; default: host.key in the state folder.")] = ""
     members_key_file: Annotated[str, Meta(description="The zone's members' key; default: members.key there.")] = ""
     log2_slots: Annotated[int, Meta(ge=0, le=16, description="This host has 2^this slots.")] = 3

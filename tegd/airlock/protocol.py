@@ -214,6 +214,7 @@ def view(workload: Workload, log: str) -> dict[str, Any]:
         "state": status.state,
         "since_ns": status.since_ns,
         "held": status.held,
+        "rank": spec.rank,
         "cause": status.cause,
         "pid": status.pid,
         "term_end_ns": status.term_end_ns,

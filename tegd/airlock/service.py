@@ -299,7 +299,7 @@ class Airlock:
         if self._guard is None:
             return {"mode": "absent", "history": []}
         history = [entry for entry in self._guard.history if entry["at_ns"] > after_ns]
-        return {**self._guard.view(), "history": history[: protocol.HISTORY_PAGE_MAX]}
+        return {**self._guard.view(), "history": history[-protocol.HISTORY_PAGE_MAX :]}
 
     def _usage(self) -> dict[str, Any]:
         used = self._hands.usage(self._workloads.values())

@@ -12,6 +12,7 @@ PACKAGES = ("tegcore", "tegio", *PROGRAMS, "tegsim")
 
 SHELLS = {
     "tegio.*": "shells that programs share",
+    "tegd.airlock.guard": "reads the host, writes a log",
     "tegctl.*": "a command line is a shell",
     "*.main": "wiring",
     "*.__main__": "wiring",

@@ -203,3 +203,33 @@ def test_what_is_known_survives_the_journals_form(spec: Spec) -> None:
 
 def test_signals_are_numbered_as_this_machine_numbers_them() -> None:
     assert {name: int(signal.Signals[name]) for name in SIGNALS} == SIGNALS
+
+
+def test_a_workload_saved_for_memory_is_parked_and_comes_back() -> None:
+    held = go(at(State.RUNNING), Kind.SEAL).workload
+    assert (held.status.state, held.status.held) == (State.FROZEN, Held.MEMORY)
+    assert core.step(held, Input(Kind.THAW), 20) is Refused.MEMORY
+    saving = go(held, Kind.SAVE, then=Then.PARK).workload
+    killing = go(go(saving, Kind.MARKED).workload, Kind.FLUSHED).workload
+    assert (killing.status.state, killing.status.cause) == (State.KILLING, Cause.MEMORY)
+    parked = go(killing, Kind.EXITED).workload
+    assert (parked.status.state, parked.status.held, parked.status.pid) == (State.PARKED, Held.NO, 0)
+    starting = go(parked, Kind.RESTORE)
+    assert (starting.workload.status.state, acts(starting)) == (State.STARTING, [Act.START])
+    failed = go(starting.workload, Kind.START_FAILED, problem="no room").workload
+    assert (failed.status.state, failed.status.problem) == (State.PARKED, "no room")
+
+
+def test_what_is_held_for_memory_is_released_and_a_failed_save_leaves_it_held() -> None:
+    held = go(at(State.RUNNING), Kind.HOLD).workload
+    assert held.status.held is Held.SAVE
+    assert go(held, Kind.RELEASE).workload.status.state is State.RUNNING
+    saving = go(held, Kind.SAVE, then=Then.PARK).workload
+    failed = go(go(saving, Kind.MARKED).workload, Kind.FLUSH_FAILED, problem="full").workload
+    assert (failed.status.state, failed.status.held, failed.status.problem) == (State.FROZEN, Held.SAVE, "full")
+
+
+def test_who_asks_for_the_end_of_parked_work_gets_it() -> None:
+    parked = at(State.PARKED)
+    ended = go(parked, Kind.END, grace_ns=0).workload
+    assert (ended.status.state, ended.status.cause) == (State.ENDED, Cause.ASKED)
