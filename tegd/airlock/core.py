@@ -332,7 +332,8 @@ def _noted_outcome(status: Status, event: Event, told: Input, now_ns: int) -> St
         case Event.LOST:
             return replace(status, cause=Cause.LOST)
         case Event.EXITED:
-            return replace(status, exit_code=told.exit_code)
+            over = told.kind is Kind.NEVER_RAN and 0 < status.term_end_ns <= now_ns
+            return replace(status, exit_code=told.exit_code, cause=status.cause or (Cause.TERM if over else Cause.NONE))
         case Event.SAVED_END:
             return replace(status, saved_ns=now_ns, cause=_why_ended(status))
         case Event.SAVED_PARKED | Event.GONE_PARKED | Event.RESTORE_FAILED:

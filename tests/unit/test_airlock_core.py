@@ -233,3 +233,9 @@ def test_who_asks_for_the_end_of_parked_work_gets_it() -> None:
     parked = at(State.PARKED)
     ended = go(parked, Kind.END, grace_ns=0).workload
     assert (ended.status.state, ended.status.cause) == (State.ENDED, Cause.ASKED)
+
+
+def test_what_never_ran_before_its_term_was_over_has_ended_with_it() -> None:
+    late = core.step(at(State.RUNNING, term_end_ns=10), Input(Kind.NEVER_RAN), 20)
+    assert isinstance(late, Step)
+    assert (late.workload.status.state, late.workload.status.cause) == (State.ENDED, Cause.TERM)

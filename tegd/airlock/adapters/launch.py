@@ -210,8 +210,9 @@ def _environment(spec: Spec) -> dict[str, str]:
 
 
 def _leave_our_rank() -> None:
-    """A workload is to be killed for memory before the airlock is, and does not inherit its exemption."""
+    """A workload is to be killed for memory before the airlock is, and inherits neither its exemption nor its haste."""
     with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, 0, 0)
         Path("/proc/self/oom_score_adj").write_text("0")
 
 
