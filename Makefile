@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint types crash bench-book bench-ledger bench-physics bench-oom bench-idle clean
+.PHONY: help install demo test check lint types crash vm-image vm-test bench-book bench-ledger bench-physics bench-oom bench-idle clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,12 @@ check: lint types test ## style, types and tests: what a change must pass
 
 crash: $(STAMP) ## kill the ledger under load, 200 times
 	TEG_KILLS=200 $(BIN)/pytest tests/crash/test_ledger_kill.py
+
+vm-image: $(STAMP) ## make the image of the guest that vm-test runs in (root; once)
+	PYTHONPATH=tests $(BIN)/python -m vm.image
+
+vm-test: $(STAMP) ## run the tests that need a machine of their own, in QEMU
+	$(BIN)/pytest -m vm tests/vm
 
 bench-book: $(STAMP) ## measure the book: ns a command, growth with the zone, rivals
 	$(BIN)/python -m bench.book
