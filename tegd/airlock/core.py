@@ -47,6 +47,7 @@ class Kind(StrEnum):
     HOLD = "hold"
     RELEASE = "release"
     RESTORE = "restore"
+    THIN = "thin"
     MARKED = "marked"
     FLUSHED = "flushed"
     FLUSH_FAILED = "flush_failed"
@@ -67,6 +68,7 @@ class Input:
         then: SAVE.
         grace_ns: END: time between the request to end and the kill; 0 kills at once.
         term_end_ns: EXTEND.
+        parts: THIN: those of its processes that are to be held, by pid and start time, and no others.
     """
 
     kind: Kind
@@ -78,6 +80,7 @@ class Input:
     then: Then = Then.END
     grace_ns: int = 0
     term_end_ns: int = 0
+    parts: tuple[tuple[int, int], ...] = ()
 
 
 class Act(StrEnum):
@@ -87,6 +90,7 @@ class Act(StrEnum):
     GO = "go"
     FREEZE = "freeze"
     THAW = "thaw"
+    THIN = "thin"
     SIGNAL = "signal"
     ASK = "ask"
     ASK_AGAIN = "ask_again"
@@ -130,9 +134,11 @@ _ONLY_IN = {
 REQUESTS = frozenset(
     {
         *(Kind.FREEZE, Kind.THAW, Kind.SIGNAL, Kind.SAVE, Kind.END, Kind.EXTEND),
-        *(Kind.SEAL, Kind.HOLD, Kind.RELEASE, Kind.RESTORE),
+        *(Kind.SEAL, Kind.HOLD, Kind.RELEASE, Kind.RESTORE, Kind.THIN),
     }
 )
+_HOLDS_PARTS = frozenset({State.RUNNING, State.FROZEN})
+"""Where parts may be held: what saves, ends or starts does so whole."""
 FOR_MEMORY = frozenset({Held.MEMORY, Held.SAVE})
 _PLAIN = {
     Kind.STARTED: Event.STARTED,
@@ -143,6 +149,7 @@ _PLAIN = {
     Kind.SEAL: Event.FREEZE,
     Kind.HOLD: Event.FREEZE,
     Kind.RESTORE: Event.RESTORE,
+    Kind.THIN: Event.THIN,
     Kind.SIGNAL: Event.SIGNAL,
     Kind.MARKED: Event.MARKED,
 }
@@ -195,14 +202,18 @@ def step(workload: Workload, told: Input, now_ns: int) -> Step | Refused:
         assert told.kind in REQUESTS, f"{workload.spec.workload}: {event} cannot be in state {before}"
         return Refused.NOT_NOW
     status = _entered(workload, event, after, told, now_ns)
-    return Step(replace(workload, status=status), _effects(before, event, after, told), _told(before, event, status))
+    effects = _effects(before, event, after, told)
+    if status.parts != workload.status.parts:
+        effects = (Effect(Act.THIN), *effects)
+    return Step(replace(workload, status=status), effects, _told(before, event, status))
 
 
 def resumed(workload: Workload) -> tuple[Effect, ...]:
     """What carries a workload's step on after the airlock itself was gone."""
     if workload.status.state is State.SAVING:
         return (Effect(Act.ASK_AGAIN),)
-    return () if workload.status.state is State.ENDED else _ON_ENTRY[workload.status.state]
+    entry = () if workload.status.state is State.ENDED else _ON_ENTRY[workload.status.state]
+    return (*entry, Effect(Act.THIN)) if workload.status.state in _HOLDS_PARTS else entry
 
 
 def due_ns(workload: Workload) -> int | None:
@@ -284,6 +295,8 @@ def _term_pending(status: Status) -> bool:
 
 def _entered(workload: Workload, event: Event, after: State, told: Input, now_ns: int) -> Status:
     status = _noted(workload.status, event, told, now_ns)
+    if after not in _HOLDS_PARTS:
+        status = replace(status, parts=())
     if after is State.ENDED and status.cause is Cause.NONE:
         over = event in (Event.TERM_SAVABLE, Event.TERM_UNSAVABLE)
         status = replace(status, cause=Cause.TERM if over else Cause.EXITED)
@@ -296,6 +309,8 @@ def _entered(workload: Workload, event: Event, after: State, told: Input, now_ns
 
 def _noted(status: Status, event: Event, told: Input, now_ns: int) -> Status:
     match event:
+        case Event.THIN:
+            return replace(status, parts=told.parts)
         case Event.FREEZE if status.held is Held.NO:
             return replace(status, held=_HOLDS[told.kind])
         case Event.THAW:

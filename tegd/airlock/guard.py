@@ -15,11 +15,13 @@ from tegcore.errors import ConfigError
 from tegd.airlock import pressure
 from tegd.airlock.adapters.hands import Hands
 from tegd.airlock.adapters.memory import GroupMemory, GroupReader, MemoryReader
+from tegd.airlock.adapters.parts import PartReader
 from tegd.airlock.adapters.units import Slice
 from tegd.airlock.core import Input, Kind
 from tegd.airlock.model import Cause, Held, Spec, Status, Then, Workload
 from tegd.airlock.pressure import MIB, Act, Life, Member, Phase, Reading, Request, Sign
 from tegd.airlock.settings import AirlockSettings, Mode
+from tegd.airlock.thinning import Part
 from tegd.airlock.transitions import State
 
 HISTORY_MAX = 256
@@ -67,6 +69,7 @@ class Guard:
         self._hands = hands
         self._memory = memory
         self._groups = GroupReader()
+        self._parts = PartReader()
         self._reclaimer = reclaimer
         self._airlock = pressure.Airlock()
         self._host = memory.host()
@@ -111,6 +114,8 @@ class Guard:
                 group = self._hands.group(known[request.name])
                 if group is not None:
                     self._reclaimer.park(group, request.bytes)
+            elif request.act is Act.THIN:
+                told.append((request.name, Input(Kind.THIN, parts=request.parts)))
             elif request.act in _INPUTS:
                 if request.act is Act.SAVE:
                     self._images[request.name] = next(m.demand_bytes for m in members if m.name == request.name)
@@ -122,6 +127,7 @@ class Guard:
         name = workload.spec.workload
         if (group := self._hands.group(workload)) is not None:
             self._groups.forget(group)
+        self._parts.forget(name)
         for table in (self._images, self._highs):
             table.pop(name, None)
 
@@ -177,6 +183,10 @@ class Guard:
         throttled = held.high_events > self._highs.get(spec.workload, held.high_events)
         self._highs[spec.workload] = held.high_events
         recent = now_ns - status.since_ns < RETRY_NS
+        parts: tuple[Part, ...] = ()
+        if group is not None and (status.parts or self._crowded()):
+            demand = held.resident_bytes + held.swapped_bytes
+            parts = self._parts.parts(spec.workload, group, status.pid, demand, frozenset(status.parts), now_ns)
         return Member(
             name=spec.workload,
             rank=spec.rank,
@@ -187,7 +197,13 @@ class Guard:
             failed=bool(status.problem) and recent,
             throttled=throttled,
             image_bytes=self._image_bytes(entry) if status.state is State.PARKED else 0,
+            parts=parts,
         )
+
+    def _crowded(self) -> bool:
+        """Whether memory is so short that parts are worth a look."""
+        half = self._host.total_bytes // 2
+        return self._airlock.phase is not Phase.NORMAL or self._airlock.headroom_bytes < half
 
     def _image_bytes(self, entry: Workload) -> int:
         """What it held when it was saved; after a restart of ours, the size of its checkpoint."""

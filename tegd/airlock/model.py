@@ -119,6 +119,7 @@ class Status:
         deadline_ns: When this state is over by itself; 0: never.
         saved_ns: When its last checkpoint became durable; 0: never.
         problem: What went wrong last, for people.
+        parts: Of its processes, those that are held while the others run: pid and start time.
     """
 
     state: State
@@ -134,6 +135,7 @@ class Status:
     deadline_ns: int = 0
     saved_ns: int = 0
     problem: str = ""
+    parts: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,5 +165,6 @@ def status_data(status: Status) -> dict[str, Any]:
 
 def status_from(data: dict[str, Any]) -> Status:
     """The status that `status_data` gave, after JSON."""
-    typed = {"state": State(data["state"]), "cause": Cause(data["cause"])}
-    return Status(**(data | typed | {"held": Held(data["held"]), "then": Then(data["then"])}))
+    typed: dict[str, Any] = {"state": State(data["state"]), "cause": Cause(data["cause"])}
+    typed |= {"held": Held(data["held"]), "then": Then(data["then"])}
+    return Status(**(data | typed | {"parts": tuple((pid, ticks) for pid, ticks in data.get("parts", ()))}))

@@ -3,9 +3,10 @@
     headroom = available + free zRAM slots x (1 - 1 / ratio) + free disk swap - reserve
 
 with the reserve kept twice, in memory and in slots. The trigger is the dual part: headroom over the rate at which those
-that run grow. When it is less than what freezing takes, the weakest are frozen and parked; when even the strongest
-alone would use it up, all are held, and the weakest that can be saved is saved, ended, and brought back when there is
-room. Work that fits is left alone. The phases are one table; what a reading means is a `Sign`.
+that run grow. When it is less than what freezing takes, the weakest are frozen and parked, a workload of several
+processes in parts (`thinning`); when even the strongest alone would use it up, all are held, and the weakest that can
+be saved is saved, ended, and brought back when there is room. Work that fits is left alone. The phases are one table;
+what a reading means is a `Sign`.
 
 Nothing here is kept on disk: who is frozen, and why, is in the records of the workloads, and comes with each reading.
 """
@@ -13,6 +14,9 @@ Nothing here is kept on disk: who is frozen, and why, is in the records of the w
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import NamedTuple
+
+from tegd.airlock import thinning
+from tegd.airlock.thinning import Known, Part
 
 MIB = 1 << 20
 
@@ -24,6 +28,12 @@ RATIO_UNKNOWN = 1.5
 
 RATIO_MIN = 1.5
 """Pages that compress less are not worth parking."""
+
+RATIO_MAX = 8.0
+"""Pages are not taken to compress better."""
+
+ALONE = 0.75
+"""Pages that went to zRAM say how one workload compresses when it had this share of them."""
 
 SAMPLE_BYTES = 4 * MIB
 """Pages in zRAM below which its ratio says nothing."""
@@ -173,6 +183,7 @@ class Member(NamedTuple):
         failed: Its last save went wrong, not long ago.
         throttled: It is at its memory.high.
         image_bytes: PARKED: what it needs to come back.
+        parts: Its processes that can be held by themselves; none while they were not looked at.
     """
 
     name: str
@@ -184,11 +195,22 @@ class Member(NamedTuple):
     failed: bool = False
     throttled: bool = False
     image_bytes: int = 0
+    parts: tuple[Part, ...] = ()
 
     @property
     def demand_bytes(self) -> int:
         """All its own pages, wherever they are."""
         return self.resident_bytes + self.swapped_bytes
+
+    @property
+    def run(self) -> list[Part]:
+        """Its parts that are not held, oldest first."""
+        return thinning.oldest_first(self.parts, held=False)
+
+    @property
+    def waiting(self) -> list[Part]:
+        """Its parts that are held, oldest first."""
+        return thinning.oldest_first(self.parts, held=True)
 
 
 class Reading(NamedTuple):
@@ -244,6 +266,7 @@ class Act(StrEnum):
     """What a workload's machine, or an operator, is asked."""
 
     SEAL = "seal"
+    THIN = "thin"
     HOLD = "hold"
     PARK = "park"
     SAVE = "save"
@@ -253,11 +276,12 @@ class Act(StrEnum):
 
 
 class Request(NamedTuple):
-    """One act, on whom, and how many bytes of it (PARK). Each may be carried out twice."""
+    """One act, on whom, how many bytes of it (PARK), and which of its parts are held (THIN). Each may be done twice."""
 
     act: Act
     name: str
     bytes: int = 0
+    parts: tuple[tuple[int, int], ...] = ()
 
 
 class Growth(NamedTuple):
@@ -277,8 +301,11 @@ class Airlock:
         headroom_bytes: At the last reading.
         growth: Of each workload.
         outside: Of all else on the host.
+        known: Of the parts of each workload that has several.
         ratio: How well the next page is taken to compress.
         stored: Of zRAM when the ratio was taken: pages and what they take.
+        swapped: Of each workload, when the ratio was taken.
+        ratios: How well the pages of each compressed, where those of one came alone.
         unparkable: Whose pages do not compress.
         frozen_ns: When someone was last frozen.
         at_ns: Of the last reading; 0: none.
@@ -290,12 +317,24 @@ class Airlock:
     headroom_bytes: int = 0
     growth: dict[str, Growth] = field(default_factory=dict)
     outside: Growth = field(default_factory=lambda: Growth(0, 0.0))
+    known: dict[str, Known] = field(default_factory=dict)
     ratio: float = RATIO_UNKNOWN
     stored: tuple[int, int] = (0, 0)
+    swapped: dict[str, int] = field(default_factory=dict)
+    ratios: dict[str, float] = field(default_factory=dict)
     unparkable: frozenset[str] = frozenset()
     frozen_ns: int = 0
     at_ns: int = 0
     alerted: bool = False
+
+    def grows(self, member: Member) -> bool:
+        """Whether a workload does."""
+        return self.growth[member.name].rate > STILL_BYTES
+
+    def fitting(self, member: Member, parts: list[Part], room_bytes: float) -> int:
+        """How many of these parts of a workload, from the first on, fit into this room."""
+        known = self.known.get(member.name, thinning.NOTHING)
+        return thinning.fitting(parts, known, room_bytes, grows=self.grows(member))
 
     def rate(self, members: list[Member]) -> float:
         """By which these and all that is outside grow, in bytes a second."""
@@ -316,7 +355,7 @@ def step(airlock: Airlock, reading: Reading, settings: Settings, freeze_ns: int)
     means = sign(airlock, reading, settings, freeze_ns)
     airlock = replace(airlock, phase=TABLE[airlock.phase, means], sign=means)
     airlock, requests = _DOES[airlock.phase](airlock, reading, settings, freeze_ns)
-    if any(request.act in (Act.SEAL, Act.HOLD) for request in requests):
+    if any(request.act in (Act.SEAL, Act.HOLD) or airlock.sign is Sign.SHORT for request in requests):
         airlock = replace(airlock, frozen_ns=reading.at_ns)
     return airlock, requests or _sample(airlock, reading, settings)
 
@@ -324,7 +363,7 @@ def step(airlock: Airlock, reading: Reading, settings: Settings, freeze_ns: int)
 def sign(airlock: Airlock, reading: Reading, settings: Settings, freeze_ns: int) -> Sign:
     """What a reading means to the airlock as it stands.
 
-    A workload that has the host for itself is never held: nobody else can make room for it.
+    A workload that has the host for itself is never held whole: nobody else can make room for it.
     """
     running, frozen = _of(reading, Life.RUNNING), _of(reading, Life.SEALED, Life.HELD)
     if _of(reading, Life.SAVING):
@@ -336,15 +375,31 @@ def sign(airlock: Airlock, reading: Reading, settings: Settings, freeze_ns: int)
     if frozen and not running:
         return _held(airlock, reading, settings, freeze_ns)
     lead_s = _lead_s(settings, freeze_ns)
-    if running and len(running) + len(frozen) > 1:
+    if running and len(running) + len(frozen) > 1 and len(running[-1].run) < 2:
         above = airlock.headroom_bytes + _last_bytes(reading, settings)
         if above < max(-(settings.reserve_bytes // 4), airlock.rate(running[-1:]) * lead_s):
             return Sign.DRY
-        if len(running) > 1 and airlock.headroom_bytes < airlock.rate(running) * 2 * lead_s:
-            return Sign.SHORT
-    if not frozen:
-        return Sign.TIGHT if any(member.throttled for member in running) else Sign.CALM
-    return Sign.ROOM if _has_room(airlock, reading, settings, freeze_ns, frozen[-1]) else Sign.FULL
+    short = airlock.headroom_bytes < airlock.rate(running) * 2 * lead_s or _cramped(airlock, running)
+    if short and (len(running) > 1 or any(len(member.run) > 1 for member in running)):
+        return Sign.SHORT
+    return _eased(airlock, reading, settings, freeze_ns)
+
+
+def _cramped(airlock: Airlock, running: list[Member]) -> bool:
+    """Whether the oldest part of a workload may not come to its end beside the others."""
+    crowds = [member for member in running if len(member.run) > 1]
+    return any(airlock.fitting(member, member.run[:1], airlock.headroom_bytes) == 0 for member in crowds)
+
+
+def _eased(airlock: Airlock, reading: Reading, settings: Settings, freeze_ns: int) -> Sign:
+    """Nothing is short: what that means to those who gave way, the strongest first."""
+    back = _next_back(reading)
+    if back is None:
+        throttled = any(member.throttled for member in _of(reading, Life.RUNNING))
+        return Sign.TIGHT if throttled else Sign.CALM
+    if back.life is Life.RUNNING:
+        return Sign.ROOM if _parts_back(airlock, reading, settings, freeze_ns, back) else Sign.FULL
+    return Sign.ROOM if _has_room(airlock, reading, settings, freeze_ns, back) else Sign.FULL
 
 
 def _last_bytes(reading: Reading, settings: Settings) -> int:
@@ -356,17 +411,30 @@ def _last_bytes(reading: Reading, settings: Settings) -> int:
 
 def _held(airlock: Airlock, reading: Reading, settings: Settings, freeze_ns: int) -> Sign:
     frozen = _of(reading, Life.SEALED, Life.HELD)
-    if _has_room(airlock, reading, settings, freeze_ns, frozen[-1]):
+    if len(frozen) == 1 or _has_room(airlock, reading, settings, freeze_ns, frozen[-1]):
         return Sign.ROOM
     return Sign.STUCK if _next_to_save(reading) is None else Sign.HELD
 
 
 def _has_room(airlock: Airlock, reading: Reading, settings: Settings, freeze_ns: int, back: Member) -> bool:
+    if len(_of(reading, Life.RUNNING, Life.SEALED, Life.HELD)) == 1:
+        return True
     if reading.at_ns - airlock.frozen_ns < CALM_NS:
         return False
     growth = airlock.rate([*_of(reading, Life.RUNNING), back])
     margin = reading.total_bytes // ROOM_SHARE
     return airlock.headroom_bytes > margin + growth * EASE * _lead_s(settings, freeze_ns)
+
+
+def _parts_back(airlock: Airlock, reading: Reading, settings: Settings, freeze_ns: int, back: Member) -> int:
+    """How many of the parts that wait, oldest first, may run on; one where none of its others runs."""
+    least = 0 if back.run else 1
+    if reading.at_ns - airlock.frozen_ns < CALM_NS:
+        return least
+    others = [member for member in _of(reading, Life.RUNNING) if member.name != back.name]
+    growth = airlock.rate(others) * EASE * _lead_s(settings, freeze_ns)
+    room = airlock.headroom_bytes - growth - reading.total_bytes // ROOM_SHARE / 2
+    return max(least, airlock.fitting(back, [*back.run, *back.waiting], room) - len(back.run))
 
 
 # --- what each phase does -------------------------------------------------------------------------------------------
@@ -385,15 +453,37 @@ def _at_ease(airlock: Airlock, reading: Reading, _settings: Settings, _freeze_ns
 
 
 def _seal(airlock: Airlock, reading: Reading, settings: Settings, freeze_ns: int) -> tuple[Airlock, list[Request]]:
-    """Freeze the weakest, as many as must be, never the strongest; park what is frozen, a chunk a reading."""
-    running = _of(reading, Life.RUNNING)
-    if airlock.sign is not Sign.SHORT or len(running) < 2:
-        return airlock, _park(airlock, reading, settings, _of(reading, Life.SEALED))
-    count = 1
-    lead_s = 2 * _lead_s(settings, freeze_ns)
-    while count < len(running) - 1 and airlock.headroom_bytes < airlock.rate(running[count:]) * lead_s:
-        count += 1
-    return airlock, [Request(Act.SEAL, member.name) for member in running[:count]]
+    """Hold the weakest, in parts before whole, as few as will do, the strongest never whole; park what is held."""
+    if airlock.sign is not Sign.SHORT:
+        return airlock, _park(airlock, reading, settings, _gave_way(reading))
+    running, lead_s = _of(reading, Life.RUNNING), _lead_s(settings, freeze_ns)
+    requests: list[Request] = []
+    for number, member in enumerate(running):
+        if len(member.run) > 1:
+            room = airlock.headroom_bytes - airlock.rate(running[number + 1 :]) * EASE * lead_s
+            count = max(1, airlock.fitting(member, member.run, room))
+            airlock = _slowed(airlock, member, count / len(member.run))
+            requests += [_thin(member, count)] if count < len(member.run) else []
+            if airlock.headroom_bytes >= airlock.rate(running[number:]) * 2 * lead_s:
+                break
+        if member is not running[-1]:
+            requests.append(Request(Act.SEAL, member.name))
+            if airlock.headroom_bytes >= airlock.rate(running[number + 1 :]) * 2 * lead_s:
+                break
+    return airlock, requests or _park(airlock, reading, settings, _gave_way(reading))
+
+
+def _thin(member: Member, count: int) -> Request:
+    """Hold all parts but so many of those that run."""
+    held = [*member.run, *member.waiting][count:]
+    return Request(Act.THIN, member.name, parts=tuple(part.key for part in held))
+
+
+def _slowed(airlock: Airlock, member: Member, share: float) -> Airlock:
+    """With this share of a workload's growth, as fewer of its parts run."""
+    growth = airlock.growth[member.name]
+    slower = Growth(growth.demand_bytes, growth.rate * share)
+    return replace(airlock, growth=airlock.growth | {member.name: slower})
 
 
 def _suspend(airlock: Airlock, reading: Reading, _settings: Settings, _freeze_ns: int) -> tuple[Airlock, list[Request]]:
@@ -417,13 +507,18 @@ def _escape(airlock: Airlock, reading: Reading, settings: Settings, _freeze_ns: 
 
 
 def _resume(airlock: Airlock, reading: Reading, settings: Settings, freeze_ns: int) -> tuple[Airlock, list[Request]]:
-    """Those that were held run on; of the sealed, the strongest, one a reading, while there is room for it."""
+    """Those that were held run on; of those that gave way the strongest, while there is room for it or parts of it."""
     held = _of(reading, Life.HELD)
     if held:
         return airlock, [Request(Act.THAW, member.name) for member in held]
-    sealed = _of(reading, Life.SEALED)
-    if sealed and _has_room(airlock, reading, settings, freeze_ns, sealed[-1]):
-        return replace(airlock, frozen_ns=reading.at_ns), [Request(Act.THAW, sealed[-1].name)]
+    back = _next_back(reading)
+    if back is None:
+        return airlock, []
+    if back.life is Life.RUNNING:
+        count = _parts_back(airlock, reading, settings, freeze_ns, back)
+        return airlock, [_thin(back, len(back.run) + count)] if count else []
+    if _has_room(airlock, reading, settings, freeze_ns, back):
+        return replace(airlock, frozen_ns=reading.at_ns), [Request(Act.THAW, back.name)]
     return airlock, []
 
 
@@ -444,6 +539,19 @@ def _of(reading: Reading, *lives: Life) -> list[Member]:
     """Those that are there, weakest first."""
     found = [member for member in reading.members if member.life in lives]
     return sorted(found, key=lambda member: (member.rank, member.demand_bytes, member.name))
+
+
+def _gave_way(reading: Reading) -> list[Member]:
+    """Those that are frozen to give way, and those of which parts are held."""
+    thinned = [member for member in _of(reading, Life.RUNNING) if member.waiting]
+    return [*_of(reading, Life.SEALED), *thinned]
+
+
+def _next_back(reading: Reading) -> Member | None:
+    """Who is let run on first: the strongest of those that gave way or are held."""
+    names = {member.name for member in _gave_way(reading)}
+    back = [m for m in _of(reading, Life.RUNNING, Life.SEALED, Life.HELD) if m.name in names or m.life is Life.HELD]
+    return back[-1] if back else None
 
 
 def _next_to_save(reading: Reading) -> Member | None:
@@ -499,6 +607,10 @@ def _measured(airlock: Airlock, reading: Reading, settings: Settings) -> Airlock
     """Headroom, the growth of each and of all else, and how pages compress."""
     elapsed_ns = reading.at_ns - airlock.at_ns if airlock.at_ns else 0
     growth = {}
+    known = {
+        member.name: thinning.learned(airlock.known.get(member.name, thinning.NOTHING), member.parts)
+        for member in reading.members
+    }
     for member in reading.members:
         before = airlock.growth.get(member.name, Growth(member.demand_bytes, 0.0))
         runs = member.life is Life.RUNNING
@@ -507,6 +619,7 @@ def _measured(airlock: Airlock, reading: Reading, settings: Settings) -> Airlock
     airlock = replace(
         _compressed(airlock, reading),
         growth=growth,
+        known=known,
         outside=_grown(airlock.outside, outside, elapsed_ns),
         at_ns=reading.at_ns,
     )
@@ -522,15 +635,32 @@ def _grown(before: Growth, demand_bytes: int, elapsed_ns: int) -> Growth:
 
 
 def _compressed(airlock: Airlock, reading: Reading) -> Airlock:
-    """The worse of two ratios: of all that is in zRAM, and of what came last."""
+    """The worst of three ratios: of all that is in zRAM, of what came last, and of what is in memory yet."""
     stored, used = reading.zram_stored_bytes, reading.zram_used_bytes
+    swapped = {member.name: member.swapped_bytes for member in reading.members}
     if stored < SAMPLE_BYTES:
-        return replace(airlock, ratio=RATIO_UNKNOWN, stored=(stored, used))
+        return replace(airlock, ratio=RATIO_UNKNOWN, stored=(stored, used), swapped=swapped)
     if abs(stored - airlock.stored[0]) < MIB:
-        return airlock
+        return replace(airlock, ratio=min(airlock.ratio, _ratio_of_rest(airlock, reading, airlock.ratio)))
     more, taken = stored - airlock.stored[0], used - airlock.stored[1]
-    last = more / max(1, taken) if more > 0 else float("inf")
+    last = max(1.0, more / max(1, taken)) if more > 0 else float("inf")
+    ratios = {name: ratio for name, ratio in airlock.ratios.items() if name in swapped}
+    came = {name: max(0, now - airlock.swapped.get(name, 0)) for name, now in swapped.items()}
+    most = max(came, key=lambda name: came[name], default="")
+    if more > 0 and came[most] > ALONE * max(more, sum(came.values())):
+        ratios[most] = min(last, RATIO_MAX)
+    airlock = replace(airlock, stored=(stored, used), swapped=swapped, ratios=ratios)
     ratio = max(1.0, min(stored / max(1, used), last))
+    ratio = min(ratio, _ratio_of_rest(airlock, reading, ratio))
     sealed = {member.name for member in _of(reading, Life.SEALED) if member.swapped_bytes >= SAMPLE_BYTES}
     unparkable = airlock.unparkable | sealed if ratio < RATIO_MIN else airlock.unparkable - sealed
-    return replace(airlock, ratio=ratio, stored=(stored, used), unparkable=unparkable)
+    return replace(airlock, ratio=ratio, unparkable=unparkable)
+
+
+def _ratio_of_rest(airlock: Airlock, reading: Reading, ratio: float) -> float:
+    """How well all that is in memory would compress, each workload as its own pages did."""
+    total = sum(member.resident_bytes for member in reading.members)
+    if total == 0:
+        return ratio
+    taken = sum(member.resident_bytes / airlock.ratios.get(member.name, ratio) for member in reading.members)
+    return total / taken

@@ -101,6 +101,10 @@ class Airlock:
             elif entry.status.state is State.FROZEN and entry.status.held in core.FOR_MEMORY:
                 self._waiting.append(_Told(name, Input(Kind.RELEASE)))
         self._settle()
+        for name, entry in self._workloads.items():
+            if entry.status.parts:
+                self._waiting.append(_Told(name, Input(Kind.THIN)))
+        self._settle()
         self._server.close()
 
     def recover(self) -> None:

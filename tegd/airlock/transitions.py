@@ -58,6 +58,7 @@ class Event(StrEnum):
     SAVED_PARKED = "saved_parked"
     RESTORE = "restore"
     RESTORE_FAILED = "restore_failed"
+    THIN = "thin"
 
 
 _ROWS = {
@@ -73,6 +74,7 @@ _ROWS = {
         Event.NEVER_RAN: State.STARTING,
         Event.EXITED: State.ENDED,
         Event.FREEZE: State.FROZEN,
+        Event.THIN: State.RUNNING,
         Event.THAW: State.RUNNING,
         Event.SIGNAL: State.RUNNING,
         Event.SAVE: State.SAVING,
@@ -85,6 +87,7 @@ _ROWS = {
     State.FROZEN: {
         Event.EXITED: State.ENDED,
         Event.FREEZE: State.FROZEN,
+        Event.THIN: State.FROZEN,
         Event.THAW: State.RUNNING,
         Event.SIGNAL: State.FROZEN,
         Event.SAVE: State.SAVING,

@@ -14,10 +14,24 @@ from tegd.airlock.pressure import (
     reserve_bytes,
     step,
 )
+from tegd.airlock.thinning import Part
 
 TICK_S = 0.05
 WATERMARK_BYTES = 6 * MIB
 FREEZE_NS = 50_000_000
+
+
+@dataclass
+class Piece:
+    """A process of a workload of many: it is born, grows to its peak, works, ends."""
+
+    born_s: float
+    peak: float
+    growth: float
+    work_s: float
+    number: int = 0
+    size: float = 0.0
+    held: bool = False
 
 
 @dataclass
@@ -39,6 +53,11 @@ class Work:
     image: float = 0.0
     saving_s: float = 0.0
     failed_s: float = -1e9
+    pieces: list[Piece] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        for number, piece in enumerate(self.pieces):
+            piece.number = number + 1
 
     @property
     def total(self) -> float:
@@ -86,6 +105,9 @@ class Host:
 
     def _live(self, work: Work) -> None:
         if work.life is Life.RUNNING:
+            if work.pieces:
+                self._live_in_pieces(work)
+                return
             work.work_s -= TICK_S
             work.resident += max(0.0, min(work.growth * TICK_S, work.peak_bytes - work.total))
         elif work.life is Life.SAVING:
@@ -94,6 +116,21 @@ class Host:
                 work.life, work.failed_s, work.save_fails = Life.SEALED, self.now_s, work.save_fails - 1
             elif work.saving_s <= 0:
                 work.life, work.image, work.resident, work.swapped = Life.PARKED, work.total, 0.0, 0.0
+
+    def _live_in_pieces(self, work: Work) -> None:
+        for piece in work.pieces:
+            if piece.held or piece.born_s > 0:
+                piece.born_s -= TICK_S
+                continue
+            more = max(0.0, min(piece.growth * TICK_S, piece.peak - piece.size))
+            piece.size, work.resident = piece.size + more, work.resident + more
+            piece.work_s -= TICK_S
+            if piece.work_s <= 0 and piece.size >= piece.peak:
+                share = piece.size / work.total
+                work.resident, work.swapped = work.resident * (1 - share), work.swapped * (1 - share)
+        work.pieces = [piece for piece in work.pieces if piece.work_s > 0 or piece.size < piece.peak]
+        if not work.pieces:
+            work.work_s = 0.0
 
     def _kernel(self) -> None:
         """What runs short is reclaimed from everyone by size, the frozen first, at a speed; whoever asks for memory
@@ -130,6 +167,11 @@ class Host:
                 savable=work.savable,
                 failed=self.now_s - work.failed_s < 10,
                 image_bytes=int(work.image),
+                parts=tuple(
+                    Part(piece.number, piece.number, int(piece.size), piece.held)
+                    for piece in work.pieces
+                    if piece.born_s <= 0
+                ),
             )
             for work in self.works
         )
@@ -145,6 +187,9 @@ class Host:
         match request.act:
             case Act.SEAL if work.life is Life.RUNNING:
                 work.life = Life.SEALED
+            case Act.THIN:
+                for piece in work.pieces:
+                    piece.held = (piece.number, piece.number) in request.parts
             case Act.HOLD if work.life is Life.RUNNING:
                 work.life = Life.HELD
             case Act.THAW if work.life in (Life.SEALED, Life.HELD):

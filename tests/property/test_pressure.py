@@ -5,7 +5,7 @@ import os
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from memory_host import Host, Work
+from memory_host import Host, Piece, Work
 
 from tegd.airlock.pressure import MIB, TABLE, Act, Life, Phase, Sign
 
@@ -50,6 +50,38 @@ def test_the_weaker_that_leaks_waits_for_the_stronger() -> None:
     assert not host.works
     assert {request.act for request in host.asked} <= {Act.SEAL, Act.PARK, Act.THAW}
     assert {request.name for request in host.asked if request.act is Act.SEAL} == {"leak"}
+
+
+def swarm(name: str, rank: float, count: int, peak: float, growth: float, work_s: float, apart_s: float = 0.1) -> Work:
+    pieces = [Piece(number * apart_s, peak * MIB, growth * MIB, work_s) for number in range(count)]
+    return Work(name, rank, 4 * MIB, 0, 0, 1e9, savable=False, pieces=pieces)
+
+
+def test_a_swarm_that_does_not_fit_even_alone_gives_way_in_parts() -> None:
+    """S3, and more: 60 x 14 MiB that compress threefold, on 400 MiB with 200 of zRAM."""
+    host = Host(RAM, SLOTS, [grown("steady", 2, 125, 125, 0, 60), swarm("swarm", 1, 60, 14, 4, 12)])
+    host.run(900)
+    assert not host.killed
+    assert not host.works
+    acts = {(request.act, request.name) for request in host.asked}
+    assert (Act.THIN, "swarm") in acts
+    assert not {(Act.SEAL, "steady"), (Act.HOLD, "steady")} & acts
+
+
+@pytest.mark.parametrize(("count", "peak"), [(3, 220), (10, 90), (40, 40)])
+def test_a_swarm_alone_on_the_host_gives_way_to_itself(count: int, peak: float) -> None:
+    host = Host(RAM, SLOTS, [swarm("swarm", 1, count, peak, 8, 10)])
+    host.run(3000)
+    assert not host.killed
+    assert not host.works
+    assert {request.act for request in host.asked} <= {Act.THIN, Act.PARK}
+
+
+def test_a_swarm_that_fits_is_left_alone() -> None:
+    host = Host(RAM, SLOTS, [swarm("swarm", 1, 30, 10, 4, 10), grown("steady", 2, 60, 60, 0, 40)])
+    host.run(100)
+    assert not host.works
+    assert not [request for request in host.asked if request.act is not Act.PARK]
 
 
 def test_who_has_the_host_for_itself_is_never_held() -> None:

@@ -181,8 +181,8 @@ def test_a_start_that_a_crash_put_past_its_term_is_given_up() -> None:
     ("state", "expected"),
     [
         (State.STARTING, [Act.START]),
-        (State.RUNNING, [Act.THAW]),
-        (State.FROZEN, [Act.FREEZE]),
+        (State.RUNNING, [Act.THAW, Act.THIN]),
+        (State.FROZEN, [Act.FREEZE, Act.THIN]),
         (State.SAVING, [Act.ASK_AGAIN]),
         (State.FLUSHING, [Act.FREEZE, Act.FLUSH]),
         (State.ENDING, [Act.TERMINATE]),
@@ -194,9 +194,23 @@ def test_each_state_goes_on_after_a_crash(state: State, expected: list[Act]) -> 
     assert [effect.act for effect in core.resumed(at(state))] == expected
 
 
+def test_parts_are_held_while_the_rest_runs_and_let_go_before_it_is_saved_or_ended() -> None:
+    parts = ((41, 7), (42, 8))
+    thinned = go(at(State.RUNNING), Kind.THIN, parts=parts)
+    assert (thinned.workload.status.state, thinned.workload.status.parts) == (State.RUNNING, parts)
+    assert [effect.act for effect in thinned.effects] == [Act.THIN]
+    frozen = go(thinned.workload, Kind.SEAL).workload
+    assert go(frozen, Kind.RELEASE).workload.status.parts == parts
+    for kind in (Kind.SAVE, Kind.END):
+        step = go(frozen, kind)
+        assert step.workload.status.parts == ()
+        assert step.effects[0].act is Act.THIN
+
+
 @pytest.mark.parametrize("spec", [SPEC, UNSAVABLE])
 def test_what_is_known_survives_the_journals_form(spec: Spec) -> None:
     workload = at(State.FROZEN, spec, held=Held.TERM, exit_code=None, then=Then.THAW, cause=Cause.TERM)
+    workload = replace(workload, status=replace(workload.status, parts=((41, 7),)))
     assert spec_from(json.loads(json.dumps(spec_data(spec)))) == spec
     assert status_from(json.loads(json.dumps(status_data(workload.status)))) == workload.status
 

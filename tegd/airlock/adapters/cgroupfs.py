@@ -6,16 +6,19 @@ systemd). Errors of writes are seen, because no buffered file object stands betw
 
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from tegd.airlock.adapters import procfs
-from tegd.airlock.adapters.containment import Leader
+from tegd.airlock.adapters.containment import Leader, Parts, stop
 
 FREEZE_NS = 200_000_000
 """What freezing is taken to last before it was done."""
 FREEZE_ROUNDS_MAX = 50
 _FREEZE_PAUSE_S = 0.002
 _PREFIX = "teg-"
+HELD = "teg-held"
+"""Below the group of a workload: it is frozen, and holds the parts that are held while the others run."""
 
 
 def own_group(mount: Path, membership: str) -> Path | None:
@@ -94,6 +97,28 @@ class Cgroups:
         """Thaw the group."""
         self._write(leader, "cgroup.freeze", b"0")
 
+    def thin(self, leader: Leader, parts: Parts) -> None:
+        """Move these into a frozen group of their own below the workload's, and all others out of it.
+
+        Where no such group can be made, they are stopped.
+        """
+        folder, wanted = self.folder(leader.workload), set(parts)
+        held = folder / HELD
+        try:
+            if wanted:
+                held.mkdir(exist_ok=True)
+                _write(held / "cgroup.freeze", b"1")
+            there = _listed(held)
+            here = {pid for pid, ticks in wanted if (found := procfs.process(pid)) and found.start_ticks == ticks}
+            for pid in here & _listed(folder):
+                _move(pid, held)
+            for pid in there - here:
+                _move(pid, folder)
+            if not wanted:
+                self._empty(held)
+        except OSError:
+            stop(self.members(leader, list(procfs.processes())), wanted)
+
     def kill(self, leader: Leader) -> None:
         """Kill the group at once."""
         self._write(leader, "cgroup.kill", b"1")
@@ -108,23 +133,24 @@ class Cgroups:
 
     def members(self, leader: Leader, table: list[procfs.Process]) -> list[procfs.Process]:
         """Those listed in the group."""
-        try:
-            listed = set(map(int, (self.folder(leader.workload) / "cgroup.procs").read_text().split()))
-        except FileNotFoundError:
-            return []
-        return [found for found in table if found.pid in listed and not found.dead]
+        folder = self.folder(leader.workload)
+        own = listed(folder)
+        return [found for found in table if found.pid in own and not found.dead]
 
     def _write(self, leader: Leader, name: str, value: bytes) -> None:
-        try:
-            descriptor = os.open(self.folder(leader.workload) / name, os.O_WRONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return
-        try:
-            os.write(descriptor, value)
-        finally:
-            os.close(descriptor)
+        with suppress(FileNotFoundError):
+            _write(self.folder(leader.workload) / name, value)
+
+    def _empty(self, held: Path) -> None:
+        """Give up the group of those that were held; one in which some are left lets them run."""
+        with suppress(FileNotFoundError):
+            _write(held / "cgroup.freeze", b"0")
+            with suppress(OSError):
+                held.rmdir()
 
     def _remove(self, workload: str) -> None:
+        with suppress(OSError):
+            (self.folder(workload) / HELD).rmdir()
         for _ in range(FREEZE_ROUNDS_MAX):
             try:
                 self.folder(workload).rmdir()
@@ -134,3 +160,29 @@ class Cgroups:
                 time.sleep(_FREEZE_PAUSE_S)
             else:
                 return
+
+
+def listed(folder: Path) -> set[int]:
+    """Pids in the group of a workload, held or not."""
+    return _listed(folder) | _listed(folder / HELD)
+
+
+def _listed(folder: Path) -> set[int]:
+    try:
+        return set(map(int, (folder / "cgroup.procs").read_text().split()))
+    except OSError:
+        return set()
+
+
+def _move(pid: int, folder: Path) -> None:
+    """A process that has gone meanwhile needs no moving."""
+    with suppress(ProcessLookupError):
+        _write(folder / "cgroup.procs", str(pid).encode())
+
+
+def _write(file: Path, value: bytes) -> None:
+    descriptor = os.open(file, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, value)
+    finally:
+        os.close(descriptor)

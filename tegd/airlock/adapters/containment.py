@@ -7,6 +7,7 @@ with it; when the workload ends it is found by its environment and killed. `Cgro
 import os
 import signal
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import NamedTuple, Protocol
 
@@ -14,6 +15,10 @@ from tegd.airlock.adapters import procfs
 
 STOP_ROUNDS_MAX = 20
 _STOP_PAUSE_S = 0.001
+
+
+Parts = Iterable[tuple[int, int]]
+"""Processes by pid and start time."""
 
 
 class Leader(NamedTuple):
@@ -46,6 +51,9 @@ class Containment(Protocol):
 
     def thaw(self, leader: Leader) -> None:
         """Let every process of it run."""
+
+    def thin(self, leader: Leader, parts: Parts) -> None:
+        """Hold these of its processes and no others, whatever was held before."""
 
     def kill(self, leader: Leader) -> None:
         """Kill every process of it, held or not."""
@@ -90,6 +98,10 @@ class Sessions:
         for found in self._listed(leader):
             send(found.pid, signal.SIGCONT)
 
+    def thin(self, leader: Leader, parts: Parts) -> None:
+        """SIGSTOP to these, SIGCONT to the others that are stopped."""
+        stop(self._listed(leader), set(parts))
+
     def kill(self, leader: Leader) -> None:
         """SIGKILL to each."""
         for found in self._listed(leader):
@@ -108,6 +120,22 @@ class Sessions:
 
     def _listed(self, leader: Leader) -> list[procfs.Process]:
         return self.members(leader, list(procfs.processes())) if leader.here() else []
+
+
+def stop(found: list[procfs.Process], wanted: set[tuple[int, int]]) -> None:
+    """Stop the wanted, let the others run on; through a pidfd, so that a pid in use again is left alone."""
+    for process in found:
+        key, stopped = (process.pid, process.start_ticks), process.state in "Tt"
+        if (key in wanted) is stopped:
+            continue
+        with suppress(ProcessLookupError):
+            descriptor = os.pidfd_open(process.pid)
+            try:
+                now = procfs.process(process.pid)
+                if now is not None and now.start_ticks == process.start_ticks:
+                    signal.pidfd_send_signal(descriptor, signal.SIGCONT if stopped else signal.SIGSTOP)
+            finally:
+                os.close(descriptor)
 
 
 def command_process(leader: Leader, table: list[procfs.Process]) -> procfs.Process | None:

@@ -212,6 +212,8 @@ class Hands:
                 held.freeze(leader)
             case Act.THAW:
                 held.thaw(leader)
+            case Act.THIN:
+                held.thin(leader, workload.status.parts)
             case Act.TERMINATE:
                 for found in held.members(leader, list(procfs.processes())):
                     send(found.pid, signal.SIGTERM)

@@ -85,6 +85,17 @@ def catches(pid: int, signum: int) -> bool:
     return bool(caught >> (signum - 1) & 1)
 
 
+def private_bytes(pid: int) -> int:
+    """Pages of a process that are in no file, in memory and in swap; 0 when it is gone."""
+    try:
+        with open(f"/proc/{pid}/status", "rb", buffering=0) as file:
+            text = file.read(4096)
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    counts = [text.partition(name)[2].split(None, 1) for name in (b"RssAnon:", b"RssShmem:", b"VmSwap:")]
+    return sum(int(count[0]) for count in counts if count) * 1024
+
+
 def marked(marker: str) -> Iterator[Process]:
     """Those that were started with this entry in their environment and are not dead."""
     wanted = b"\0" + marker.encode() + b"\0"
