@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from tegcore.economics.fixed import MICRO
 from tegcore.economics.stride import learned_stride
 from tegcore.units import GIB, MIB
 
@@ -25,6 +26,24 @@ class Usage(NamedTuple):
     at_ns: int
     rss_bytes: int
     cpu_ns: int
+
+
+def rank(purse_ucr: int, charge_ucr: int, mass_micro: int) -> float:
+    """Who gives way first when a host's memory runs short (DESIGN 7): by solvency and mass.
+
+    Args:
+        purse_ucr: What its lease has left.
+        charge_ucr: What it pays a period.
+        mass_micro: Its mass.
+
+    Returns:
+        m s / (1 + s), with s the periods that it can still pay: its mass while it is rich, nothing when it is broke.
+    """
+    mass = mass_micro / MICRO
+    if charge_ucr <= 0:
+        return mass
+    solvency = max(0, purse_ucr) / charge_ucr
+    return mass * solvency / (1.0 + solvency)
 
 
 def predicted_bytes(before: Usage, now: Usage) -> int:

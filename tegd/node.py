@@ -60,6 +60,12 @@ class Extend(NamedTuple):
     workload: Workload
 
 
+class Bound(NamedTuple):
+    """Tell the airlock side what memory a run's lease has bought."""
+
+    workload: Workload
+
+
 class SaveAndEnd(NamedTuple):
     """Save a run by its hook and end it; without a hook, end it."""
 
@@ -97,7 +103,7 @@ class Run(NamedTuple):
     problem: str = ""
 
 
-Effect = Start | Extend | SaveAndEnd | Forget | Keep
+Effect = Start | Extend | Bound | SaveAndEnd | Forget | Keep
 
 
 @dataclass(slots=True)
@@ -397,8 +403,8 @@ class Node:
             work.held_bytes = body.held_bytes
             self.expansions += 1
             work.note(self.tick, f"holds {body.held_bytes >> 20} MiB")
-        else:
-            work.waits = Waits(f"EXPAND {reason.name}", body.missing, body.price_ucr)
+            return [Bound(work)]
+        work.waits = Waits(f"EXPAND {reason.name}", body.missing, body.price_ucr)
         return []
 
     def _learn(self, stride: Stride, body: Any, delta_bytes: int) -> None:
@@ -483,7 +489,7 @@ class Node:
         for _, work in sorted(self.workloads.items()):
             state = self.runs.get(work.airlock_id)
             if work.life is Life.SEATED:
-                effects.append(Extend(work) if state else Start(work))
+                effects += [Extend(work), Bound(work)] if state else [Start(work)]
             elif work.life is Life.LEAVING and state not in {None, "ended"} and self.agents[work.ref].leaving_told:
                 effects.append(SaveAndEnd(work, save=work.spec.hook is not None and not work.cancelled))
         return effects

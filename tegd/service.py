@@ -45,11 +45,11 @@ from tegcore.wire.transport import Transport
 from tegd import views
 from tegd.adapters.airlock_client import AirlockClient
 from tegd.adapters.store import Store
-from tegd.bidding import Usage
+from tegd.bidding import Usage, rank
 from tegd.flight import Flight
 from tegd.link import Link
 from tegd.modes import Happening, Mode
-from tegd.node import Effect, Extend, Forget, Keep, Node, Run, SaveAndEnd, Start
+from tegd.node import Bound, Effect, Extend, Forget, Keep, Node, Run, SaveAndEnd, Start
 from tegd.settings import HostSettings
 from tegd.telemetry.model import NAN, HostModel, RawSample, rates
 from tegd.telemetry.sample import Sampler
@@ -297,6 +297,8 @@ class HostService:
                     self._later(
                         self._asked(work, "extend", token=work.token, term_end_ns=work.term_end_ns),
                     )
+                case Bound(work):
+                    self._later(self._bound(work))
                 case SaveAndEnd(work, save=True):
                     self._later(self._asked(work, "save", token=work.token, then="end"))
                 case SaveAndEnd(work, save=False):
@@ -351,7 +353,14 @@ class HostService:
             notice_ns=notice_ns,
             save_ns=SAVE_NS_MAX,
             resume=work.resume,
+            rank=rank(work.purse_ucr, work.charge_ucr(work.price_ucr), work.mass_micro),
         )
+        if work.held_bytes:
+            await self._bound(work)
+
+    async def _bound(self, work: Workload) -> None:
+        """Tell the airlock side what memory the lease has bought."""
+        await self._asked(work, "bound", token=work.token, bytes=work.held_bytes)
 
     async def _asked(self, work: Workload, verb: str, **fields: Any) -> None:
         """Ask the airlock side; a refused `start` is the run's end, all else shows in what it tells of the run."""

@@ -48,6 +48,7 @@ class Kind(StrEnum):
     RELEASE = "release"
     RESTORE = "restore"
     THIN = "thin"
+    BOUND = "bound"
     MARKED = "marked"
     FLUSHED = "flushed"
     FLUSH_FAILED = "flush_failed"
@@ -68,6 +69,7 @@ class Input:
         then: SAVE.
         grace_ns: END: time between the request to end and the kill; 0 kills at once.
         term_end_ns: EXTEND.
+        bytes: BOUND.
         parts: THIN: those of its processes that are to be held, by pid and start time, and no others.
     """
 
@@ -80,6 +82,7 @@ class Input:
     then: Then = Then.END
     grace_ns: int = 0
     term_end_ns: int = 0
+    bytes: int = 0
     parts: tuple[tuple[int, int], ...] = ()
 
 
@@ -134,7 +137,7 @@ _ONLY_IN = {
 REQUESTS = frozenset(
     {
         *(Kind.FREEZE, Kind.THAW, Kind.SIGNAL, Kind.SAVE, Kind.END, Kind.EXTEND),
-        *(Kind.SEAL, Kind.HOLD, Kind.RELEASE, Kind.RESTORE, Kind.THIN),
+        *(Kind.SEAL, Kind.HOLD, Kind.RELEASE, Kind.RESTORE, Kind.THIN, Kind.BOUND),
     }
 )
 _HOLDS_PARTS = frozenset({State.RUNNING, State.FROZEN})
@@ -150,6 +153,7 @@ _PLAIN = {
     Kind.HOLD: Event.FREEZE,
     Kind.RESTORE: Event.RESTORE,
     Kind.THIN: Event.THIN,
+    Kind.BOUND: Event.BOUND,
     Kind.SIGNAL: Event.SIGNAL,
     Kind.MARKED: Event.MARKED,
 }
@@ -309,8 +313,6 @@ def _entered(workload: Workload, event: Event, after: State, told: Input, now_ns
 
 def _noted(status: Status, event: Event, told: Input, now_ns: int) -> Status:
     match event:
-        case Event.THIN:
-            return replace(status, parts=told.parts)
         case Event.FREEZE if status.held is Held.NO:
             return replace(status, held=_HOLDS[told.kind])
         case Event.THAW:
@@ -338,6 +340,10 @@ def _noted(status: Status, event: Event, told: Input, now_ns: int) -> Status:
 
 def _noted_outcome(status: Status, event: Event, told: Input, now_ns: int) -> Status:
     match event:
+        case Event.BOUND:
+            return replace(status, bound_bytes=told.bytes)
+        case Event.THIN:
+            return replace(status, parts=told.parts)
         case Event.STARTED:
             return replace(status, pid=told.pid, start_ticks=told.start_ticks)
         case Event.NEVER_RAN:

@@ -16,6 +16,7 @@ from tegd.airlock import pressure
 from tegd.airlock.adapters.hands import Hands
 from tegd.airlock.adapters.memory import GroupMemory, GroupReader, MemoryReader
 from tegd.airlock.adapters.parts import PartReader
+from tegd.airlock.adapters.reclaim import unbound
 from tegd.airlock.adapters.units import Slice
 from tegd.airlock.core import Input, Kind
 from tegd.airlock.model import Cause, Held, Spec, Status, Then, Workload
@@ -48,6 +49,9 @@ class Parks(Protocol):
 
     def park(self, folder: Path, count: int) -> None:
         """Push this many bytes out, by and by."""
+
+    def limit(self, folder: Path, count: int) -> None:
+        """Set a group's memory.high by and by; 0: to none."""
 
 
 class Guard:
@@ -114,6 +118,9 @@ class Guard:
                 group = self._hands.group(known[request.name])
                 if group is not None:
                     self._reclaimer.park(group, request.bytes)
+            elif request.act is Act.LIMIT:
+                if (group := self._hands.group(known[request.name])) is not None:
+                    self._reclaimer.limit(group, request.bytes)
             elif request.act is Act.THIN:
                 told.append((request.name, Input(Kind.THIN, parts=request.parts)))
             elif request.act in _INPUTS:
@@ -121,6 +128,13 @@ class Guard:
                     self._images[request.name] = next(m.demand_bytes for m in members if m.name == request.name)
                 told.append((request.name, _INPUTS[request.act]))
         return told
+
+    def let_go(self, known: Mapping[str, Workload]) -> None:
+        """Nobody is to be bound by an airlock that is not there."""
+        for entry in known.values():
+            group = self._hands.group(entry)
+            if group is not None and not entry.spec.unit and entry.status.bound_bytes:
+                unbound(group)
 
     def forget(self, workload: Workload) -> None:
         """A workload that is no more."""
@@ -198,6 +212,7 @@ class Guard:
             throttled=throttled,
             image_bytes=self._image_bytes(entry) if status.state is State.PARKED else 0,
             parts=parts,
+            bound_bytes=pressure.UNBOUND if spec.unit else status.bound_bytes,
         )
 
     def _crowded(self) -> bool:

@@ -119,6 +119,7 @@ class Status:
         deadline_ns: When this state is over by itself; 0: never.
         saved_ns: When its last checkpoint became durable; 0: never.
         problem: What went wrong last, for people.
+        bound_bytes: Memory that its lease has bought; 0: none is said.
         parts: Of its processes, those that are held while the others run: pid and start time.
     """
 
@@ -135,6 +136,7 @@ class Status:
     deadline_ns: int = 0
     saved_ns: int = 0
     problem: str = ""
+    bound_bytes: int = 0
     parts: tuple[tuple[int, int], ...] = ()
 
 

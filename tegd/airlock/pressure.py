@@ -53,6 +53,9 @@ EASE = 4.0
 ROOM_SHARE = 16
 """And when one part in this many of all memory is free beyond what froze it."""
 
+PLENTY_SHARE = 4
+"""Memory is plentiful while headroom is one part in this many of all of it, and again at half as much more."""
+
 RETURN_NS = 3_000_000_000
 """Who was parked on disk comes back when there is room for it and for this long of the others' growth."""
 
@@ -170,6 +173,9 @@ class Life(StrEnum):
     """Starting, ending, or frozen by someone else: left alone."""
 
 
+UNBOUND = -1
+
+
 class Member(NamedTuple):
     """A workload under the airlock.
 
@@ -183,6 +189,7 @@ class Member(NamedTuple):
         failed: Its last save went wrong, not long ago.
         throttled: It is at its memory.high.
         image_bytes: PARKED: what it needs to come back.
+        bound_bytes: What its lease has bought, kept to by its memory.high; 0: no bound; `UNBOUND`: not ours to bound.
         parts: Its processes that can be held by themselves; none while they were not looked at.
     """
 
@@ -195,6 +202,7 @@ class Member(NamedTuple):
     failed: bool = False
     throttled: bool = False
     image_bytes: int = 0
+    bound_bytes: int = UNBOUND
     parts: tuple[Part, ...] = ()
 
     @property
@@ -272,11 +280,12 @@ class Act(StrEnum):
     SAVE = "save"
     THAW = "thaw"
     RESTORE = "restore"
+    LIMIT = "limit"
     ALERT = "alert"
 
 
 class Request(NamedTuple):
-    """One act, on whom, how many bytes of it (PARK), and which of its parts are held (THIN). Each may be done twice."""
+    """One act, on whom, how many bytes (PARK; LIMIT, 0 for none), which parts are held (THIN). May be done twice."""
 
     act: Act
     name: str
@@ -309,6 +318,7 @@ class Airlock:
         unparkable: Whose pages do not compress.
         frozen_ns: When someone was last frozen.
         at_ns: Of the last reading; 0: none.
+        limits: What was last asked of each that has a bound.
         alerted: Whether an operator was told that no step is left.
     """
 
@@ -325,6 +335,7 @@ class Airlock:
     unparkable: frozenset[str] = frozenset()
     frozen_ns: int = 0
     at_ns: int = 0
+    limits: dict[str, int] = field(default_factory=dict)
     alerted: bool = False
 
     def grows(self, member: Member) -> bool:
@@ -357,7 +368,22 @@ def step(airlock: Airlock, reading: Reading, settings: Settings, freeze_ns: int)
     airlock, requests = _DOES[airlock.phase](airlock, reading, settings, freeze_ns)
     if any(request.act in (Act.SEAL, Act.HOLD) or airlock.sign is Sign.SHORT for request in requests):
         airlock = replace(airlock, frozen_ns=reading.at_ns)
-    return airlock, requests or _sample(airlock, reading, settings)
+    limits = _limits(airlock, reading)
+    asked = [Request(Act.LIMIT, name, to) for name, to in limits.items() if airlock.limits.get(name) != to]
+    return replace(airlock, limits=limits), asked + (requests or _sample(airlock, reading, settings))
+
+
+def _limits(airlock: Airlock, reading: Reading) -> dict[str, int]:
+    """Those that run keep to what was bought for them while memory is not plentiful.
+
+    Who is frozen has no bound: its pages would go out at once, and it would be throttled when it is thawed.
+    """
+    plenty = reading.total_bytes // PLENTY_SHARE
+    if any(airlock.limits.values()):
+        plenty += plenty // 2
+    bounds = airlock.headroom_bytes < plenty
+    ours = [member for member in reading.members if member.bound_bytes != UNBOUND and member.life is not Life.PARKED]
+    return {m.name: m.bound_bytes if bounds and m.life is Life.RUNNING else 0 for m in ours}
 
 
 def sign(airlock: Airlock, reading: Reading, settings: Settings, freeze_ns: int) -> Sign:
@@ -608,7 +634,7 @@ def _measured(airlock: Airlock, reading: Reading, settings: Settings) -> Airlock
     elapsed_ns = reading.at_ns - airlock.at_ns if airlock.at_ns else 0
     growth = {}
     known = {
-        member.name: thinning.learned(airlock.known.get(member.name, thinning.NOTHING), member.parts)
+        member.name: thinning.learned(airlock.known.get(member.name, thinning.NOTHING), member.parts, reading.at_ns)
         for member in reading.members
     }
     for member in reading.members:

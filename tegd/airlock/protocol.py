@@ -114,6 +114,10 @@ def _is_hook(value: object) -> bool:
     )
 
 
+def _is_number(value: object) -> bool:
+    return type(value) in (int, float) and -_INT_MAX <= value <= _INT_MAX  # type: ignore[operator]
+
+
 def _is_flag(value: object) -> bool:
     return type(value) is bool
 
@@ -143,7 +147,9 @@ VERBS: dict[str, dict[str, Check]] = {
         "notice_ns": _is_int,
         "save_ns": _is_int,
         "resume": _is_flag,
+        "rank": _is_number,
     },
+    "bound": _FENCED | {"bytes": _is_int},
     "extend": _FENCED | {"term_end_ns": _is_int},
     "freeze": _FENCED,
     "thaw": _FENCED,
@@ -215,6 +221,8 @@ def view(workload: Workload, log: str) -> dict[str, Any]:
         "since_ns": status.since_ns,
         "held": status.held,
         "rank": spec.rank,
+        "bound_bytes": status.bound_bytes,
+        "parts_held": len(status.parts),
         "cause": status.cause,
         "pid": status.pid,
         "term_end_ns": status.term_end_ns,

@@ -105,6 +105,8 @@ class Airlock:
             if entry.status.parts:
                 self._waiting.append(_Told(name, Input(Kind.THIN)))
         self._settle()
+        if self._guard is not None:
+            self._guard.let_go(self._workloads)
         self._server.close()
 
     def recover(self) -> None:

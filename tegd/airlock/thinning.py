@@ -12,6 +12,12 @@ ALIKE = 1.25
 """A part that is larger by no more than this than one that came to its end is taken to end like that one."""
 
 
+STILL = 1.03
+"""A part that is larger by no more than this has not grown."""
+
+STEADY_NS = 2_000_000_000
+
+
 class Part(NamedTuple):
     """A process that can be held by itself.
 
@@ -37,25 +43,30 @@ class Known(NamedTuple):
     """What was learned of the parts of one workload.
 
     Attributes:
-        sizes: Of those that run, when last seen.
-        peak_bytes: The largest that came to its end; 0: none did.
+        sizes: Of those that run, and since when they have not grown, ns.
+        peak_bytes: The largest that came to its end, or has not grown for `STEADY_NS`; 0: none did.
     """
 
-    sizes: dict[tuple[int, int], int]
+    sizes: dict[tuple[int, int], tuple[int, int]]
     peak_bytes: int = 0
 
 
 NOTHING = Known({})
 
 
-def learned(before: Known, parts: Sequence[Part]) -> Known:
-    """With those that have ended since; without parts, nothing was seen."""
+def learned(before: Known, parts: Sequence[Part], at_ns: int) -> Known:
+    """With those that have ended or stand still since; without parts, nothing was seen."""
     if not parts:
         return before
     alive = {part.key for part in parts}
-    ended = [size for key, size in before.sizes.items() if key not in alive]
-    running = {part.key: part.bytes for part in parts if not part.held}
-    return Known(running, max([before.peak_bytes, *ended]))
+    ended = [size for key, (size, _) in before.sizes.items() if key not in alive]
+    sizes = {}
+    for part in parts:
+        if not part.held:
+            size, since_ns = before.sizes.get(part.key, (0, at_ns))
+            sizes[part.key] = (part.bytes, at_ns) if part.bytes > size * STILL else (size, since_ns)
+    steady = [size for size, since_ns in sizes.values() if at_ns - since_ns >= STEADY_NS]
+    return Known(sizes, max([before.peak_bytes, *ended, *steady]))
 
 
 def oldest_first(parts: Sequence[Part], *, held: bool) -> list[Part]:

@@ -59,6 +59,7 @@ class Event(StrEnum):
     RESTORE = "restore"
     RESTORE_FAILED = "restore_failed"
     THIN = "thin"
+    BOUND = "bound"
 
 
 _ROWS = {
@@ -158,5 +159,8 @@ _ROWS = {
 
 TABLE: dict[tuple[State, Event], State] = {
     (state, event): after for state, row in _ROWS.items() for event, after in row.items()
-} | {(state, Event.LOST): State.ENDED for state in State if state is not State.ENDED}
+}
+for _state in State:
+    if _state is not State.ENDED:
+        TABLE |= {(_state, Event.LOST): State.ENDED, (_state, Event.BOUND): _state}
 """Every pair that may be. `LOST`: the host restarted, and with it went every process."""

@@ -60,6 +60,7 @@ def what(name: str, *argv: str) -> dict[str, Any]:
         "hook": None,
         "term_end_ns": 0,
         "notice_ns": 0,
+        "rank": 0,
         "save_ns": 0,
         "resume": False,
     }

@@ -119,6 +119,7 @@ class Rig:
             "hook": None,
             "term_end_ns": 0,
             "notice_ns": SECOND_NS // 10,
+            "rank": 0,
             "save_ns": 2 * SECOND_NS,
             "resume": False,
         }

@@ -50,9 +50,18 @@ def _looked(folder: Path, main: int, demand_bytes: int) -> list[Part]:
         return []
     parents = {process.parent for process in found}
     sizes = {process.pid: procfs.private_bytes(process.pid) for process in found}
-    share = demand_bytes / max(1, demand_bytes, sum(sizes.values()))
+    leaves = [process for process in found if process.pid != main and process.pid not in parents]
     return [
-        Part(process.pid, process.start_ticks, int(sizes[process.pid] * share))
-        for process in found
-        if process.pid != main and process.pid not in parents
+        Part(process.pid, process.start_ticks, size)
+        for process, size in zip(leaves, _own(leaves, sizes, main, demand_bytes), strict=True)
     ]
+
+
+def _own(leaves: list[procfs.Process], sizes: dict[int, int], main: int, demand_bytes: int) -> list[int]:
+    """What each holds beyond what it shares with the main process: what the group holds is shared out among them."""
+    common = sizes.get(main, 0)
+    own = [max(0, sizes[process.pid] - common) for process in leaves]
+    rest, total = max(0, demand_bytes - common), sum(own)
+    if total > rest:
+        return [size * rest // total for size in own]
+    return [size + (rest - total) // len(own) for size in own]

@@ -13,10 +13,15 @@ WRITE_BYTES = 4 << 20
 
 
 class Reclaimer:
-    """One request at a time; while one is under way, others are dropped: the next reading asks again."""
+    """One request to park at a time: while one is under way, others are dropped, and the next reading asks again.
+
+    Limits are set by the same thread, for the kernel pushes out at once what is above a lower one; none is dropped.
+    """
 
     def __init__(self) -> None:
         self._wanted: tuple[Path, int] | None = None
+        self._limits: dict[Path, int] = {}
+        self._unbound: set[Path] = set()
         self._wake = threading.Condition()
         threading.Thread(target=self._run, name="reclaim", daemon=True).start()
 
@@ -27,18 +32,53 @@ class Reclaimer:
                 self._wanted = folder, count
                 self._wake.notify()
 
+    def limit(self, folder: Path, count: int) -> None:
+        """Set a group's memory.high; 0: to none, which never takes long and is done at once."""
+        if count == 0:
+            with self._wake:
+                self._limits.pop(folder, None)
+                self._unbound.add(folder)
+            unbound(folder)
+            return
+        with self._wake:
+            self._limits[folder] = count
+            self._wake.notify()
+
     def _run(self) -> None:
         with suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 0)
         while True:
             with self._wake:
-                while self._wanted is None:
+                while self._wanted is None and not self._limits:
                     self._wake.wait()
-                folder, count = self._wanted
-            with suppress(OSError):
-                _reclaim(folder, count)
-            with self._wake:
-                self._wanted = None
+                limits, wanted = dict(self._limits), self._wanted
+                self._limits.clear()
+                self._unbound.clear()
+            for folder, count in limits.items():
+                with suppress(OSError):
+                    _write(folder / "memory.high", count)
+                with self._wake:
+                    if folder in self._unbound:
+                        unbound(folder)
+            if wanted is not None:
+                with suppress(OSError):
+                    _reclaim(*wanted)
+                with self._wake:
+                    self._wanted = None
+
+
+def unbound(folder: Path) -> None:
+    """Take a group's memory.high away, where it is there."""
+    with suppress(OSError):
+        _write(folder / "memory.high", "max")
+
+
+def _write(file: Path, value: int | str) -> None:
+    descriptor = os.open(file, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, str(value).encode())
+    finally:
+        os.close(descriptor)
 
 
 def _reclaim(folder: Path, count: int) -> None:
