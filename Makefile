@@ -52,7 +52,7 @@ bench-physics: $(STAMP) ## measure field, agents and governor, settling and herd
 	$(BIN)/python -m bench.physics $(if $(THERMAL),--thermal $(THERMAL))
 
 bench-oom: $(STAMP) ## run out-of-memory scenarios in a guest; KIT=DIR names them, OOMBAR_WORK the folder of its image
-	$(BIN)/python -m bench.oom $(KIT) $(SCENARIOS)
+	$(BIN)/python -m bench.oom $(KIT) $(SCENARIOS) $(OOM)
 
 bench-idle: $(STAMP) ## measure what an idle stack costs a host
 	$(BIN)/python -m bench.idle

@@ -115,16 +115,26 @@ def test_a_save_that_fails_is_tried_again_and_costs_nothing_but_time() -> None:
 
 @st.composite
 def histories(draw: st.DrawFn) -> Host:
-    """Each alone fits in memory beside the reserve, and all can be saved, some at the third attempt."""
+    """Each alone fits in memory beside the reserve, and can be saved, some at the third attempt; a swarm may not fit and
+    cannot be saved, but each of its processes is small."""
     works = []
-    for number in range(draw(st.integers(2, 6))):
+    for number in range(draw(st.integers(2, 8))):
+        if draw(st.sampled_from([False, False, False, True])):
+            count, peak, growth = draw(st.integers(2, 40)), draw(st.floats(2, 20)), draw(st.floats(1, 8))
+            pieces = swarm(f"w{number}", number, count, peak, growth, draw(st.floats(2, 20)), draw(st.floats(0.05, 1)))
+            pieces.ratio = draw(st.sampled_from([1.02, 2.0, 3.0, 5.0]))
+            works.append(pieces)
+            continue
         start = draw(st.floats(1, 60))
         peak = draw(st.floats(start, 300))
         growth, seconds = draw(st.floats(1, 25)), draw(st.floats(5, 60))
         ratio = draw(st.sampled_from([1.02, 2.0, 3.0, 5.0]))
         fails = draw(st.sampled_from([0, 0, 0, 1, 2]))
         works.append(grown(f"w{number}", number, start, peak, growth, seconds, ratio=ratio, save_fails=fails))
-    return Host(RAM, SLOTS * draw(st.sampled_from([0.25, 1.0, 2.0])), works)
+    slots, reclaim = draw(st.sampled_from([0.25, 1.0, 2.0])), draw(st.sampled_from([30.0, 60.0, 200.0]))
+    return Host(
+        RAM, SLOTS * slots, works, reclaim=reclaim * MIB, write=draw(st.sampled_from([10.0, 25.0, 100.0])) * MIB
+    )
 
 
 @settings(max_examples=HISTORIES, deadline=None)

@@ -54,6 +54,11 @@ class Slice:
         self._folder = mount / name
         self._units = units
 
+    @property
+    def folder(self) -> Path:
+        """Its control group."""
+        return self._folder
+
     def names(self) -> list[str]:
         """Of the services and scopes in it that have a group, running or not."""
         try:
@@ -89,11 +94,14 @@ class Slice:
         Raises:
             OSError: If the drop-in cannot be written or there is no `systemctl`.
         """
+        # A unit made by `systemd-run` is forgotten once it is no longer failed: it is reset only where it must be.
         folder = self._units / f"{name}.d"
         folder.mkdir(parents=True, exist_ok=True)
         words = " ".join(_quoted(word) for word in argv)
         (folder / _DROP_IN).write_text(f"[Service]\nExecStart=\nExecStart={words}\n")
-        script = 'systemctl reset-failed "$1" 2>/dev/null; systemctl daemon-reload && systemctl start "$1"'
+        script = (
+            'systemctl daemon-reload && (systemctl start "$1" || (systemctl reset-failed "$1" && systemctl start "$1"))'
+        )
         return os.posix_spawn("/bin/sh", ["sh", "-c", script, "sh", name], {"PATH": os.defpath})
 
     def started(self, name: str) -> None:

@@ -1,0 +1,74 @@
+"""What runs gave: kept as files, as a table, and how long who ranks higher was held."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+NAMES = {"none": "kernel, no swap", "zram": "kernel", "oomd": "systemd-oomd", "tegd": "tegd"}
+BEGIN, END = "<!-- results: bench.oom -->", "<!-- end of results -->"
+COLUMNS = (
+    *("scenario", "policy", "killed", "work lost", "longest stall", "stronger held (allowed)", "all done"),
+    *("daemon's memory", "daemon's processor time"),
+)
+
+
+def kept(cell: Path) -> dict[str, Any] | None:
+    """A run that is there already and came to its end."""
+    return dict(json.loads(cell.read_text())) if cell.exists() else None
+
+
+def keep(cell: Path, run: dict[str, Any]) -> dict[str, Any]:
+    """Keep a run, unless the guest gave no result."""
+    if "error" not in run["result"]:
+        cell.parent.mkdir(parents=True, exist_ok=True)
+        cell.write_text(json.dumps(run))
+    return run
+
+
+def held(run: dict[str, Any]) -> dict[str, float]:
+    """How long the strong were held at worst, and what is allowed: each save's time and 2 s beside it."""
+    worst = 0.0
+    for number, work in enumerate(run["workloads"]):
+        since = None
+        for sample in run["samples"] if work["role"] == "strong" else []:
+            if sample[6][number][2] != "f":
+                since = None
+                continue
+            since = sample[0] if since is None else since
+            worst = max(worst, sample[0] - since + 0.25)
+    return {"strong_held_s": round(worst, 2), "allowed_s": round(sum(save[1] for save in run["saves"]) + 2, 2)}
+
+
+def table(runs: list[dict[str, Any]]) -> str:
+    """Rows of Markdown."""
+    rows = [COLUMNS, tuple("---" for _ in COLUMNS)]
+    for run in runs:
+        result, hold = run["result"], held(run)
+        stronger = f"{hold['strong_held_s']:.1f} s ({hold['allowed_s']:.1f} s)" if hold["strong_held_s"] else "-"
+        over = f", {result['unfinished']} unfinished" if result.get("unfinished") else ""
+        daemon = result.get("daemon_rss_mib")
+        rows.append(
+            (
+                result["scenario"],
+                NAMES.get(result["policy"], result["policy"]),
+                f"{result['deaths'] - _came_back(run)}",
+                f"{result['lost_units']} units ({result['lost_pct']} %)",
+                f"{result['hb_max_s']:.2f} s",
+                stronger,
+                f"{result['t_all_s']:.0f} s{over}",
+                f"{daemon:.0f} MiB" if daemon else "-",
+                f"{result['daemon_cpu_s']:.1f} s" if daemon else "-",
+            )
+        )
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _came_back(run: dict[str, Any]) -> int:
+    """Work that was saved, ended and brought back is not killed."""
+    return int(run["result"]["deaths"]) if run["result"]["lost_units"] == 0 and run["saves"] else 0
+
+
+def put(page: Path, text: str) -> None:
+    """Put a table between the marks of a page."""
+    before, _, rest = page.read_text().partition(BEGIN)
+    page.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}")
