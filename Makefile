@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint types crash vm-image vm-test bench-book bench-ledger bench-physics bench-oom bench-idle clean
+.PHONY: help install demo test check lint types crash vm-image vm-test bench-book bench-ledger bench-physics bench-oom bench-idle claims claims-quick clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -13,7 +13,7 @@ help: ## list the tasks
 $(STAMP): pyproject.toml setup.py $(wildcard zone_ledger/book/*.p*) $(wildcard zone_ledger/*ing.py) $(wildcard tegcore/field/kernel_sum.p*)
 	@$(PYTHON) -c 'import sys; sys.exit("TEG needs Python 3.11 or newer: try make PYTHON=python3.12") if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev,sim]'
 	@touch $@
 
 install: $(STAMP) ## make the virtual environment in .venv
@@ -56,6 +56,12 @@ bench-oom: $(STAMP) ## run out-of-memory scenarios in a guest; KIT=DIR names the
 
 bench-idle: $(STAMP) ## measure what an idle stack costs a host
 	$(BIN)/python -m bench.idle
+
+claims: $(STAMP) ## measure the paper's claims into docs/claims; TRACES=DIR names trace files, CLAIMS some of them
+	$(BIN)/python -m tegsim.claims $(CLAIMS) $(if $(TRACES),--traces $(TRACES))
+
+claims-quick: $(STAMP) ## the same in minutes: few seeds, small worlds
+	$(BIN)/python -m tegsim.claims --quick $(CLAIMS) $(if $(TRACES),--traces $(TRACES))
 
 clean: ## remove the environment and all that was built
 	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

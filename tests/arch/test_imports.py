@@ -22,6 +22,8 @@ SHELLS = {
     "zone_ledger.journal.store": "SQLite",
     "zone_ledger.journal.mark": "a file beside it",
     "zone_ledger.journal.snapshots": "files",
+    "tegsim.claims.store": "files",
+    "tegsim.claims.plots": "files",
     "zone_ledger.audit": "reads a journal by itself, sharing no code",
     "zone_ledger.replay": "reads journal and snapshots",
 }
