@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tegsim.claims import plots, store
@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[2]
 COMMITTED = ROOT / "docs" / "claims"
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=30))
 def test_an_interval_holds_its_mean_and_stays_within_what_was_seen(values: list[float]) -> None:
     mean, low, high = mean_interval(values)
