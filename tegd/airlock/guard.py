@@ -115,7 +115,7 @@ class Guard:
         told = []
         for request in requests:
             if request.act is Act.PARK:
-                group = self._hands.group(known[request.name]) if request.name else self._units.folder
+                group = self._hands.group(known[request.name])
                 if group is not None:
                     self._reclaimer.park(group, request.bytes)
             elif request.act is Act.LIMIT:

@@ -289,7 +289,7 @@ class Request(NamedTuple):
 
     Attributes:
         act: See `Act`.
-        name: The workload; empty: PARK takes what is coldest in all.
+        name: The workload.
         bytes: PARK: so many. LIMIT: its bound, 0 for none.
         parts: THIN: those that are held, and no others.
     """
@@ -377,9 +377,7 @@ def step(airlock: Airlock, reading: Reading, settings: Settings, freeze_ns: int)
         airlock = replace(airlock, frozen_ns=reading.at_ns)
     limits = _limits(airlock, reading)
     asked = [Request(Act.LIMIT, name, to) for name, to in limits.items() if airlock.limits.get(name) != to]
-    return replace(airlock, limits=limits), asked + (
-        requests or _sample(airlock, reading, settings) or _make_room(airlock, reading, settings)
-    )
+    return replace(airlock, limits=limits), asked + (requests or _sample(airlock, reading, settings))
 
 
 def _limits(airlock: Airlock, reading: Reading) -> dict[str, int]:
@@ -615,15 +613,6 @@ def _sample(airlock: Airlock, reading: Reading, settings: Settings) -> list[Requ
         return []
     most = max(running, key=lambda member: airlock.growth[member.name].rate)
     return [Request(Act.PARK, most.name, CHUNK_BYTES)]
-
-
-def _make_room(airlock: Airlock, reading: Reading, settings: Settings) -> list[Request]:
-    """While memory holds little more than the reserve, what is coldest goes out: nobody is to wait for a free page."""
-    slots = reading.zram_free_bytes + reading.swap_free_bytes
-    enough = reading.available_bytes > settings.reserve_bytes * 3 // 2
-    if enough or slots < settings.reserve_bytes // 2 or airlock.ratio < RATIO_MIN:
-        return []
-    return [Request(Act.PARK, "", CHUNK_BYTES)]
 
 
 # --- the trigger -----------------------------------------------------------------------------------------------------

@@ -181,9 +181,6 @@ class Host:
         if request.act is Act.ALERT:
             self.alerts += 1
             return
-        if request.act is Act.PARK and not request.name:
-            self._swap_out(max(self.works, key=lambda work: work.resident), self.reclaim * TICK_S)
-            return
         work = next((work for work in self.works if work.name == request.name), None)
         if work is None:
             return

@@ -115,8 +115,10 @@ def test_a_save_that_fails_is_tried_again_and_costs_nothing_but_time() -> None:
 
 @st.composite
 def histories(draw: st.DrawFn) -> Host:
-    """Each alone fits in memory beside the reserve, and can be saved, some at the third attempt; a swarm may not fit and
-    cannot be saved, but each of its processes is small."""
+    """Each alone fits in memory beside the reserve, and can be saved, some at the third attempt.
+
+    A swarm may not fit and cannot be saved, but each of its processes is small.
+    """
     works = []
     for number in range(draw(st.integers(2, 8))):
         if draw(st.sampled_from([False, False, False, True])):

@@ -54,11 +54,6 @@ class Slice:
         self._folder = mount / name
         self._units = units
 
-    @property
-    def folder(self) -> Path:
-        """Its control group."""
-        return self._folder
-
     def names(self) -> list[str]:
         """Of the services and scopes in it that have a group, running or not."""
         try:
