@@ -63,7 +63,7 @@ class MemoryBroker:
         if client in self._clients:
             self._clients.remove(client)
             if client.last_will:
-                self.put(*client.last_will)
+                self.put(*client.last_will, retain=True)
             client.broker_changed(up=False)
 
     def put(self, topic: str, payload: bytes, *, retain: bool = False) -> None:

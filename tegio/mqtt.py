@@ -84,7 +84,7 @@ class MqttTransport:
 
     def will(self, topic: str, payload: bytes) -> None:
         """See `Transport.will`."""
-        self._will = gmqtt.Message(topic, payload, qos=0)
+        self._will = gmqtt.Message(topic, payload, qos=0, retain=True)
 
     def subscribe(self, topic_filter: str, on_message: OnMessage) -> None:
         """See `Transport.subscribe`."""

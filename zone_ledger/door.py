@@ -12,7 +12,7 @@ from tegcore.errors import DecodeError
 from tegcore.ids import is_name
 from tegcore.wire import topics
 from tegcore.wire.codec import RejectedFrameError, decode
-from tegcore.wire.messages import Hello, Orders, Rates, Status
+from tegcore.wire.messages import PEERS_ASKED_MAX, Ask, Hello, Orders, Rates, Status
 from tegcore.wire.records import (
     GOVERNOR_OPS,
     HOST_OPS,
@@ -57,6 +57,8 @@ class Entry(NamedTuple):
         host: Whom to answer, if anyone.
         greeted: A Hello: answer with a Welcome.
         rejected: Why the message was not taken in, if it was not.
+        asked: A question about peers, to be answered from the state after the tick.
+        status: What a host said of its presence.
     """
 
     commands: tuple[Record, ...] = ()
@@ -64,6 +66,8 @@ class Entry(NamedTuple):
     host: str = ""
     greeted: bool = False
     rejected: tuple[Reason, str] | None = None
+    asked: Ask | None = None
+    status: Status | None = None
 
 
 def _unseen(raw: bytes, last: int) -> bytes:
@@ -72,6 +76,18 @@ def _unseen(raw: bytes, last: int) -> bytes:
         return raw
     known = last + 1 - seq_of(raw)
     return raw[max(0, known) * RECORD_BYTES :]
+
+
+def _here_again(state: State, number: int) -> list[Record]:
+    """The command that takes back that a host was lost, under the boot that it had."""
+    session = state.hosts[number]
+    if not session.lost:
+        return []
+    shape = state.book.shape_of(number)
+    up = HostUp(
+        shape.region.base, shape.region.log2, shape.slot_class, shape.cpu_milli, shape.mem_bytes, shape.absent_mask
+    )
+    return [Record(Op.HOST_UP, number, session.boot, 0, up)]
 
 
 class Door:
@@ -109,10 +125,10 @@ class Door:
                     return self._greet(state, message)
                 case Orders():
                     return self._order(state, message)
-                case Status(up=False):
-                    number = state.host_numbers.get(host, 0)
-                    known = number in state.hosts and state.hosts[number].boot == message.boot
-                    return Entry((Record(Op.HOST_LOST, 0, 0, 0, HostLost(number)),) if known else ())
+                case Ask():
+                    return self._ask(state, message)
+                case Status():
+                    return self._presence(state, message)
                 case Rates():
                     self._hear_tau(state, topic_text, message.tau)
                     return Entry(tuple(self._checked(message.records, GOVERNOR_OPS)))
@@ -122,6 +138,22 @@ class Door:
             return self._reject(topic_text, frame, error.reason, str(error), "")
         except DecodeError as error:
             return self._reject(topic_text, frame, Reason.UNDECODABLE, str(error), host)
+
+    def _presence(self, state: State, status: Status) -> Entry:
+        number = state.host_numbers.get(status.host, 0)
+        if number not in state.hosts or state.hosts[number].boot != status.boot:
+            return Entry(status=status)
+        if status.up:
+            return Entry(tuple(_here_again(state, number)), host=status.host, status=status)
+        return Entry((Record(Op.HOST_LOST, 0, 0, 0, HostLost(number, 1)),), status=status)
+
+    def _ask(self, state: State, ask: Ask) -> Entry:
+        number = state.host_numbers.get(ask.host, 0)
+        if number not in state.hosts or state.hosts[number].boot != ask.boot:
+            return Entry(host=ask.host, rejected=(Reason.STALE_BOOT, "introduce yourself again"))
+        if len(ask.leases) > PEERS_ASKED_MAX or len(ask.hosts) > PEERS_ASKED_MAX:
+            raise DecodeError(f"{len(ask.leases)} leases and {len(ask.hosts)} hosts: at most {PEERS_ASKED_MAX} of each")
+        return Entry(host=ask.host, asked=ask)
 
     def heard_tau(self, state: State) -> int:
         """The greatest merged time that was heard, at most `TAU_JUMP_MAX` ahead of the ledger's."""
@@ -176,7 +208,7 @@ class Door:
         if session is None or session.stale or session.boot != orders.boot:
             self.counts[Reason.STALE_BOOT.name] += 1
             return Entry(host=orders.host, rejected=(Reason.STALE_BOOT, "introduce yourself again"))
-        commands = []
+        commands = _here_again(state, number)
         if session.outbox.acked < orders.event_ack <= session.outbox.last_seq:
             commands.append(Record(Op.ACKED, number, orders.boot, 0, Acked(orders.event_ack)))
         last = session.inbox.last_seq

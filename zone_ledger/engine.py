@@ -138,8 +138,15 @@ class Engine:
             return False
         if record.op is not Op.ACKED:
             session.inbox.last_seq = record.seq
-        session.up = True
+        self._is_here(session)
         return True
+
+    def _is_here(self, session: HostSession) -> None:
+        """A host was heard: what was withheld because it was lost is offered again."""
+        session.up = True
+        if session.lost:
+            session.lost = False
+            self.state.book.drain(session.number, on=session.drained)
 
     def _answered(self, record: Record, outcome: Outcome) -> Outcome:
         """Commands whose outcome no event tells are answered."""
@@ -189,13 +196,15 @@ class Engine:
         if session is None or record.boot < session.boot:
             return Outcome(Reason.STALE_BOOT)
         if record.boot == session.boot and not session.stale:
+            self._is_here(session)
             return Outcome(subject=session.number)
         outcome = self._place_host(session, body)
         if outcome.reason is not Reason.OK:
             return outcome
         for order in [order for order in state.orders.values() if order.key.host == session.number]:
             self._drop_order(order.key)
-        session.boot, session.up, session.stale = record.boot, True, False
+        session.boot, session.stale = record.boot, False
+        self._is_here(session)
         session.inbox, session.outbox = Inbox(), Outbox()
         self._tell_truth(session)
         return Outcome(subject=session.number)
@@ -216,7 +225,7 @@ class Engine:
         if state.book.hosts_of(shape.region):
             return Outcome(Reason.REGION)
         state.book.add_host(session.number, shape)
-        state.book.drain(session.number, on=session.drained)
+        state.book.drain(session.number, on=session.withheld)
         return Outcome()
 
     def _tell_truth(self, session: HostSession) -> None:
@@ -236,6 +245,9 @@ class Engine:
         if session is None:
             return Outcome(Reason.HOST_GONE)
         session.up = False
+        if record.body.withhold and session.boot:
+            session.lost = True
+            self.state.book.drain(session.number, on=True)
         return Outcome()
 
     def _host_left(self, record: Record) -> Outcome:
@@ -274,6 +286,8 @@ class Engine:
         if lease.state is LeaseState.EVICTING:
             return Outcome(Reason.STATE)
         lease.term_end = self.state.tick + self.state.term_ticks
+        if body.own and record.actor in lease.hosts and len(lease.hosts) > 1:
+            lease.heard[record.actor] = lease.term_end
         lease.next_limit_ucr = body.limit_ucr
         lease.use_sum += body.use_permille
         lease.use_count += 1
@@ -300,7 +314,12 @@ class Engine:
             if (order.key.host, order.ref) == (record.actor, record.body.ref):
                 self._drop_order(order.key)
                 return Outcome()
-        return Outcome(Reason.STATE)
+        lease = self.state.leases.get(record.body.lease)
+        if lease is None or (lease.origin, lease.ref) != (record.actor, record.body.ref):
+            return Outcome(Reason.STATE)
+        if lease.state is LeaseState.HELD:
+            give_notice(self.state, lease, Reason.CANCELLED)
+        return Outcome(subject=lease.number)
 
     def _drop_order(self, key: Any) -> None:
         order = self.state.orders[key]
@@ -351,7 +370,7 @@ class Engine:
         if session is None or not session.boot:
             return Outcome(Reason.HOST_GONE)
         session.drained = bool(record.body.on)
-        state.book.drain(session.number, on=session.drained)
+        state.book.drain(session.number, on=session.withheld)
         if session.drained:
             for lease in state.held_leases():
                 if session.number in lease.hosts:
@@ -473,10 +492,21 @@ class Engine:
             if not settlement.cross_boundary(state, lease) and lease.state is LeaseState.HELD:
                 state.counters.bankruptcies += 1
                 give_notice(state, lease, Reason.BANKRUPT)
-        elif state.sure_end(lease) > state.tick:
-            state.appoint(state.sure_end(lease), Due.SURE_END, lease.number)
         else:
+            self._end_of_terms(lease)
+
+    def _end_of_terms(self, lease: Lease) -> None:
+        """A lease ends once the terms of all its hosts have surely ended; the first that ends is notice to the rest."""
+        state = self.state
+        ends = {host: state.sure_end_of(lease, host) for host in lease.hosts if host not in lease.clear}
+        over = {host for host, tick in ends.items() if tick <= state.tick}
+        lease.clear |= over
+        if lease.clear >= set(lease.hosts):
             self._end(lease, Reason.EXPIRED)
+            return
+        if over and lease.state is LeaseState.HELD:
+            give_notice(state, lease, Reason.EXPIRED)
+        state.appoint(min(tick for host, tick in ends.items() if host not in over), Due.SURE_END, lease.number)
 
 
 _SESSION_OPS = frozenset(

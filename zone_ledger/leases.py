@@ -113,7 +113,13 @@ class Range:
 
 @dataclass(slots=True)
 class Lease:
-    """Blocks held by a workload, and the money and the clock that it holds them by."""
+    """Blocks held by a workload, and the money and the clock that it holds them by.
+
+    Attributes:
+        term_end: Last tick of the term, of the host that renewed last where there are several.
+        clear: Hosts whose slots are clear: they said so, or their term has surely ended.
+        heard: By host, the end of its own term, where hosts renew each for itself.
+    """
 
     number: int
     token: int
@@ -149,6 +155,7 @@ class Lease:
     clear: set[int] = field(default_factory=set)
     tax_permille: int = 0
     subsidy_permille: int = 0
+    heard: dict[int, int] = field(default_factory=dict)
 
     @property
     def friction_ucr(self) -> int:
@@ -193,6 +200,7 @@ class HostSession:
         boot: 0 before its first HOST_UP.
         up: Whether its last will has not spoken since.
         stale: Its outbox overflowed: it is not heard until it comes up under a new boot.
+        lost: It is gone or silent, and offered nothing until it is heard again.
     """
 
     number: int
@@ -203,6 +211,12 @@ class HostSession:
     drained: bool = False
     inbox: Inbox = field(default_factory=Inbox)
     outbox: Outbox = field(default_factory=Outbox)
+    lost: bool = False
+
+    @property
+    def withheld(self) -> bool:
+        """Whether nothing new may be seated on it."""
+        return self.drained or self.lost
 
 
 @dataclass(slots=True)

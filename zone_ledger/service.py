@@ -23,13 +23,15 @@ from tegcore.units import NS_PER_S, TICK_NS, UCR_PER_CREDIT
 from tegcore.wire import control, topics
 from tegcore.wire.messages import (
     SCHEMA,
+    Ask,
     Beat,
     Events,
     Heat,
     Message,
     Rejected,
+    Status,
 )
-from tegcore.wire.records import Mint, Op, Reason, Record, Region, Tick, pack_all
+from tegcore.wire.records import HostLost, Mint, Op, Reason, Record, Region, Tick, pack_all
 from tegcore.wire.signing import Key, ledger_keyring
 from tegcore.wire.topics import Channel, Topic
 from tegcore.wire.transport import Transport
@@ -61,6 +63,9 @@ RETRY_NS = 2 * NS_PER_S
 """Between two tries to write a journal that failed."""
 
 RESEND_TICKS = 8
+LOST_NS = 3_500_000_000
+"""A host that was not heard for so long is lost: hosts are heard at least once a second."""
+LOOK_FOR_LOST_TICKS = 10
 HASH_EVERY_TICKS = 200
 QUOTES_PER_MESSAGE_MAX = 128
 
@@ -79,6 +84,7 @@ class _Effects:
     """What a micro-batch leads to: nothing of it leaves before the batch is durable."""
 
     arrived: list[Arrived]
+    asked: list[Ask] = dataclasses.field(default_factory=list)
     welcome: dict[str, int] = dataclasses.field(default_factory=dict)
     rejected: dict[str, tuple[Reason, str]] = dataclasses.field(default_factory=dict)
     quotes: dict[int, list[Record]] = dataclasses.field(default_factory=dict)
@@ -116,6 +122,9 @@ class LedgerService:
         self._snapshots = Snapshots(journal.path.with_suffix(".snapshots"))
         self._ring = Ring()
         self._busy: set[str] = set()
+        self._secret = secret
+        self._addresses: dict[str, tuple[int, str]] = {}
+        self._heard_ns: dict[int, int] = {}
         self._asked: deque[_Asked] = deque()
         self._batch: list[Record] = []
         self._commit: asyncio.Task[None] | None = None
@@ -204,6 +213,8 @@ class LedgerService:
                 outcome = self._apply(record)
             effects.answers.append((request, outcome, None))
         state = self.engine.state
+        if state.tick % LOOK_FOR_LOST_TICKS == 0:
+            self._look_for_lost()
         tau = max(state.tau + 1, self._door.heard_tau(state))
         self._apply(Record(Op.TICK, 0, 0, 0, Tick(state.tick + 1, tau)))
         effects.postings = state.accounts.take_postings()
@@ -324,8 +335,31 @@ class LedgerService:
         self._since_snapshot += 1
         return self.engine.apply(record)
 
+    def _look_for_lost(self) -> None:
+        """Hosts that are silent are lost; while this side has no broker, nobody can be heard."""
+        now_ns, state = self._clock.now_ns(), self.engine.state
+        if not self._wire.transport.connected:
+            self._heard_ns.clear()
+        for number, session in state.hosts.items():
+            silent_ns = now_ns - self._heard_ns.setdefault(number, now_ns)
+            if session.boot and session.up and silent_ns > LOST_NS:
+                self._apply(Record(Op.HOST_LOST, 0, 0, 0, HostLost(number, 1)))
+                event("host.lost", logging.WARNING, host=session.name, silent_s=round(silent_ns / 1e9, 1))
+
+    def _place(self, status: Status) -> None:
+        """Where a host is, by the latest of its boots."""
+        boot, _ = self._addresses.get(status.host, (0, ""))
+        if status.boot >= boot:
+            self._addresses[status.host] = (status.boot, status.address if status.up else "")
+
     def _take(self, entry: Entry, effects: _Effects) -> None:
         outcome = Outcome()
+        if entry.status is not None:
+            self._place(entry.status)
+        if entry.asked is not None:
+            effects.asked.append(entry.asked)
+        if entry.host:
+            self._heard_ns[self.engine.state.host_numbers.get(entry.host, 0)] = self._clock.now_ns()
         for record in entry.commands:
             outcome = self._apply(record)
         number = self.engine.state.host_numbers.get(entry.host, 0)
@@ -355,6 +389,9 @@ class LedgerService:
                 effects.put(Topic(zone, Channel.EVENTS, host), Rejected(SCHEMA, host, 0, reason, detail[:512]))
         for host, number in effects.welcome.items():
             effects.put(Topic(zone, Channel.EVENTS, host), voice.welcome(state, number))
+        for ask in effects.asked:
+            addresses = {host: address for host, (_, address) in self._addresses.items()}
+            effects.put(Topic(zone, Channel.EVENTS, ask.host), voice.peers(state, ask, addresses, self._secret))
         for session in state.hosts.values():
             if session.boot and not session.stale:
                 self._compose_events(session, effects)

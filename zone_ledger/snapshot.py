@@ -139,10 +139,10 @@ def _book(contents: _Contents, book_of: Callable[[int], Book]) -> Book:
     book = book_of(contents.genesis.zone_k)
     for slot_class, reserve_ucr in contents.reserves.items():
         book.set_reserve(slot_class, reserve_ucr)
-    drained = {host.number for host in contents.hosts if host.drained}
+    withheld = {host.number for host in contents.hosts if host.withheld}
     for number, shape in contents.shapes:
         book.add_host(number, shape)
-        book.drain(number, on=number in drained)
+        book.drain(number, on=number in withheld)
     for slot in contents.cordoned:
         book.cordon(slot, on=True)
     for seated in contents.seats:

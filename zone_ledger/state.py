@@ -94,6 +94,13 @@ class State:
         """First tick by which a lease has surely ended on every host's own clock: term x 1.01 + grace (DESIGN 3)."""
         return lease.term_end + -(-self.term_ticks // 100) + self.genesis.grace_ticks
 
+    def sure_end_of(self, lease: Lease, host: int) -> int:
+        """The same on one host's clock, where hosts renew each for itself."""
+        if not lease.heard:
+            return self.sure_end(lease)
+        beyond = self.sure_end(lease) - lease.term_end
+        return lease.heard.get(host, lease.granted + self.term_ticks) + beyond
+
     def appoint(self, tick: int, due: Due, lease: int) -> None:
         """Look at a lease in a later tick."""
         heapq.heappush(self.due, (tick, due, lease))
@@ -175,7 +182,8 @@ class State:
     def _host_row(self, number: int) -> list[int]:
         host = self.hosts[number]
         flags = [host.up, host.stale, host.drained]
-        return [number, host.boot, *flags, host.inbox.last_seq, host.outbox.last_seq, host.outbox.acked]
+        lost = [1] if host.lost else []
+        return [number, host.boot, *flags, host.inbox.last_seq, host.outbox.last_seq, host.outbox.acked, *lost]
 
     def _lease_row(self, number: int) -> list[int]:
         lease = self.leases[number]
@@ -183,4 +191,5 @@ class State:
         fixed = [lease.token, lease.tenant, lease.origin, lease.ref, lease.limit_ucr, lease.price_ucr, lease.mass_micro]
         clock = [lease.granted, lease.period_start, lease.term_end, lease.deadline, lease.state, lease.pinned]
         money = [lease.purse_ucr, lease.escrow_ucr, lease.paid_ucr, lease.use_sum, lease.use_count, lease.challenge_ucr]
-        return [number, *fixed, *clock, *money, *ranges]
+        heard = [word for pair in sorted(lease.heard.items()) for word in pair]
+        return [number, *fixed, *clock, *money, *ranges, *heard]

@@ -1,8 +1,12 @@
-"""What a ledger says of its state to programs: the welcome of a host, the digest of a tick."""
+"""What a ledger says of its state to programs: the welcome of a host, its peers, the digest of a tick."""
 
-from tegcore.wire.messages import SCHEMA, Digest, Welcome
+from collections.abc import Mapping
+
+from tegcore.wire.messages import PEERS_TOLD_MAX, SCHEMA, Ask, Digest, Party, PeerHost, Peers, Welcome
 from tegcore.wire.records import Region
+from tegcore.wire.signing import Key, host_key, peer_key, sealed
 from zone_ledger.leases import Counters
+from zone_ledger.placement import slots_on
 from zone_ledger.state import State
 
 
@@ -24,6 +28,34 @@ def welcome(state: State, number: int) -> Welcome:
         genesis.notice_ticks,
         genesis.epoch_ticks,
     )
+
+
+def peers(state: State, ask: Ask, addresses: Mapping[str, str], secret: Key) -> Peers:
+    """Who a host shares the leases with that it asks about, and how it reaches them and the hosts that it names.
+
+    Args:
+        state: Of the ledger.
+        ask: The question; a lease that the asker has nothing to do with is passed over.
+        addresses: By name of the host, as its status said.
+        secret: The zone's.
+    """
+    number, parties = state.host_numbers[ask.host], []
+    for lease in (state.leases[asked] for asked in ask.leases if asked in state.leases):
+        if number not in {lease.origin, *lease.hosts}:
+            continue
+        names = [state.hosts[host].name for host in lease.hosts]
+        slots = [sum(slots_on(state.book, block, host) for block in lease.blocks) for host in lease.hosts]
+        parties.append(Party(lease.number, lease.token, state.hosts[lease.origin].name, names, slots))
+    wanted = dict.fromkeys(name for party in parties for name in (party.home, *party.seats))
+    wanted |= dict.fromkeys(name for name in ask.hosts if name in state.host_numbers)
+    told = [_peer(state, ask.host, name, addresses, secret) for name in list(wanted)[:PEERS_TOLD_MAX]]
+    return Peers(SCHEMA, ask.host, ask.boot, parties, told)
+
+
+def _peer(state: State, asker: str, name: str, addresses: Mapping[str, str], secret: Key) -> PeerHost:
+    key = sealed(peer_key(host_key(secret, name), asker), host_key(secret, asker), name)
+    session = state.hosts[state.host_numbers[name]]
+    return PeerHost(name, addresses.get(name, ""), session.up, key)
 
 
 def digest(state: State, before: Counters) -> Digest:

@@ -14,6 +14,7 @@ from tegcore.wire.messages import (
     PAYLOAD_BYTES_MAX,
     SCHEMA,
     AnyMessage,
+    Ask,
     Beat,
     Certificate,
     Digest,
@@ -23,6 +24,7 @@ from tegcore.wire.messages import (
     Hello,
     Message,
     Orders,
+    Peers,
     Rates,
     Rejected,
     Status,
@@ -38,8 +40,8 @@ _HEAD_BYTES = 1 + SIGNATURE_BYTES
 FRAME_BYTES_MAX = _HEAD_BYTES + PAYLOAD_BYTES_MAX
 
 _SPOKEN: dict[Channel, tuple[type[Message], ...]] = {
-    Channel.ORDERS: (Hello, Orders),
-    Channel.EVENTS: (Welcome, Events, Rejected),
+    Channel.ORDERS: (Hello, Orders, Ask),
+    Channel.EVENTS: (Welcome, Events, Rejected, Peers),
     Channel.TELEMETRY: (Telemetry,),
     Channel.STATUS: (Status,),
     Channel.BEAT: (Beat,),

@@ -11,6 +11,9 @@ SCHEMA = 1
 
 SAMPLES_PER_MESSAGE_MAX = 5
 SOURCES_MAX = 64
+PEERS_ASKED_MAX = 32
+"""Leases, and hosts, that one `Ask` may name."""
+PEERS_TOLD_MAX = 128
 HEAT_GRID = 16
 """Heat is sent at the cells of a 16 x 16 grid a zone (DESIGN 4)."""
 
@@ -56,6 +59,65 @@ class Orders(Message, frozen=True, tag="orders"):
     event_ack: int
     records: bytes = b""
     quotes: bytes = b""
+
+
+class Ask(Message, frozen=True, tag="ask"):
+    """A host asks who it shares leases with, and how to reach other hosts.
+
+    Attributes:
+        leases: Numbers of leases that it ordered or that sit on it.
+        hosts: Names of hosts.
+    """
+
+    v: int
+    host: str
+    boot: int
+    leases: list[int] = []
+    hosts: list[str] = []
+
+
+class Party(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Who has to do with a lease.
+
+    Attributes:
+        lease: Its number.
+        token: Its fencing token.
+        home: The host that ordered it.
+        seats: The hosts that it sits on, in the order of its blocks: the place of each is its rank.
+        slots: How many of its slots each has.
+    """
+
+    lease: int
+    token: int
+    home: str
+    seats: list[str]
+    slots: list[int]
+
+
+class PeerHost(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A host that another may speak to.
+
+    Attributes:
+        host: Its name.
+        address: HOST:PORT, as its status says; empty: not known.
+        up: Whether the ledger hears it.
+        key: The key of what the asker says to it, sealed with the asker's own key.
+    """
+
+    host: str
+    address: str
+    up: bool
+    key: bytes
+
+
+class Peers(Message, frozen=True, tag="peers"):
+    """The ledger's answer to `Ask`; what it does not know, or may not be told, is left out."""
+
+    v: int
+    host: str
+    boot: int
+    parties: list[Party]
+    peers: list[PeerHost]
 
 
 class Welcome(Message, frozen=True, tag="welcome"):
@@ -192,12 +254,17 @@ class Telemetry(Message, frozen=True, tag="telemetry"):
 
 
 class Status(Message, frozen=True, tag="status"):
-    """A host's presence: said when it comes and goes, and by its last will."""
+    """A host's presence: said when it comes and goes, and by its last will; retained.
+
+    Attributes:
+        address: HOST:PORT at which it hears other hosts; empty: it hears none.
+    """
 
     v: int
     host: str
     boot: int
     up: bool
+    address: str = ""
 
 
 class Digest(Message, frozen=True, tag="digest"):
@@ -313,6 +380,8 @@ class Certificate(Message, frozen=True, tag="certificate"):
 AnyMessage = (
     Hello
     | Orders
+    | Ask
+    | Peers
     | Welcome
     | Events
     | Rejected
@@ -329,6 +398,8 @@ AnyMessage = (
 BYTES_MAX: dict[type[Message], int] = {
     Hello: 512,
     Orders: 64 << 10,
+    Ask: 4 << 10,
+    Peers: 48 << 10,
     Welcome: 512,
     Events: 64 << 10,
     Rejected: 1024,

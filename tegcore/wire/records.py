@@ -354,9 +354,13 @@ class HostUp(NamedTuple):
 
 
 class HostLost(NamedTuple):
-    """A host's last will has spoken: it may return; its leases run to their sure end."""
+    """A host's last will has spoken, or it is silent: it may return; its leases run to their sure end.
+
+    With `withhold`, nothing new is seated on it until it is heard again.
+    """
 
     host: Count
+    withhold: Flag = 0
 
 
 class HostLeft(NamedTuple):
@@ -406,13 +410,15 @@ class Expand(NamedTuple):
 class Renew(NamedTuple):
     """The lease's heartbeat: moves the term's end to receipt + term, names the limit from the next boundary on.
 
-    `use_permille` is the measured share of what is held that was used since the last RENEW, for tax and subsidy.
+    `use_permille` is the measured share of what is held that was used since the last RENEW, for tax and subsidy. With
+    `own`, only the sending host's own term is moved: a lease over several hosts ends whole when one host's term ends.
     """
 
     lease: Count
     token: Count
     limit_ucr: PriceUcr
     use_permille: Permille
+    own: Flag = 0
 
 
 class Release(NamedTuple):
@@ -424,9 +430,13 @@ class Release(NamedTuple):
 
 
 class Cancel(NamedTuple):
-    """An order or lease is no longer wanted, by the ref of its workload; a lease is then released by its host."""
+    """An order is no longer wanted, by the ref of its workload; or, where one is named, the lease that it became.
+
+    The hosts of a lease that is seated elsewhere than where it was ordered get notice, and release it.
+    """
 
     ref: Count
+    lease: Count = 0
 
 
 class TopUp(NamedTuple):

@@ -41,6 +41,17 @@ def governor_key(zone_secret: Key, zone: str) -> Key:
     return Key(_derived(zone_secret, "governor", zone))
 
 
+def peer_key(receiver_key: Key, sender: str) -> Key:
+    """The key of what one host says to another: the receiver knows it for every sender, the sender is told it."""
+    return Key(_derived(receiver_key, "peer", sender))
+
+
+def sealed(secret: Key, own_key: Key, about: str) -> bytes:
+    """A key for the eyes of who holds another key; sealing again opens it. One secret for each (own key, about)."""
+    pad = _derived(own_key, "seal", about)
+    return bytes(one ^ other for one, other in zip(secret, pad, strict=True))
+
+
 def tenant_token(zone_secret: Key, tenant: str) -> int:
     """The capability to spend as a tenant: 63 bits, never 0."""
     return int.from_bytes(_derived(zone_secret, "tenant", tenant)[:8], "little") & TOKEN_MASK or 1

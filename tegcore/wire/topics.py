@@ -17,8 +17,8 @@ TOPIC_BYTES_MAX = 256
 class Channel(StrEnum):
     """What is said on a topic."""
 
-    ORDERS = "orders"  # host -> ledger: Hello, Orders
-    EVENTS = "events"  # ledger -> host: Welcome, Events, Rejected
+    ORDERS = "orders"  # host -> ledger: Hello, Orders, Ask
+    EVENTS = "events"  # ledger -> host: Welcome, Events, Rejected, Peers
     TELEMETRY = "telemetry"  # host -> governor
     STATUS = "status"  # host's presence; its last will
     BEAT = "beat"  # ledger -> all, every tick

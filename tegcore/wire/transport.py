@@ -34,7 +34,7 @@ class Transport(Protocol):
         """Send what is queued if the broker is there, say goodbye, and disconnect: the last will is not sent."""
 
     def will(self, topic: str, payload: bytes) -> None:
-        """What the broker says when this connection dies."""
+        """What the broker says, retained, when this connection dies."""
 
     def subscribe(self, topic_filter: str, on_message: OnMessage) -> None:
         """Have every message that fits the filter handed over; kept up over reconnections."""
