@@ -70,10 +70,14 @@ class Link:
         """When a command was first sent, at the earliest; None once forgotten."""
         return self._sent.get(seq)
 
-    def message(self, cycle: int) -> Orders | None:
-        """What is to be sent in this cycle: what is new at once, what is unacknowledged again every few cycles."""
+    def message(self, cycle: int, heard_every: int = 1 << 62) -> Orders | None:
+        """What is to be sent in this cycle: what is new at once, what is unacknowledged again every few cycles.
+
+        After `heard_every` cycles something is sent in any case, so that the ledger hears that the host is there.
+        """
         told = (self.outbox.last_seq, self.inbox.last_seq)
-        resend = len(self.outbox) > 0 and cycle - self._last_tick >= RESEND_TICKS
+        silent = cycle - self._last_tick
+        resend = (len(self.outbox) > 0 and silent >= RESEND_TICKS) or silent >= heard_every
         if told == self._told and not self.quotes and not resend:
             return None
         self._told, self._last_tick = told, cycle

@@ -18,7 +18,7 @@ from tegd.adapters.store import Store
 from tegd.service import HostService
 from tegd.settings import HostSettings
 from tegio.clock import SystemClock
-from tegio.keys import read_key
+from tegio.keys import read_key, secret_file
 from tegio.logs import start_logs
 from tegio.mqtt import MqttTransport, parse_broker
 from tegio.paths import default_state_dir, private_dir, socket_path
@@ -33,14 +33,16 @@ def _host_name() -> str:
 async def _serve(settings: HostSettings) -> None:
     base = Path(settings.state_dir) if settings.state_dir else default_state_dir() / "tegd"
     state_dir = private_dir(base)
-    host_key = read_key(Path(settings.host_key_file) if settings.host_key_file else state_dir / "host.key")
-    members_file = Path(settings.members_key_file) if settings.members_key_file else state_dir / "members.key"
+    host_key = read_key(secret_file(settings.host_key_file, "host.key", state_dir / "host.key"))
+    members_file = secret_file(settings.members_key_file, "members.key", state_dir / "members.key")
+    settings = msgspec.structs.replace(settings, tls_key=str(secret_file(settings.tls_key, "tls.key", Path())))
     host = settings.host
     keyring = Keyring(read_key(members_file), None, lambda name: host_key if name == host else None)
     socket = socket_path(state_dir.parent, "tegd")
     service = HostService(
         settings,
         keyring,
+        host_key,
         MqttTransport(parse_broker(settings.broker), f"{settings.zone}-{host}"),
         AirlockClient(socket_path(state_dir.parent, "airlock")),
         Store(state_dir / "work.sqlite"),

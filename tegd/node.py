@@ -6,7 +6,7 @@ returns effects: commands for the ledger go into the link's outbox, the rest is 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from tegcore import rng
 from tegcore.economics.fixed import friction_ucr
@@ -31,9 +31,11 @@ from tegcore.wire.records import (
     unpack_blocks,
 )
 from tegd.bidding import Stride, Usage, expansion_bytes, predicted_bytes, use_permille
+from tegd.effects import Bound, Effect, Extend, Forget, Keep, Run, SaveAndEnd, Start
 from tegd.link import Link
 from tegd.modes import Happening, Mode, next_mode
 from tegd.seek import Search
+from tegd.travel import Travel
 from tegd.workload import Life, Waits, Workload
 
 SILENCE_NS = 3_000_000_000
@@ -46,64 +48,6 @@ ELSEWHERE = 1 << 40
 """Marks the ref of a quote that a seated workload asks for, to weigh what its rent would be elsewhere."""
 
 TOP_UPS_KEPT_MAX = 32
-
-
-class Start(NamedTuple):
-    """Start a workload's run under its lease."""
-
-    workload: Workload
-
-
-class Extend(NamedTuple):
-    """Tell the airlock side that a run's term ends later."""
-
-    workload: Workload
-
-
-class Bound(NamedTuple):
-    """Tell the airlock side what memory a run's lease has bought."""
-
-    workload: Workload
-
-
-class SaveAndEnd(NamedTuple):
-    """Save a run by its hook and end it; without a hook, end it."""
-
-    workload: Workload
-    save: bool
-
-
-class Forget(NamedTuple):
-    """A run is over and settled."""
-
-    airlock_id: str
-
-
-class Keep(NamedTuple):
-    """Put a workload on disk."""
-
-    workload: Workload
-
-
-class Run(NamedTuple):
-    """Where a run is, as the airlock side says.
-
-    Attributes:
-        state: One of the airlock's states.
-        cause: Why it ended: `exited`, `asked`, `term`, `start_failed`, `lost`.
-        saved: Whether a checkpoint of it is durable.
-        problem: What went wrong last.
-    """
-
-    airlock_id: str
-    state: str
-    cause: str = ""
-    exit_code: int | None = None
-    saved: bool = False
-    problem: str = ""
-
-
-Effect = Start | Extend | Bound | SaveAndEnd | Forget | Keep
 
 
 @dataclass(slots=True)
@@ -134,6 +78,8 @@ class Node:
         market: As the last beat said.
         mu_ucr: Static friction (14), as the governor's field says; while it is unknown, below 0, nobody moves.
         order_ms: Round trips of orders since they were last taken away, in ms.
+        travel: Work that sits elsewhere, and parts of others' that sit here. Without it, what this host has ordered is
+            taken to run here wherever its slots are: nobody carries it.
     """
 
     host: str
@@ -154,6 +100,7 @@ class Node:
     told: set[int] = field(default_factory=set)
     order_ms: list[float] = field(default_factory=list)
     expansions: int = 0
+    travel: Travel | None = None
 
     # --- modes and messages -----------------------------------------------------------------------------------------
 
@@ -214,7 +161,7 @@ class Node:
             case Op.EVICTING:
                 return self._waiting(body, now_ns)
             case Op.NOTICE:
-                return self._noticed(body)
+                return self._noticed(body, now_ns)
             case Op.RENEWED:
                 return self._renewed(body)
             case Op.EXPANDED:
@@ -222,16 +169,17 @@ class Node:
             case Op.SETTLED:
                 return self._settled(body)
             case Op.ENDED:
-                return self._lease_ended(body)
+                return self._lease_ended(body, now_ns)
             case Op.SYNCED:
-                return self._synced()
+                return self._synced(now_ns)
             case Op.ANSWER:
                 return self._answered(body)
             case _:
                 return []
 
     def _by_lease(self, lease: int) -> Workload | None:
-        return next((work for work in self.workloads.values() if work.lease == lease and lease), None)
+        """The workload, or the part of one, that sits on this host under a lease."""
+        return next((work for work in self.workloads.values() if work.lease == lease and lease and work.here), None)
 
     # --- seeking ----------------------------------------------------------------------------------------------------
 
@@ -261,9 +209,16 @@ class Node:
         for ref in self.ghosts():
             work, agent = self.workloads[ref], self.agents[ref]
             if agent.search.may_ask(self.cycle):
-                region = agent.search.region(self.slots.get(ref, 0), work.shape, self.zone.zone_k)
+                region = self._region(work)
                 self.link.quotes.append(Record(Op.FOK, 0, self.link.boot, 0, self._fok(work, region)))
                 agent.search.asked(self.cycle)
+
+    def _region(self, work: Workload) -> Region:
+        """Where a ghost looks now."""
+        assert self.zone is not None
+        if work.stays_home and self.travel is not None:
+            return self.travel.own_region()
+        return self.agents[work.ref].search.region(self.slots.get(work.ref, 0), work.shape, self.zone.zone_k)
 
     def _quoted(self, record: Record, now_ns: int) -> None:
         body = record.body
@@ -271,16 +226,17 @@ class Node:
         if work is None or work.life is not Life.SEEKING or self.zone is None:
             return
         agent, reason = self.agents[work.ref], Reason(body.reason)
-        region = agent.search.region(self.slots.get(work.ref, 0), work.shape, self.zone.zone_k)
+        region = self._region(work)
+        widest = work.stays_home or region.log2 >= 2 * self.zone.zone_k
         if reason is Reason.PRICE and work.spec.limit_ucr == 0 and body.price_ucr:
             work.limit_ucr = DEFAULT_LIMIT_FACTOR * body.price_ucr
             work.endow_ucr = work.spec.endow_ucr or DEFAULT_ENDOW_PERIODS * work.charge_ucr(work.limit_ucr)
             reason = Reason.OK
         work.waits = Waits(reason.name, body.missing, body.price_ucr)
-        if reason is Reason.OK or (reason is Reason.PRICE and region.log2 >= 2 * self.zone.zone_k):
+        if reason is Reason.OK or (reason is Reason.PRICE and widest):
             self._order(work, region, now_ns)
         elif reason in {Reason.NO_FIT, Reason.PRICE}:
-            self._round_failed(work, region)
+            self._round_failed(work, Region(0, 2 * self.zone.zone_k) if widest else region)
         else:
             agent.search.put_off(self.cycle, FUNDS_RETRY_TICKS)
 
@@ -333,11 +289,15 @@ class Node:
 
     def _filled(self, body: Any, now_ns: int) -> list[Effect]:
         self.told.add(body.lease)
+        if self.travel is not None and self.zone is not None:
+            travelling = self.travel.filled(body, now_ns)
+            if travelling is not None:
+                return travelling
         work = self.workloads.get(body.ref)
         if self.zone is None or body.origin_host != self.zone.host_id:
             return []
         if work is None or work.life is Life.ENDED or (work.lease and work.lease != body.lease):
-            self.link.put(Op.RELEASE, Release(body.lease, body.token, Reason.CANCELLED), now_ns)
+            self.release(body.lease, body.token, Reason.CANCELLED, now_ns)
             return []
         agent = self.agents[work.ref]
         self._clock_order(agent, now_ns)
@@ -347,7 +307,7 @@ class Node:
         work.blocks = tuple((block.base, block.log2) for block in unpack_blocks(body.blocks0, body.blocks1))
         work.purse_ucr, work.mass_micro, work.waits = body.purse_ucr, body.mass_micro, Waits()
         if fresh:
-            work.held_bytes = work.spec.mem_bytes * work.shape.slots
+            work.held_bytes = work.spec.mem_bytes * work.slots_here
             agent.released, agent.renew_cycle, agent.leave_tick = False, self.cycle, 0
             work.become(Life.SEATED, self.tick, f"seated at {work.price_ucr} ucr per slot-period")
         if work.cancelled:
@@ -358,6 +318,10 @@ class Node:
         if state == "ended":
             return self._run_ended(work, Reason(work.why_leaving) or Reason.DONE, now_ns)
         return [Keep(work)]
+
+    def release(self, lease: int, token: int, why: Reason, now_ns: int) -> None:
+        """Say that a lease's slots on this host are clear."""
+        self.link.put(Op.RELEASE, Release(lease, token, why), now_ns)
 
     def _renewed(self, body: Any) -> list[Effect]:
         work = self._by_lease(body.lease)
@@ -376,16 +340,17 @@ class Node:
             return
         use = 1000
         if agent.period_use and agent.last_use:
-            cpu_milli = work.spec.cpu_milli * work.shape.slots
+            cpu_milli = work.spec.cpu_milli * work.slots_here
             use = use_permille(agent.period_use, agent.last_use, cpu_milli, work.held_bytes)
         agent.period_use = agent.last_use
-        agent.renew_seq = self.link.put(Op.RENEW, Renew(work.lease, work.token, work.limit_ucr, use), now_ns)
+        own = int(len(work.seats) > 1)
+        agent.renew_seq = self.link.put(Op.RENEW, Renew(work.lease, work.token, work.limit_ucr, use, own), now_ns)
         agent.renew_cycle = self.cycle
 
     def _expand(self, work: Workload, agent: Agent, before: Usage | None, use: Usage, now_ns: int) -> None:
         if before is None or agent.expand_seq or self.zone is None:
             return
-        floor = work.spec.mem_bytes * work.shape.slots
+        floor = work.spec.mem_bytes * work.slots_here
         delta = expansion_bytes(work.held_bytes, predicted_bytes(before, use), floor, agent.stride.size_bytes)
         if floor == 0 or delta == 0:
             return
@@ -414,11 +379,13 @@ class Node:
             stride.gave_back()
 
     def _settled(self, body: Any) -> list[Effect]:
+        if self.travel is not None:
+            self.travel.settled(body)
         work = self._by_lease(body.lease)
         if work is None:
             return []
         work.price_ucr, work.purse_ucr = body.next_price_ucr, body.purse_ucr
-        self.agents[work.ref].weighs = work.spec.hook is not None and self.mu_ucr >= 0
+        self.agents[work.ref].weighs = work.spec.hook is not None and self.mu_ucr >= 0 and not work.home
         if body.challenge_ucr:
             work.note(self.tick, f"a challenge of {body.challenge_ucr} ucr per slot was refused")
         return []
@@ -443,7 +410,9 @@ class Node:
 
     # --- leaving ----------------------------------------------------------------------------------------------------
 
-    def _noticed(self, body: Any) -> list[Effect]:
+    def _noticed(self, body: Any, now_ns: int) -> list[Effect]:
+        if self.travel is not None:
+            self.travel.noticed(body, now_ns)
         work = self._by_lease(body.lease)
         if work is None or work.token != body.token or work.life is not Life.SEATED:
             return []
@@ -473,11 +442,15 @@ class Node:
         if work is None or str(work.token) != token:
             return [Forget(run.airlock_id)] if run.state == "ended" else []
         work.resume = work.resume or run.saved
+        travelling = self.travel.run_changed(work, run) if self.travel is not None else []
         if run.state == "ended":
             work.exit_code = run.exit_code
             if run.cause == "start_failed":
                 work.outcome, work.exit_code = f"cannot be executed: {run.problem}", CANNOT_EXECUTE
-            return self._run_ended(work, _why_ended(work, run.cause), now_ns)
+            return [*travelling, *self._run_ended(work, _why_ended(work, run.cause), now_ns)]
+        return [*travelling, *self._runs_on(work, run, now_ns)]
+
+    def _runs_on(self, work: Workload, run: Run, now_ns: int) -> list[Effect]:
         told = self.agents[work.ref].leaving_told
         if run.problem and told and work.life is Life.LEAVING and run.state in {"running", "frozen"}:
             return self._stay(work, run.problem, now_ns)
@@ -488,7 +461,7 @@ class Node:
         effects: list[Effect] = []
         for _, work in sorted(self.workloads.items()):
             state = self.runs.get(work.airlock_id)
-            if work.life is Life.SEATED:
+            if work.life is Life.SEATED and (state or self.travel is None or self.travel.may_start(work)):
                 effects += [Extend(work), Bound(work)] if state else [Start(work)]
             elif work.life is Life.LEAVING and state not in {None, "ended"} and self.agents[work.ref].leaving_told:
                 effects.append(SaveAndEnd(work, save=work.spec.hook is not None and not work.cancelled))
@@ -511,12 +484,12 @@ class Node:
         work.become(Life.SEATED, self.tick, f"cannot be saved, and stays: {problem}")
         return [Keep(work)]
 
-    def _lease_ended(self, body: Any) -> list[Effect]:
+    def _lease_ended(self, body: Any, now_ns: int) -> list[Effect]:
         self.told.discard(body.lease)
-        work = self._by_lease(body.lease)
-        if work is None or work.token != body.token:
-            return []
-        why = Reason(body.why)
+        why, work = Reason(body.why), self._by_lease(body.lease)
+        travelling = self._travel_ended(body, why, now_ns)
+        if work is None or work.token != body.token or work.home:
+            return travelling
         airlock_id = work.airlock_id
         effects: list[Effect] = []
         if self.runs.get(airlock_id) == "ended":
@@ -530,9 +503,24 @@ class Node:
         work.unseat()
         return [*effects, *self._after_lease(work, why)]
 
+    def _travel_ended(self, body: Any, why: Reason, now_ns: int) -> list[Effect]:
+        """What the end of a lease means for what sits elsewhere, or is a part of what does."""
+        if self.travel is None:
+            return []
+        for work in self.workloads.values():
+            if work.trip and (work.lease, work.token) == (body.lease, body.token):
+                paid = f"paid {body.paid_ucr} ucr, {body.returned_ucr} came back"
+                work.note(self.tick, f"lease over ({why.name.lower()}), {paid}")
+                work.budget(body.returned_ucr)
+        return self.travel.lease_over(body.lease, why, now_ns)
+
+    def seek_again(self, work: Workload, pause_cycles: int = 1) -> None:
+        """Begin a search anew, after a pause."""
+        self.agents[work.ref].search = Search(next_cycle=self.cycle + pause_cycles)
+
     def _after_lease(self, work: Workload, why: Reason) -> list[Effect]:
         work.why_leaving = 0
-        self.agents[work.ref].search = Search(next_cycle=self.cycle + 1)
+        self.seek_again(work)
         if work.cancelled:
             return self._over(work, "cancelled")
         if why is Reason.DONE:
@@ -551,11 +539,15 @@ class Node:
         work.become(Life.ENDED, self.tick, outcome)
         return [Keep(work)]
 
-    def _synced(self) -> list[Effect]:
+    def _synced(self, now_ns: int) -> list[Effect]:
         """All leases of this host have been told: what is not among them is over."""
         effects: list[Effect] = []
         for work in self.workloads.values():
-            if work.lease and work.lease not in self.told:
+            gone = work.lease and work.lease not in self.told
+            if gone and self.travel is not None and (work.trip or work.home):
+                if not work.lease_why:
+                    effects += self.travel.lease_over(work.lease, Reason.EXPIRED, now_ns)
+            elif gone:
                 run, airlock_id = self.runs.get(work.airlock_id), work.airlock_id
                 if run == "ended":
                     effects.append(Forget(airlock_id))
@@ -593,6 +585,8 @@ class Node:
                 return [Keep(work)]
             case Life.SEATED:
                 return self._leave(work, Reason.CANCELLED, self.tick)
+            case Life.AWAY if self.travel is not None:
+                return [Keep(work), *self.travel.cancel(work, now_ns)]
             case _:
                 return [Keep(work)]
 
@@ -621,7 +615,7 @@ class Node:
             return []
         if self.mode is Mode.RUN:
             self._ask()
-        effects: list[Effect] = []
+        effects: list[Effect] = self.travel.step(now_ns) if self.travel is not None else []
         for ref, work in sorted(self.workloads.items()):
             agent = self.agents[ref]
             if work.life is Life.LEAVING:
@@ -642,7 +636,7 @@ class Node:
 
     def motion(self) -> tuple[int, int, float, float]:
         """(agents, ghosts, attempted displacement in slots, mean mass) since it was last asked, for Re (DESIGN 8)."""
-        living = [work for work in self.workloads.values() if work.life is not Life.ENDED]
+        living = [work for work in self.workloads.values() if work.life not in {Life.ENDED, Life.AWAY}]
         ghosts = [work for work in living if not work.lease]
         attempts = 0.0
         for work in living:

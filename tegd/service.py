@@ -26,33 +26,41 @@ from tegcore.wire import control
 from tegcore.wire.messages import (
     SAMPLES_PER_MESSAGE_MAX,
     SCHEMA,
+    Ask,
     Beat,
     Events,
     Field,
     Heat,
     Hello,
     Motion,
+    Peers,
     Rejected,
     Sample,
     Status,
     Telemetry,
     Welcome,
 )
+from tegcore.wire.peer import is_path
 from tegcore.wire.records import Reason, Shape
-from tegcore.wire.signing import Keyring
+from tegcore.wire.signing import Key, Keyring
 from tegcore.wire.topics import Channel, Topic
 from tegcore.wire.transport import Transport
 from tegd import views
+from tegd.adapters import courier
 from tegd.adapters.airlock_client import AirlockClient
+from tegd.adapters.bundles import lay_out
+from tegd.adapters.courier import Courier
 from tegd.adapters.store import Store
 from tegd.bidding import Usage, rank
+from tegd.effects import AskPeers, Bound, Effect, Extend, Forget, Keep, Run, SaveAndEnd, SaveInPassing, Start
 from tegd.flight import Flight
 from tegd.link import Link
 from tegd.modes import Happening, Mode
-from tegd.node import Bound, Effect, Extend, Forget, Keep, Node, Run, SaveAndEnd, Start
+from tegd.node import Node
 from tegd.settings import HostSettings
 from tegd.telemetry.model import NAN, HostModel, RawSample, rates
 from tegd.telemetry.sample import Sampler
+from tegd.travel import Travel
 from tegd.workload import Life, Workload
 from tegio.control import Peer
 from tegio.executive import Executive, Window
@@ -64,6 +72,9 @@ from tegio.wire import Wire
 HELLO_EVERY_CYCLES = 10
 USAGE_EVERY_CYCLES = 10
 WATCHDOG_EVERY_CYCLES = 20
+HEARD_EVERY_CYCLES = 20
+"""The ledger hears of a host at least so often."""
+STATUS_EVERY_CYCLES = 200
 WORKLOADS_MAX = 1000
 LOG_CHUNK_BYTES = 64 << 10
 LOG_POLL_S = 0.2
@@ -78,6 +89,7 @@ class HostService:
     Args:
         settings: Of the host, with its name filled in.
         keyring: The host's key and the members'.
+        key: The host's.
         transport: To the broker, not started yet.
         airlock: To the airlock side, not started yet.
         store: On disk.
@@ -89,6 +101,7 @@ class HostService:
         self,
         settings: HostSettings,
         keyring: Keyring,
+        key: Key,
         transport: Transport,
         airlock: AirlockClient,
         store: Store,
@@ -106,6 +119,10 @@ class HostService:
         self._executive = Executive(clock, TICK_NS, self._cycle)
         link = Link(settings.host, store.next_boot(), clock.now_ns())
         self.node = Node(settings.host, link, settings.seed, settings.tokens)
+        self.node.travel = Travel(self.node, settings.log2_slots)
+        self._courier = Courier(
+            settings, key, self.node, self._carry_out, self.folder, self._read_log, store.next_ref, clock.now_ns
+        )
         self._flight: Flight | None = None
         self._raw: RawSample | None = None
         self._samples: deque[Sample] = deque(maxlen=SAMPLES_PER_MESSAGE_MAX)
@@ -122,6 +139,7 @@ class HostService:
             (Topic(zone, Channel.HEAT), self._on_heat),
         ):
             self._wire.hear(str(topic), handle)
+        transport.on_presence(lambda up: self._say_status() if up else None)
         status = Topic(zone, Channel.STATUS, host)
         transport.will(str(status), self._wire.frame(status, Status(SCHEMA, host, link.boot, up=False)))
 
@@ -136,6 +154,7 @@ class HostService:
         await self._airlock.start()
         self._airlock.on_event(self._on_airlock)
         await self._greet_airlock()
+        await self._courier.start()
         self.node.happen(Happening.LOADED)
         await self._wire.transport.start()
         notify("READY=1")
@@ -181,6 +200,7 @@ class HostService:
             entry["exit_code"],
             saved=entry["saved_ns"] > 0,
             problem=entry["problem"],
+            saved_ns=entry["saved_ns"],
         )
         self._carry_out(self.node.run_changed(run, self._clock.now_ns()))
 
@@ -189,8 +209,9 @@ class HostService:
         notify("STOPPING=1")
         host = self._settings.host
         status = Status(SCHEMA, host, self.node.link.boot, up=False)
-        self._wire.publish(Topic(self._settings.zone, Channel.STATUS, host), status)
+        self._wire.publish(Topic(self._settings.zone, Channel.STATUS, host), status, retain=True)
         await self._wire.transport.stop()
+        await self._courier.stop()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._airlock.stop()
         self._store.close()
@@ -224,8 +245,10 @@ class HostService:
         orders = Topic(settings.zone, Channel.ORDERS, settings.host)
         if node.zone is None and node.mode is Mode.SYNC and node.cycle % HELLO_EVERY_CYCLES == 0:
             self._wire.publish(orders, self._hello())
-        elif node.zone is not None and (message := node.link.message(node.cycle)):
+        elif node.zone is not None and (message := node.link.message(node.cycle, HEARD_EVERY_CYCLES)):
             self._wire.publish(orders, message)
+        if node.cycle % STATUS_EVERY_CYCLES == 0 and node.zone is not None:
+            self._say_status()
         if len(self._samples) == SAMPLES_PER_MESSAGE_MAX and node.zone is not None:
             self._telemetry_seq += 1
             agents, ghosts, attempts, mean_mass = node.motion()
@@ -241,6 +264,11 @@ class HostService:
             )
             self._wire.publish(Topic(settings.zone, Channel.TELEMETRY, settings.host), telemetry)
             self._samples.clear()
+
+    def _say_status(self) -> None:
+        host = self._settings.host
+        status = Status(SCHEMA, host, self.node.link.boot, up=True, address=self._courier.address)
+        self._wire.publish(Topic(self._settings.zone, Channel.STATUS, host), status, retain=True)
 
     def _hello(self) -> Hello:
         settings = self._settings
@@ -299,12 +327,18 @@ class HostService:
                     )
                 case Bound(work):
                     self._later(self._bound(work))
+                case SaveInPassing(work):
+                    self._later(self._asked(work, "save", token=work.token, then="thaw"))
                 case SaveAndEnd(work, save=True):
                     self._later(self._asked(work, "save", token=work.token, then="end"))
                 case SaveAndEnd(work, save=False):
                     self._later(self._asked(work, "end", token=work.token, grace_ns=END_GRACE_NS))
                 case Forget(airlock_id):
                     self._later(self._forget(airlock_id))
+                case AskPeers(leases, hosts):
+                    self._ask_peers(leases, hosts)
+                case _:
+                    self._later(self._courier.do(effect))
         if keep:
             self._store.keep(*keep.values())
 
@@ -319,6 +353,11 @@ class HostService:
         except TegError as error:
             event("airlock.fault", logging.WARNING, error=error)
 
+    def _ask_peers(self, leases: tuple[int, ...], hosts: tuple[str, ...]) -> None:
+        settings = self._settings
+        ask = Ask(SCHEMA, settings.host, self.node.link.boot, list(leases), list(hosts))
+        self._wire.publish(Topic(settings.zone, Channel.ORDERS, settings.host), ask)
+
     def folder(self, work: Workload) -> Path:
         """A workload's own folder: its working folder unless it names one, and where its checkpoint goes."""
         return self._state_dir / "work" / str(work.ref)
@@ -329,6 +368,9 @@ class HostService:
             folder.mkdir(mode=0o700, parents=True)
             if os.geteuid() == 0:
                 os.chown(folder, work.uid, work.gid)
+        if work.files and not work.home:
+            given = courier.shelf_of(folder) / "files"
+            await asyncio.to_thread(lay_out, given, folder, work.uid, work.gid)
         home = _home(work.uid)
         hook = None
         if spec.hook is not None:
@@ -344,7 +386,7 @@ class HostService:
             lease=work.lease,
             token=work.token,
             argv=list(spec.argv),
-            env={"PATH": PATH, "HOME": home, "TEG_NAME": work.name, **spec.env},
+            env={"PATH": PATH, "HOME": home, "TEG_NAME": work.name, **self._gang(work), **spec.env},
             cwd=spec.cwd or str(folder),
             uid=work.uid,
             gid=work.gid,
@@ -361,6 +403,17 @@ class HostService:
     async def _bound(self, work: Workload) -> None:
         """Tell the airlock side what memory the lease has bought."""
         await self._asked(work, "bound", token=work.token, bytes=work.held_bytes)
+
+    def _gang(self, work: Workload) -> dict[str, str]:
+        """What each part of work over several hosts is told of the others."""
+        if not work.home or len(work.seats) < 2:
+            return {}
+        first, travel = work.seats[0], self.node.travel
+        assert travel is not None
+        known = self._courier.address if first == self._settings.host else ""
+        master = known or (travel.peers[first].address if first in travel.peers else "")
+        host = master.rpartition(":")[0].strip("[]")
+        return {"TEG_RANK": str(work.rank), "TEG_WORLD": str(len(work.seats)), "TEG_MASTER": host or first}
 
     async def _asked(self, work: Workload, verb: str, **fields: Any) -> None:
         """Ask the airlock side; a refused `start` is the run's end, all else shows in what it tells of the run."""
@@ -392,8 +445,11 @@ class HostService:
 
     # --- messages ---------------------------------------------------------------------------------------------------
 
-    def _on_events(self, message: Welcome | Events | Rejected) -> None:
+    def _on_events(self, message: Welcome | Events | Rejected | Peers) -> None:
         match message:
+            case Peers():
+                if message.boot == self.node.link.boot:
+                    self._courier.told(message)
             case Welcome():
                 self.node.welcomed(message)
             case Events():
@@ -464,6 +520,11 @@ class HostService:
         tenant = tenant_for(peer.uid, spec.tenant, settings.tenants, settings.operators)
         living = [work for work in self.node.workloads.values() if work.life is not Life.ENDED]
         _check(spec, tenant, settings, living)
+        _check_files(request.files)
+        ticket = courier.ticket()
+        fresh = self._state_dir / "shelf" / f".{ticket}"
+        if request.files:
+            await asyncio.to_thread(courier.take_files, fresh, request.files)
         ref = self._store.next_ref()
         name = spec.name or f"w{ref}"
         limit_ucr = spec.limit_ucr
@@ -471,6 +532,9 @@ class HostService:
         work.limit_ucr = limit_ucr
         work.endow_ucr = spec.endow_ucr or 4 * work.charge_ucr(limit_ucr)
         work.note(self.node.tick, "accepted")
+        work.ticket, work.files = ticket, tuple(sorted(request.files))
+        if request.files:
+            fresh.rename(courier.shelf_of(self.folder(work)))
         self._store.keep(work)
         self.node.submitted(work)
         return control.Reply(data={"name": name, "ref": ref})
@@ -484,11 +548,23 @@ class HostService:
             if data:
                 yield control.Reply(data={"bytes": data, "offset": offset}, more=True)
                 continue
+            if work.life is Life.AWAY and (data := await self._away_log(work, offset)):
+                offset += len(data)
+                yield control.Reply(data={"bytes": data, "offset": offset}, more=True)
+                continue
             if over or not follow:
                 last = {"bytes": b"", "offset": offset, "exit_code": work.exit_code, "outcome": work.outcome}
                 yield control.Reply(data=last)
                 return
             await asyncio.sleep(LOG_POLL_S)
+
+    async def _away_log(self, work: Workload, offset: int) -> bytes:
+        """What a run elsewhere has written, past what its earlier runs wrote here."""
+        before = await asyncio.to_thread(self._log_bytes, work)
+        return await self._courier.read_log(work, offset - before) if offset >= before else b""
+
+    def _log_bytes(self, work: Workload) -> int:
+        return sum(path.stat().st_size for path in self.folder(work).glob("log.*") if path.suffix[1:].isdigit())
 
     def _read_log(self, work: Workload, offset: int) -> bytes:
         kept = {path.suffix[1:]: path for path in self.folder(work).glob("log.*") if path.suffix[1:].isdigit()}
@@ -528,6 +604,21 @@ def _home(uid: int) -> str:
         return pwd.getpwuid(uid).pw_dir
     except KeyError:
         return "/"
+
+
+def _check_files(files: dict[str, bytes]) -> None:
+    """Refuse input files that are too large, or are named as no file can be.
+
+    Raises:
+        RefusedError: Says which.
+    """
+    size = sum(map(len, files.values()))
+    if len(files) > control.FILES_MAX or size > control.FILES_BYTES_MAX:
+        most = f"{control.FILES_MAX} files of {control.FILES_BYTES_MAX >> 10} KiB together"
+        raise RefusedError(f"{len(files)} files of {size} bytes: at most {most}", "name a path that every host has")
+    for name in files:
+        if "/" in name or not is_path(name):
+            raise RefusedError(f"{name[:80]!r} cannot name an input file", "use a plain file name")
 
 
 def _check(spec: control.WorkloadSpec, tenant: str, settings: HostSettings, living: list[Workload]) -> None:

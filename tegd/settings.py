@@ -21,6 +21,19 @@ class HostSettings(Struct, frozen=True, kw_only=True):
     )
     host_key_file: Annotated[str, Meta(description="This host's key; default: host.key in the state folder.")] = ""
     members_key_file: Annotated[str, Meta(description="The zone's members' key; default: members.key there.")] = ""
+    peer_listen: Annotated[
+        str, Meta(pattern=r"^\S*:\d{1,5}$", description="Where other hosts are heard, ADDRESS:PORT; port 0: any.")
+    ] = "127.0.0.1:0"
+    peer_address: Annotated[str, Meta(description="How they reach this host, HOST:PORT; default: as it listens.")] = ""
+    tls_ca: Annotated[str, Meta(description="Certificate of the authority that signs hosts; empty: no TLS.")] = ""
+    tls_certificate: Annotated[str, Meta(description="This host's certificate.")] = ""
+    tls_key: Annotated[str, Meta(description="Its key; default: tls.key among the credentials.")] = ""
+    transfer_bytes_s: Annotated[
+        int, Meta(ge=1 << 16, description="Most that it sends to other hosts, checkpoints and logs together.")
+    ] = 64 << 20
+    guest_uid_min: Annotated[
+        int, Meta(ge=0, description="Work of other hosts runs here as users from this number on; 0: root too.")
+    ] = 1000
     log2_slots: Annotated[int, Meta(ge=0, le=16, description="This host has 2^this slots.")] = 3
     base: Annotated[int, Meta(ge=-1, description="Morton base of its slots; -1: the ledger chooses.")] = -1
     slot_class: Annotated[int, Meta(ge=0, le=7, description="Class of its slots.")] = 0

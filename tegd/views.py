@@ -32,6 +32,12 @@ def row(node: Node, work: Workload, now_ns: int) -> dict[str, Any]:
         "rounds": node.agents[work.ref].search.rounds,
         "exit_code": work.exit_code,
         "outcome": work.outcome,
+        "home": work.home,
+        "rank": work.rank,
+        "stay": work.stay.value,
+        "trip": work.trip.value,
+        "seats": list(work.seats) if work.life is Life.AWAY or work.home else [],
+        "saves": max([work.saves, *(word.saves for word in work.words.values())]),
         "argv": list(work.spec.argv),
     }
 

@@ -2,6 +2,8 @@
 
 SEEKING holds nothing. ORDERED has a fill-or-kill order out. WAITING won a block that others have yet to leave. SEATED
 has a lease, its work being started or running. LEAVING had notice, or is cancelled: its work is being saved and ended.
+AWAY has a lease whose slots are another host's, or several hosts': what runs there is a part, a workload of its own on
+that host, which knows its home.
 PARKED ran out of credits and waits for more. ENDED is over.
 """
 
@@ -11,7 +13,9 @@ import msgspec
 
 from tegcore.units import PERMILLE
 from tegcore.wire.control import WorkloadSpec
+from tegcore.wire.peer import Source
 from tegcore.wire.records import Shape
+from tegd.handover import Stay, Trip
 
 HISTORY_MAX = 40
 
@@ -24,14 +28,16 @@ class Life(StrEnum):
     WAITING = "waiting"
     SEATED = "seated"
     LEAVING = "leaving"
+    AWAY = "away"
     PARKED = "parked"
     ENDED = "ended"
 
 
 LIFE: dict[Life, frozenset[Life]] = {
-    Life.SEEKING: frozenset({Life.ORDERED, Life.SEATED, Life.ENDED}),
-    Life.ORDERED: frozenset({Life.SEEKING, Life.WAITING, Life.SEATED, Life.ENDED}),
-    Life.WAITING: frozenset({Life.SEEKING, Life.SEATED, Life.ENDED}),
+    Life.SEEKING: frozenset({Life.ORDERED, Life.SEATED, Life.AWAY, Life.ENDED}),
+    Life.ORDERED: frozenset({Life.SEEKING, Life.WAITING, Life.SEATED, Life.AWAY, Life.ENDED}),
+    Life.WAITING: frozenset({Life.SEEKING, Life.SEATED, Life.AWAY, Life.ENDED}),
+    Life.AWAY: frozenset({Life.SEEKING, Life.PARKED, Life.ENDED}),
     Life.SEATED: frozenset({Life.SEEKING, Life.LEAVING, Life.PARKED, Life.ENDED}),
     Life.LEAVING: frozenset({Life.SEEKING, Life.SEATED, Life.PARKED, Life.ENDED}),
     Life.PARKED: frozenset({Life.SEEKING, Life.ENDED}),
@@ -49,8 +55,19 @@ class Waits(msgspec.Struct):
     until_tick: int = 0
 
 
+class Word(msgspec.Struct):
+    """What a seat said of its part at last: see `tegcore.wire.peer.Report`."""
+
+    saves: int = 0
+    over: bool = False
+    ran: bool = False
+    done: bool = False
+    exit_code: int | None = None
+    problem: str = ""
+
+
 class Workload(msgspec.Struct):
-    """One workload; all but `flight` is kept on disk.
+    """One workload, or a part of another host's; all of it is kept on disk.
 
     Attributes:
         ref: Its number, unique on this host for ever.
@@ -58,6 +75,25 @@ class Workload(msgspec.Struct):
         term_end_ns: Boot-time clock; 0 without a lease.
         resume: Whether it continues from a checkpoint when it starts next.
         cancelled: Whether its owner wants it over.
+        files: Names of its input files, in its folder's `files`.
+        ticket: Who shows it may read its files.
+        sources: Its checkpoints that are whole, as far as they are known.
+        saves: How many were made under the present lease.
+        trip: At home, where it is with the lease that sits elsewhere.
+        seats: Hosts of its lease, in order of rank.
+        taken: Ranks that have their brief.
+        words: By rank, what its seats said.
+        lease_why: Why its last lease ended, while a last word is awaited.
+        last_token: Of its last lease that sat elsewhere.
+        strayed: Whether its newest checkpoint is among `sources`, and not in its own folder.
+        owed: (host, rank, token) of parts that are over and hold what may still be needed.
+        fetch_failures: How often its newest checkpoint could not be had.
+        home: Name of its home, for a part of another host's workload.
+        home_ref: Its number there.
+        stay: Where its seat is with it.
+        rank: Its place among the seats.
+        part_slots: How many slots it has here; 0: all of its shape.
+        ran: Whether it was ever started here.
         top_ups: Keys of the latest top-ups.
         history: The latest of what happened, for people.
     """
@@ -88,6 +124,42 @@ class Workload(msgspec.Struct):
     outcome: str = ""
     waits: Waits = msgspec.field(default_factory=Waits)
     history: list[tuple[int, str]] = msgspec.field(default_factory=list)
+    files: tuple[str, ...] = ()
+    ticket: str = ""
+    sources: list[Source] = msgspec.field(default_factory=list)
+    saves: int = 0
+    trip: Trip = Trip.NONE
+    seats: list[str] = msgspec.field(default_factory=list)
+    slots_by_rank: list[int] = msgspec.field(default_factory=list)
+    taken: list[int] = msgspec.field(default_factory=list)
+    words: dict[int, Word] = msgspec.field(default_factory=dict)
+    lease_why: int = 0
+    last_token: int = 0
+    strayed: bool = False
+    owed: list[tuple[str, int, int]] = msgspec.field(default_factory=list)
+    fetch_failures: int = 0
+    home: str = ""
+    home_ref: int = 0
+    stay: Stay = Stay.NONE
+    rank: int = 0
+    part_slots: int = 0
+    ran: bool = False
+
+    @property
+    def stays_home(self) -> bool:
+        """Whether it can sit on the host of its submission only."""
+        hook = self.spec.hook
+        return self.spec.here or (hook is not None and (hook.checkpoint.startswith("/") or hook.mark.startswith("/")))
+
+    @property
+    def slots_here(self) -> int:
+        """How many slots it has on this host."""
+        return self.part_slots or self.shape.slots
+
+    @property
+    def here(self) -> bool:
+        """Whether its lease's slots on this host are its own to renew and to clear."""
+        return self.life in {Life.SEATED, Life.LEAVING}
 
     @property
     def shape(self) -> Shape:
@@ -124,5 +196,6 @@ class Workload(msgspec.Struct):
 
     def unseat(self) -> None:
         """Forget the lease."""
+        self.last_token = self.token or self.last_token
         self.lease = self.token = self.price_ucr = self.purse_ucr = self.term_end_ns = self.held_bytes = 0
         self.blocks = ()

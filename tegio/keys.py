@@ -8,6 +8,14 @@ from tegcore.errors import ConfigError
 from tegcore.wire.signing import KEY_BYTES, Key
 
 
+def secret_file(setting: str, name: str, default: Path) -> Path:
+    """Where a secret is: as the settings say, else handed over by systemd (`LoadCredential=`), else the default."""
+    if setting:
+        return Path(setting)
+    handed = Path(os.environ.get("CREDENTIALS_DIRECTORY", "/nonexistent")) / name
+    return handed if handed.exists() else default
+
+
 def write_key(path: Path, key: Key) -> None:
     """Put a key on disk, whole or not at all, mode 0600; an existing file is replaced."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -43,7 +51,8 @@ def read_key(path: Path) -> Key:
         ) from None
     except ValueError:
         raise ConfigError(f"{path} holds no key: 64 hexadecimal digits are wanted") from None
-    if status.st_mode & 0o077:
+    handed = str(path.parent) == os.environ.get("CREDENTIALS_DIRECTORY")
+    if status.st_mode & 0o077 and not handed:
         raise ConfigError(f"others can read {path}", f"chmod 600 {path}")
     if len(key) != KEY_BYTES:
         raise ConfigError(f"{path} holds {len(key)} bytes: a key has {KEY_BYTES}")

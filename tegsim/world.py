@@ -34,10 +34,11 @@ from tegcore.wire.records import (
 from tegcore.wire.signing import Key, host_key, tenant_token
 from tegcore.wire.topics import Channel, Topic
 from tegd.bidding import Usage
+from tegd.effects import Effect, Forget, Run, SaveAndEnd, Start
 from tegd.flight import Flight
 from tegd.link import Link
 from tegd.modes import Happening
-from tegd.node import Effect, Forget, Node, Run, SaveAndEnd, Start
+from tegd.node import Node
 from tegd.workload import Life, Workload
 from zone_ledger import voice
 from zone_ledger.book.fast import FastBook

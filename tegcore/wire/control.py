@@ -14,6 +14,8 @@ from tegcore.errors import DecodeError
 CONTROL_VERSION = 1
 CONTROL_BYTES_MAX = 4 << 20
 ARGV_BYTES_MAX = 32 << 10
+FILES_MAX, FILES_BYTES_MAX = 64, 2 << 20
+"""Of the input files that come with one submission."""
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="verb"):
@@ -53,6 +55,8 @@ class WorkloadSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         sla_priority: 0..255 (12).
         tenant: Whose credits; empty: the asking user's own.
         hook: Its checkpoint hook, if it has one.
+        checkpoint_every_s: Save in passing so often, and keep a copy at its home; 0: only when it has to leave.
+        here: Only on the host where it is submitted.
     """
 
     argv: tuple[str, ...]
@@ -68,13 +72,20 @@ class WorkloadSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     sla_priority: int = 1
     tenant: str = ""
     hook: Hook | None = None
+    checkpoint_every_s: int = 0
+    here: bool = False
 
 
 class Submit(Request, frozen=True, tag="submit"):
-    """tegd: run this. Acknowledged when it is on disk."""
+    """tegd: run this. Acknowledged when it is on disk.
+
+    Attributes:
+        files: Small input files by name, put into the working folder wherever it runs.
+    """
 
     spec: WorkloadSpec
     key: int
+    files: dict[str, bytes] = {}
 
 
 class Workloads(Request, frozen=True, tag="workloads"):

@@ -26,9 +26,10 @@ from tegcore.wire.records import (
 from tegcore.wire.signing import Key, host_key, ledger_keyring, tenant_token
 from tegcore.wire.topics import Channel, Topic
 from tegd.bidding import Usage
+from tegd.effects import Extend, Forget, Run, SaveAndEnd, Start
 from tegd.link import Link
 from tegd.modes import Happening, Mode
-from tegd.node import Extend, Forget, Node, Run, SaveAndEnd, Start
+from tegd.node import Node
 from tegd.workload import Life, Workload
 from zone_ledger.book.reference import ReferenceBook
 from zone_ledger.door import Door

@@ -1,0 +1,345 @@
+"""What hosts say to each other: who starts what where, what became of it, and files by chunks.
+
+A conversation begins with a preamble in each direction: the caller's `TEGP`, version, 16 bytes of nonce and name; the
+other's 16 bytes of nonce. Then frames: a length, a signature, one message in MessagePack. Signatures are keyed BLAKE2b
+under the key of what this sender says to this receiver (`signing.peer_key`, which the receiver derives and the sender
+is told by the ledger), over both nonces, the direction and the frame's number: no frame means anything elsewhere,
+again, or in another order. TLS keeps it from other eyes; these signatures say who speaks.
+
+The caller asks, the other answers each question with one message.
+"""
+
+import hashlib
+import hmac
+import struct
+from dataclasses import dataclass
+
+import msgspec
+
+from tegcore.errors import DecodeError
+from tegcore.ids import is_name
+from tegcore.units import NAME_BYTES_MAX
+from tegcore.wire.control import WorkloadSpec
+from tegcore.wire.signing import SIGNATURE_BYTES, Key
+
+VERSION = 1
+MAGIC = b"TEGP"
+NONCE_BYTES = 16
+CHUNK_BYTES = 256 << 10
+PAYLOAD_BYTES_MAX = 1 << 20
+FILES_MAX = 1000
+SEATS_MAX = 256
+PATH_BYTES_MAX = 255
+DIGEST_BYTES = 32
+_LENGTH = struct.Struct("<I")
+_COUNT = struct.Struct("<BQ")
+HEAD_BYTES = _LENGTH.size + SIGNATURE_BYTES
+PREAMBLE_BYTES = len(MAGIC) + 1 + NONCE_BYTES + 1
+
+
+class Said(msgspec.Struct, frozen=True, array_like=True, gc=False, tag_field="t"):
+    """What every message is."""
+
+
+class Source(msgspec.Struct, frozen=True, array_like=True, gc=False, order=True):
+    """A whole and durable checkpoint: a folder of files.
+
+    Attributes:
+        token: Of the lease under which it was made; with `number`, greater is newer.
+        number: Count of saves under that lease.
+        rank: Whose part of a gang it is.
+        holder: Host that holds it.
+    """
+
+    token: int
+    number: int
+    rank: int
+    holder: str
+
+    @property
+    def generation(self) -> tuple[int, int]:
+        """What orders checkpoints in time."""
+        return (self.token, self.number)
+
+
+class Brief(Said, frozen=True, tag="brief"):
+    """The host of a workload hands it to a seat that it was granted.
+
+    Attributes:
+        ref: Its number at its home.
+        lease, token: What the seat is held under; the seat compares them with what the ledger told it.
+        rank: This seat's place among `seats`.
+        seats: Hosts of the lease.
+        slots: How many of its slots this seat has.
+        user: Name of the user that it runs as.
+        limit_ucr: What it bids, per slot-period.
+        ticket: Whoever shows it may read the workload's files.
+        files: Names of the input files that the home holds.
+        sources: Where the checkpoint of this rank is held, best first; all of one generation.
+    """
+
+    ref: int
+    lease: int
+    token: int
+    rank: int
+    seats: list[str]
+    slots: int
+    name: str
+    tenant: str
+    user: str
+    limit_ucr: int
+    ticket: str
+    spec: WorkloadSpec
+    files: list[str] = []
+    sources: list[Source] = []
+
+
+class Report(Said, frozen=True, tag="report"):
+    """A seat says how its part stands; the last one, `over`, again until it is answered.
+
+    Attributes:
+        ref: The workload's number at its home.
+        saves: How many checkpoints were made under this lease; the last one is whole and durable at the seat.
+        over: Whether the part is over here.
+        ran: Whether it ever ran here.
+        done: Whether it came to its end by itself.
+        problem: What kept it from starting, for people.
+    """
+
+    ref: int
+    lease: int
+    token: int
+    rank: int
+    saves: int
+    over: bool
+    ran: bool
+    done: bool
+    exit_code: int | None = None
+    problem: str = ""
+
+
+class Bundle(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Names a folder of files at whoever holds it.
+
+    Attributes:
+        home, ref: The workload.
+        ticket: See `Brief`.
+        token, number, rank: Of a checkpoint, as in `Source`; all 0 for the input files.
+    """
+
+    home: str
+    ref: int
+    ticket: str
+    token: int = 0
+    number: int = 0
+    rank: int = 0
+
+
+class List(Said, frozen=True, tag="list"):
+    """What is in a bundle?"""
+
+    bundle: Bundle
+
+
+class File(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One file of a bundle: path within it, size, BLAKE2b of the whole, whether it may be executed."""
+
+    path: str
+    size: int
+    digest: bytes
+    executable: bool = False
+
+
+class Listing(Said, frozen=True, tag="listing"):
+    """All files of a bundle."""
+
+    files: list[File]
+
+
+class Read(Said, frozen=True, tag="read"):
+    """A part of a file, at most `CHUNK_BYTES`."""
+
+    bundle: Bundle
+    path: str
+    offset: int
+
+
+class Chunk(Said, frozen=True, tag="chunk"):
+    """The part that was asked for; less than asked only at the end."""
+
+    data: bytes
+    digest: bytes
+
+
+class ReadLog(Said, frozen=True, tag="log"):
+    """A part of the output of the part that runs under a token."""
+
+    ref: int
+    token: int
+    offset: int
+
+
+class Drop(Said, frozen=True, tag="drop"):
+    """The home needs nothing more of a part that is over: it holds, or has no use for, what it left."""
+
+    ref: int
+    token: int
+    rank: int
+
+
+class Answer(Said, frozen=True, tag="answer"):
+    """Whether it was taken; if not, why: `reason` for programs, `message` for people."""
+
+    ok: bool
+    reason: str = ""
+    message: str = ""
+
+
+AnyAsk = Brief | Report | List | Read | ReadLog | Drop
+AnySaid = AnyAsk | Listing | Chunk | Answer
+
+NOT_YET = "NOT_YET"
+"""The ledger has not told the seat of this lease, or no more."""
+STALE_TOKEN = "STALE_TOKEN"  # noqa: S105 - a reason
+CANNOT = "CANNOT"
+"""It can never run here."""
+GONE = "GONE"
+"""There is no such bundle here."""
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder: msgspec.msgpack.Decoder[AnySaid] = msgspec.msgpack.Decoder(AnySaid)
+
+
+def preamble(nonce: bytes, sender: str) -> bytes:
+    """What a caller says first."""
+    name = sender.encode()
+    return MAGIC + bytes([VERSION]) + nonce + bytes([len(name)]) + name
+
+
+def read_preamble(head: bytes) -> tuple[bytes, int]:
+    """The nonce, and how many bytes of name follow, in the first `PREAMBLE_BYTES`.
+
+    Raises:
+        DecodeError: If this is no such conversation.
+    """
+    if head[: len(MAGIC)] != MAGIC or head[len(MAGIC)] != VERSION:
+        raise DecodeError("not a host of this version", hint="use one release on all hosts")
+    length = head[-1]
+    if not 0 < length <= NAME_BYTES_MAX:
+        raise DecodeError(f"a name of {length} bytes")
+    return head[len(MAGIC) + 1 : -1], length
+
+
+def read_name(raw: bytes) -> str:
+    """The caller's name.
+
+    Raises:
+        DecodeError: If it is none.
+    """
+    name = raw.decode("ascii", "replace")
+    if not is_name(name):
+        raise DecodeError("a caller without a name")
+    return name
+
+
+@dataclass(slots=True)
+class Sealer:
+    """One direction of a conversation: numbers and signs frames, or checks them.
+
+    Attributes:
+        key: See the module.
+        nonces: The caller's, then the other's.
+        direction: 0 for what the caller says, 1 for the answers.
+    """
+
+    key: Key
+    nonces: bytes
+    direction: int
+    count: int = 0
+
+    def _sign(self, payload: bytes) -> bytes:
+        mac = hashlib.blake2b(key=self.key, digest_size=SIGNATURE_BYTES)
+        mac.update(self.nonces + _COUNT.pack(self.direction, self.count))
+        mac.update(payload)
+        self.count += 1
+        return mac.digest()
+
+    def seal(self, message: AnySaid) -> bytes:
+        """The next frame.
+
+        Raises:
+            ValueError: If the message is larger than its bound: the caller's error.
+        """
+        payload = _encoder.encode(message)
+        if len(payload) > PAYLOAD_BYTES_MAX:
+            raise ValueError(f"{type(message).__name__} of {len(payload)} bytes: at most {PAYLOAD_BYTES_MAX}")
+        return _LENGTH.pack(len(payload)) + self._sign(payload) + payload
+
+    def open(self, signature: bytes, payload: bytes) -> AnySaid:
+        """The message in the next frame.
+
+        Raises:
+            DecodeError: If it is not signed by who is meant to speak, or is no message.
+        """
+        if not hmac.compare_digest(self._sign(payload), signature):
+            raise DecodeError("a frame that is not signed by the host it claims to be from")
+        try:
+            message = _decoder.decode(payload)
+        except msgspec.MsgspecError as error:
+            raise DecodeError(f"not a message of hosts: {error}") from None
+        check(message)
+        return message
+
+
+def read_head(head: bytes) -> tuple[int, bytes]:
+    """How many bytes of payload follow a frame's head, and their signature.
+
+    Raises:
+        DecodeError: If more than any message has.
+    """
+    (length,) = _LENGTH.unpack(head[: _LENGTH.size])
+    if length > PAYLOAD_BYTES_MAX:
+        raise DecodeError(f"a frame of {length} bytes: at most {PAYLOAD_BYTES_MAX}")
+    return int(length), head[_LENGTH.size :]
+
+
+def is_path(path: str) -> bool:
+    """Whether a text names a file within a folder, and nothing outside it."""
+    parts = path.split("/")
+    clean = all(part not in {"", ".", ".."} for part in parts)
+    return clean and "\0" not in path and len(path.encode()) <= PATH_BYTES_MAX
+
+
+def check(message: AnySaid) -> None:
+    """See that a message is within its bounds.
+
+    Raises:
+        DecodeError: Says which bound.
+    """
+    match message:
+        case Brief():
+            if not 0 <= message.rank < len(message.seats) <= SEATS_MAX or not all(map(is_name, message.seats)):
+                raise DecodeError(f"rank {message.rank} of {len(message.seats)} seats")
+            if not (is_name(message.name) and is_name(message.tenant)) or message.slots < 1 or message.limit_ucr < 0:
+                raise DecodeError(f"{message.name[:80]!r} is no workload")
+            if len(message.files) > FILES_MAX or not all(map(is_path, message.files)):
+                raise DecodeError("names of files that lie outside their folder, or too many of them")
+        case Listing():
+            sound = all(is_path(file.path) and file.size >= 0 for file in message.files)
+            if len(message.files) > FILES_MAX or not sound:
+                raise DecodeError("a listing of files that lie outside their folder, or too many of them")
+            if any(len(file.digest) != DIGEST_BYTES for file in message.files):
+                raise DecodeError("a listing without digests")
+        case Read():
+            if not is_path(message.path) or message.offset < 0:
+                raise DecodeError(f"{message.path[:80]!r} at {message.offset} is no part of a file")
+        case Chunk():
+            if len(message.data) > CHUNK_BYTES or chunk_digest(message.data) != message.digest:
+                raise DecodeError("a chunk that is not what was sent")
+        case _:
+            pass
+
+
+def chunk_digest(data: bytes) -> bytes:
+    """What a chunk is checked by."""
+    return hashlib.blake2b(data, digest_size=SIGNATURE_BYTES).digest()

@@ -1,0 +1,432 @@
+"""Carries out what `tegd.travel` asks for, between this host and others, and answers what others ask of it.
+
+To itself a host speaks without a network, through the same doors. What it sends of files is paced, all together: a
+transfer is not to cause the congestion that it gets away from.
+"""
+
+import asyncio
+import os
+import pwd
+import shutil
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from tegcore.errors import DecodeError, RefusedError, TegError, UnavailableError
+from tegcore.wire import peer
+from tegcore.wire.messages import Peers
+from tegcore.wire.peer import Answer, AnySaid, Bundle, Chunk, Listing, Report, Source
+from tegcore.wire.signing import Key, sealed
+from tegd.adapters import bundles
+from tegd.adapters.bundles import BundleError, Gathering
+from tegd.adapters.peers import Certificates, PeerLink, PeerServer
+from tegd.effects import Clear, Collect, Copy, DropThere, Effect, Fetch, TellHome, TellSeat
+from tegd.node import Node
+from tegd.settings import HostSettings
+from tegd.travel import Travel
+from tegd.workload import Workload
+from tegio.logs import event
+
+ReadLog = Callable[[Workload, int], bytes]
+
+
+class Courier:
+    """One host's.
+
+    Args:
+        settings: Of the host.
+        key: The host's.
+        node: Its core, with its `travel`.
+        carry_out: Carries out effects, durable ones before it returns.
+        folder: Of a workload; its shelf is beside it.
+        read_log: A part of a workload's output here, from an offset.
+        next_ref: A number that no workload of this host ever had.
+        now_ns: The boot-time clock.
+    """
+
+    def __init__(
+        self,
+        settings: HostSettings,
+        key: Key,
+        node: Node,
+        carry_out: Callable[[list[Effect]], None],
+        folder: Callable[[Workload], Path],
+        read_log: ReadLog,
+        next_ref: Callable[[], int],
+        now_ns: Callable[[], int],
+    ) -> None:
+        assert node.travel is not None
+        self._settings = settings
+        self._key = key
+        self._node = node
+        self._travel: Travel = node.travel
+        self._carry_out = carry_out
+        self._folder = folder
+        self._read_log = read_log
+        self._next_ref = next_ref
+        self._now_ns = now_ns
+        self._certificates = certificates(settings)
+        self._server = PeerServer(settings.host, key, self.answer, self._certificates)
+        self._free_at = 0.0
+        self.address = ""
+
+    async def start(self) -> None:
+        """Hear other hosts."""
+        where, _, port = self._settings.peer_listen.rpartition(":")
+        port_had = await self._server.start(where.strip("[]") or "0.0.0.0", int(port))  # noqa: S104 - as it was set
+        self.address = self._settings.peer_address or f"{where or os.uname().nodename}:{port_had}"
+
+    async def stop(self) -> None:
+        """Hear nobody any more."""
+        await self._server.stop()
+
+    # --- asking -----------------------------------------------------------------------------------------------------
+
+    def told(self, peers: Peers) -> None:
+        """The ledger has said how hosts are reached."""
+        self._travel.peers_told(peers)
+
+    def _link(self, host: str) -> "PeerLink | _OwnLink":
+        if host == self._settings.host:
+            return _OwnLink(host, self.answer)
+        entry = self._travel.peers.get(host)
+        if entry is None or not entry.address:
+            self._carry_out(self._travel.unreached(host))
+            raise UnavailableError(f"it is not known how {host} is reached", "is it up? see `tegctl hosts`")
+        key = Key(sealed(Key(entry.key), self._key, host))
+        return PeerLink(self._settings.host, host, entry.address, key, self._certificates)
+
+    async def ask(self, host: str, question: AnySaid) -> AnySaid:
+        """One question to a host.
+
+        Raises:
+            UnavailableError: If it does not answer.
+        """
+        try:
+            async with self._link(host) as link:
+                return await link.ask(question)
+        except UnavailableError:
+            self._carry_out(self._travel.unreached(host))
+            raise
+
+    async def _taken(self, host: str, question: AnySaid) -> Answer:
+        """The answer to something that is taken or not; nobody's is one that may be asked again."""
+        try:
+            answer = await self.ask(host, question)
+        except TegError as error:
+            return Answer(ok=False, reason=peer.NOT_YET, message=str(error))
+        return answer if isinstance(answer, Answer) else Answer(ok=False, reason=peer.NOT_YET, message="no answer")
+
+    async def read_log(self, work: Workload, offset: int) -> bytes:
+        """A part of the output of what sits elsewhere, of its first rank; nothing where that is not to be had."""
+        if not work.seats or not work.trip:
+            return b""
+        try:
+            answer = await self.ask(work.seats[0], peer.ReadLog(work.ref, work.token, offset))
+        except TegError:
+            return b""
+        return answer.data if isinstance(answer, Chunk) else b""
+
+    # --- effects ----------------------------------------------------------------------------------------------------
+
+    async def do(self, effect: Effect) -> None:
+        """Carry out one effect of travel, and tell what came of it."""
+        match effect:
+            case TellSeat(work, rank):
+                await self._tell_seat(work, rank)
+            case TellHome(work):
+                report = self._travel.report(work)
+                answer = await self._taken(work.home, report)
+                self._carry_out(self._travel.home_answered(work.ref, report, ok=answer.ok))
+            case Fetch(work):
+                await self._fetch(work)
+            case Collect(work, number):
+                await self._collect(work, number)
+            case Copy(work, source):
+                await self._copy(work, source)
+            case DropThere(work, host, rank, token):
+                answer = await self._taken(host, peer.Drop(work.ref, token, rank))
+                self._carry_out(self._travel.dropped(work.ref, host, rank, token, ok=answer.ok))
+            case Clear(work):
+                await asyncio.to_thread(_remove, self._folder(work), self._shelf(work))
+
+    async def _tell_seat(self, work: Workload, rank: int) -> None:
+        token = work.token
+        brief = self._travel.brief(work, rank, _user(work.uid))
+        answer = await self._taken(work.seats[rank], brief)
+        if not answer.ok:
+            event(
+                "seat.not_taken", workload=work.name, seat=brief.seats[rank], reason=answer.reason, why=answer.message
+            )
+        self._carry_out(self._travel.seat_answered(work.ref, token, rank, answer, self._now_ns()))
+
+    async def _collect(self, work: Workload, number: int) -> None:
+        token, problem = work.token if work.home else work.last_token, ""
+        assert work.spec.hook is not None
+        shelf = self._shelf(work)
+        try:
+            checkpoint = self._folder(work) / work.spec.hook.checkpoint
+            place = bundles.kept_folder(shelf, token, number, work.rank)
+            await asyncio.to_thread(bundles.keep, place, checkpoint, work.uid)
+        except (OSError, BundleError) as error:
+            problem = str(error)
+        self._carry_out(self._travel.collected(work.ref, token, number, problem))
+        await asyncio.to_thread(bundles.prune, shelf, (token, number), work.rank)
+
+    async def _copy(self, work: Workload, source: Source) -> None:
+        problem, shelf = "", self._shelf(work)
+        bundle = Bundle(self._settings.host, work.ref, work.ticket, source.token, source.number, source.rank)
+        try:
+            await self._gather(source.holder, bundle, bundles.kept_folder(shelf, *source.generation, source.rank))
+        except (OSError, TegError) as error:
+            problem = str(error)
+            event("checkpoint.not_copied", workload=work.name, holder=source.holder, why=problem)
+        self._carry_out(self._travel.copied(work.ref, source, problem))
+        if not problem:
+            await asyncio.to_thread(bundles.prune, shelf, source.generation, source.rank)
+
+    async def _fetch(self, part: Workload) -> None:
+        token, problem = part.token, ""
+        try:
+            await self._fetched(part)
+        except (OSError, TegError) as error:
+            problem = str(error)
+            event("part.not_fetched", workload=part.name, home=part.home, why=problem)
+        self._carry_out(self._travel.fetched(part.ref, token, problem, self._now_ns()))
+
+    async def _fetched(self, part: Workload) -> None:
+        folder, shelf = self._folder(part), self._shelf(part)
+        await asyncio.to_thread(_own_folder, folder, part.uid, part.gid)
+        if part.files:
+            bundle = Bundle(part.home, part.home_ref, part.ticket)
+            await self._gather(part.home, bundle, shelf / "given")
+            await asyncio.to_thread(bundles.lay_out, shelf / "given" / "files", folder, part.uid, part.gid)
+        if not part.sources:
+            return
+        problems = []
+        for source in part.sources:
+            bundle = Bundle(part.home, part.home_ref, part.ticket, source.token, source.number, source.rank)
+            place = bundles.kept_folder(shelf, *source.generation, source.rank)
+            try:
+                await self._gather(source.holder, bundle, place)
+            except TegError as error:
+                problems.append(str(error))
+                continue
+            assert part.spec.hook is not None
+            target = (folder / part.spec.hook.checkpoint).parent
+            await asyncio.to_thread(bundles.lay_out, place / "files", target, part.uid, part.gid)
+            return
+        raise BundleError("; ".join(problems))
+
+    async def _gather(self, holder: str, bundle: Bundle, place: Path) -> None:
+        """Bring a bundle here, from where an earlier try ended."""
+        try:
+            async with self._link(holder) as link:
+                listing = _expect(await link.ask(peer.List(bundle)), Listing)
+                gathering = await asyncio.to_thread(Gathering, place, listing.files)
+                if gathering.complete:
+                    return
+                while (missing := await asyncio.to_thread(gathering.missing)) is not None:
+                    file, offset = missing
+                    part = _expect(await link.ask(peer.Read(bundle, file.path, offset)), Chunk)
+                    await asyncio.to_thread(gathering.put, file, offset, part.data)
+                await asyncio.to_thread(gathering.finish)
+        except UnavailableError:
+            self._carry_out(self._travel.unreached(holder))
+            raise
+
+    # --- answering --------------------------------------------------------------------------------------------------
+
+    async def answer(self, sender: str, said: AnySaid) -> AnySaid:
+        """Answer another host, whose name is proven.
+
+        Raises:
+            TegError: What is not taken; the caller is told.
+        """
+        match said:
+            case peer.Brief():
+                return await self._take_brief(sender, said)
+            case Report():
+                if said.over and said.ran:
+                    await self._take_log(sender, said)
+                effects, answer = self._travel.reported(sender, said, self._now_ns())
+                self._carry_out(effects)
+                return answer
+            case peer.List():
+                shelf = self._shelf_of(said.bundle)
+                _, files = await asyncio.to_thread(bundles.whole, shelf, said.bundle)
+                return Listing(files)
+            case peer.Read():
+                shelf = self._shelf_of(said.bundle)
+                part = await asyncio.to_thread(bundles.chunk, _root(shelf, said.bundle), said.path, said.offset)
+                await self._pace(len(part.data))
+                return part
+            case peer.ReadLog():
+                return await self._tell_log(sender, said)
+            case peer.Drop():
+                self._carry_out(self._travel.drop(sender, said.ref, said.token, said.rank))
+                return Answer(ok=True)
+            case _:
+                raise DecodeError(f"{type(said).__name__} is no question")
+
+    async def _take_brief(self, sender: str, brief: peer.Brief) -> Answer:
+        self._carry_out(self._travel.ask_about(brief.lease))
+        if (refused := self._travel.refusal(sender, brief)) is not None:
+            return refused
+        try:
+            entry = pwd.getpwnam(brief.user)
+        except KeyError:
+            return Answer(ok=False, reason=peer.CANNOT, message=f"there is no user {brief.user} on it")
+        if entry.pw_uid < self._settings.guest_uid_min:
+            message = f"it takes work of other hosts only as users from {self._settings.guest_uid_min} on"
+            return Answer(ok=False, reason=peer.CANNOT, message=message)
+        if brief.spec.cwd and not os.path.exists(brief.spec.cwd):  # noqa: ASYNC240, PTH110 - one look
+            return Answer(ok=False, reason=peer.CANNOT, message=f"there is no folder {brief.spec.cwd} on it")
+        self._carry_out(self._travel.briefed(sender, brief, self._next_ref(), entry.pw_uid, entry.pw_gid))
+        event("part.taken", workload=brief.name, home=sender, lease=brief.lease, token=brief.token, rank=brief.rank)
+        return Answer(ok=True)
+
+    async def _take_log(self, sender: str, report: Report) -> None:
+        """A run is over: its output comes home before its end counts."""
+        work = self._node.workloads.get(report.ref)
+        if work is None or work.home:
+            return
+        folder = self._folder(work)
+        name = f"log.{report.token}" if report.rank == 0 else f"log-{report.rank}.{report.token}"
+        path, fresh = folder / name, folder / f".{name}"
+        if path.exists():
+            return
+        await asyncio.to_thread(folder.mkdir, 0o700, parents=True, exist_ok=True)
+        offset = fresh.stat().st_size if fresh.exists() else 0
+        async with self._link(sender) as link:
+            while True:
+                part = _expect(await link.ask(peer.ReadLog(report.ref, report.token, offset)), Chunk)
+                await asyncio.to_thread(_append, fresh, offset, part.data)
+                offset += len(part.data)
+                if not part.data:
+                    break
+        fresh.replace(path)
+
+    async def _tell_log(self, sender: str, said: peer.ReadLog) -> Chunk:
+        for part in self._node.workloads.values():
+            if (part.home, part.home_ref, part.token) == (sender, said.ref, said.token):
+                data = await asyncio.to_thread(self._read_log, part, said.offset)
+                await self._pace(len(data))
+                return Chunk(data, peer.chunk_digest(data))
+        raise BundleError(f"no part of {sender}'s {said.ref} is here")
+
+    def _shelf_of(self, bundle: Bundle) -> Path:
+        """Where a bundle lies, for who shows its ticket."""
+        own = self._node.workloads.get(bundle.ref) if bundle.home == self._settings.host else None
+        found = [own] if own is not None and not own.home else []
+        if bundle.token:
+            named = (bundle.home, bundle.ref)
+            found += [part for part in self._node.workloads.values() if (part.home, part.home_ref) == named]
+        for work in found:
+            shelf = self._shelf(work)
+            ticketed = bool(work.ticket) and work.ticket == bundle.ticket
+            if ticketed and (not bundle.token or (_root(shelf, bundle).parent / bundles.LISTING).exists()):
+                return shelf
+        raise BundleError(f"no such bundle of {bundle.home}'s {bundle.ref} is here")
+
+    def _shelf(self, work: Workload) -> Path:
+        return shelf_of(self._folder(work))
+
+    async def _pace(self, count: int) -> None:
+        """Wait until what was sent before, and this, is within the rate."""
+        loop = asyncio.get_running_loop()
+        begin = max(loop.time(), self._free_at)
+        self._free_at = begin + count / self._settings.transfer_bytes_s
+        if begin > loop.time():
+            await asyncio.sleep(begin - loop.time())
+
+
+class _OwnLink:
+    """A conversation with oneself."""
+
+    def __init__(self, host: str, answer: Callable[[str, AnySaid], Awaitable[AnySaid]]) -> None:
+        self._host = host
+        self._answer = answer
+
+    async def __aenter__(self) -> "_OwnLink":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+    async def ask(self, question: AnySaid) -> AnySaid:
+        try:
+            return await self._answer(self._host, question)
+        except RefusedError as error:
+            return Answer(ok=False, reason=getattr(error, "reason", ""), message=str(error))
+
+
+Kind = Any
+
+
+def _expect(said: AnySaid, kind: type[Kind]) -> Kind:
+    if isinstance(said, kind):
+        return said
+    if isinstance(said, Answer):
+        raise BundleError(said.message or said.reason, said.reason)
+    raise BundleError(f"{type(said).__name__} where {kind.__name__} was awaited")
+
+
+def shelf_of(folder: Path) -> Path:
+    """What is kept of a workload beside its own folder."""
+    return folder.parent.parent / "shelf" / folder.name
+
+
+def certificates(settings: HostSettings) -> Certificates | None:
+    """The files for TLS; None where the settings name no authority."""
+    if not settings.tls_ca:
+        return None
+    return Certificates(Path(settings.tls_ca), Path(settings.tls_certificate), Path(settings.tls_key))
+
+
+def ticket() -> str:
+    """What readers of a workload's files must show: nobody guesses it."""
+    return os.urandom(16).hex()
+
+
+def take_files(shelf: Path, files: dict[str, bytes]) -> None:
+    """Put the input files of a submission where they are handed on from, durable when it returns."""
+    root = shelf / "files"
+    root.mkdir(mode=0o700, parents=True)
+    for name, data in files.items():
+        with (root / name).open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _root(shelf: Path, bundle: Bundle) -> Path:
+    if not bundle.token:
+        return shelf / "files"
+    return bundles.kept_folder(shelf, bundle.token, bundle.number, bundle.rank) / "files"
+
+
+def _own_folder(folder: Path, uid: int, gid: int) -> None:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if os.geteuid() == 0:
+        os.chown(folder, uid, gid)
+
+
+def _append(path: Path, offset: int, data: bytes) -> None:
+    with path.open("r+b" if path.exists() else "wb") as file:
+        file.seek(offset)
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _remove(*folders: Path) -> None:
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)

@@ -1,0 +1,143 @@
+"""What the agent side's core asks its shell to do, and what the airlock side says of a run."""
+
+from typing import NamedTuple
+
+from tegcore.wire.peer import Source
+from tegd.workload import Workload
+
+
+class Start(NamedTuple):
+    """Start a workload's run under its lease."""
+
+    workload: Workload
+
+
+class Extend(NamedTuple):
+    """Tell the airlock side that a run's term ends later."""
+
+    workload: Workload
+
+
+class Bound(NamedTuple):
+    """Tell the airlock side what memory a run's lease has bought."""
+
+    workload: Workload
+
+
+class SaveAndEnd(NamedTuple):
+    """Save a run by its hook and end it; without a hook, end it."""
+
+    workload: Workload
+    save: bool
+
+
+class Forget(NamedTuple):
+    """A run is over and settled."""
+
+    airlock_id: str
+
+
+class Keep(NamedTuple):
+    """Put a workload on disk."""
+
+    workload: Workload
+
+
+class Run(NamedTuple):
+    """Where a run is, as the airlock side says.
+
+    Attributes:
+        state: One of the airlock's states.
+        cause: Why it ended: `exited`, `asked`, `term`, `start_failed`, `lost`.
+        saved: Whether a checkpoint of it is durable.
+        problem: What went wrong last.
+        saved_ns: When that checkpoint became durable.
+    """
+
+    airlock_id: str
+    state: str
+    cause: str = ""
+    exit_code: int | None = None
+    saved: bool = False
+    problem: str = ""
+    saved_ns: int = 0
+
+
+class SaveInPassing(NamedTuple):
+    """Save a run by its hook and let it run on."""
+
+    workload: Workload
+
+
+class AskPeers(NamedTuple):
+    """Ask the ledger who leases are shared with, and how hosts are reached."""
+
+    leases: tuple[int, ...]
+    hosts: tuple[str, ...]
+
+
+class TellSeat(NamedTuple):
+    """Hand a seat its brief; the answer goes to `Travel.seat_answered`."""
+
+    workload: Workload
+    rank: int
+
+
+class TellHome(NamedTuple):
+    """Report to a part's home; the answer goes to `Travel.home_answered`."""
+
+    workload: Workload
+
+
+class Fetch(NamedTuple):
+    """Get a part's files and checkpoint here, whole and durable; what came of it goes to `Travel.fetched`."""
+
+    workload: Workload
+
+
+class Collect(NamedTuple):
+    """Keep what a run has just saved as a checkpoint of this number; then `Travel.collected`."""
+
+    workload: Workload
+    number: int
+
+
+class Copy(NamedTuple):
+    """Copy a checkpoint to this host; then `Travel.copied`."""
+
+    workload: Workload
+    source: Source
+
+
+class DropThere(NamedTuple):
+    """Tell a seat that its part is needed no more; then `Travel.dropped`."""
+
+    workload: Workload
+    host: str
+    rank: int
+    token: int
+
+
+class Clear(NamedTuple):
+    """Remove a part's folder."""
+
+    workload: Workload
+
+
+Effect = (
+    Start
+    | Extend
+    | Bound
+    | SaveAndEnd
+    | SaveInPassing
+    | Forget
+    | Keep
+    | AskPeers
+    | TellSeat
+    | TellHome
+    | Fetch
+    | Collect
+    | Copy
+    | DropThere
+    | Clear
+)
