@@ -28,7 +28,8 @@ def page(text: str) -> str:
     for name, lines in drawn.items():
         before, begin, rest = text.partition(f"<!-- diagram: {name} -->\n")
         _, end, after = rest.partition("\n<!-- end of diagram -->")
-        assert begin and end, f"{PAGE}: no marks for the diagram of {name}"
+        assert begin, f"{PAGE}: no marks for the diagram of {name}"
+        assert end, f"{PAGE}: no end of the diagram of {name}"
         text = before + begin + lines + end + after
     return text
 
