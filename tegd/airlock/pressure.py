@@ -41,6 +41,10 @@ SAMPLE_BYTES = 4 * MIB
 RATE_TAU_NS = 500_000_000
 """Growth is smoothed over this time."""
 
+PRESSED_TAU_NS = 3_000_000_000
+"""And forgotten over this one while memory holds little more than the reserve: what has to wait for pages would grow
+faster."""
+
 STILL_BYTES = MIB // 2
 """Growth below this a second is none."""
 
@@ -490,6 +494,7 @@ def _seal(airlock: Airlock, reading: Reading, settings: Settings, freeze_ns: int
     if airlock.sign is not Sign.SHORT:
         return airlock, _park(airlock, reading, settings, _gave_way(reading))
     running, lead_s = _of(reading, Life.RUNNING), _lead_s(settings, freeze_ns)
+    notice_s = 2 * lead_s
     requests: list[Request] = []
     for number, member in enumerate(running):
         if len(member.run) > 1:
@@ -497,11 +502,11 @@ def _seal(airlock: Airlock, reading: Reading, settings: Settings, freeze_ns: int
             count = max(1, airlock.fitting(member, member.run, room))
             airlock = _slowed(airlock, member, count / len(member.run))
             requests += [_thin(member, count)] if count < len(member.run) else []
-            if airlock.headroom_bytes >= airlock.rate(running[number:]) * 2 * lead_s:
+            if airlock.headroom_bytes >= airlock.rate(running[number:]) * notice_s:
                 break
         if member is not running[-1]:
             requests.append(Request(Act.SEAL, member.name))
-            if airlock.headroom_bytes >= airlock.rate(running[number + 1 :]) * 2 * lead_s:
+            if airlock.headroom_bytes >= airlock.rate(running[number + 1 :]) * notice_s:
                 break
     return airlock, requests or _park(airlock, reading, settings, _gave_way(reading))
 
@@ -647,7 +652,11 @@ def _measured(airlock: Airlock, reading: Reading, settings: Settings) -> Airlock
     for member in reading.members:
         before = airlock.growth.get(member.name, Growth(member.demand_bytes, 0.0))
         runs = member.life is Life.RUNNING
-        growth[member.name] = _grown(before, member.demand_bytes, elapsed_ns) if runs else before
+        after = _grown(before, member.demand_bytes, elapsed_ns)
+        if reading.available_bytes < settings.reserve_bytes * 3 // 2:
+            kept = before.rate * max(0.0, 1.0 - elapsed_ns / PRESSED_TAU_NS)
+            after = after._replace(rate=max(after.rate, kept))
+        growth[member.name] = after if runs else before
     outside = reading.demand_bytes - sum(member.demand_bytes for member in reading.members)
     airlock = replace(
         _compressed(airlock, reading),
