@@ -4,7 +4,9 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 
 COMPILED = [
+    "tegcore/field/fragmentation_sum.py",
     "tegcore/field/kernel_sum.py",
+    "tegsim/policies/fgd_sum.py",
     "zone_ledger/book/fast.py",
     "zone_ledger/book/quadtree.py",
     "zone_ledger/bundling.py",

@@ -1,7 +1,8 @@
-"""What `tegcore.field.kernel_sum` computes, written out: every grid point, every place, over arrays."""
+"""What `tegcore.field.kernel_sum` and `fragmentation_sum` compute, written out over arrays."""
 
 import numpy as np
 
+from tegcore.field.fragmentation import WHOLE, Hosts, Law
 from tegcore.field.kernels import Floats, wendland_c4, wendland_c4_bend, wendland_c4_slope
 
 SUPPORT = 3.0
@@ -31,3 +32,26 @@ def kernel_normal(
     features = wendland_c4(offsets / SUPPORT)
     information += features.T @ features
     evidence += features.T @ values
+
+
+def potential(hosts: Hosts, law: Law) -> Floats:
+    """What `tegcore.field.fragmentation.potential` computes, term by term."""
+    gpus, share, cpu, mem, mask = (column[:, None] for column in law.classes.T)
+    block, starved, spread, scarce, kappa = law.terms
+    room = hosts.free.sum(axis=1).astype(np.float64)
+    shared = (hosts.free // np.maximum(share[..., None], 1)).sum(axis=2)
+    whole = (hosts.free == WHOLE).sum(axis=1) // np.maximum(gpus, 1)
+    copies = np.where(share < WHOLE, shared, whole)
+    copies = np.minimum(copies, np.where(cpu > 0, hosts.cpu_milli // np.maximum(cpu, 1), copies))
+    copies = np.minimum(copies, np.where(mem > 0, hosts.mem_bytes // np.maximum(mem, 1), copies))
+    copies = np.where(mask >> hosts.model & 1 == 1, copies, 0)
+    lost = law.weights @ (room - gpus * share * copies)
+    return np.asarray(
+        lost
+        + (1.0 - law.weights.sum()) * room
+        + block * law.block_loss[hosts.free].sum(axis=1)
+        + starved * np.maximum(0.0, room - hosts.cpu_milli / kappa)
+        + spread * room**2 / (WHOLE * hosts.gpus)
+        - scarce * law.scarcity[hosts.kind] * room,
+        dtype=np.float64,
+    )

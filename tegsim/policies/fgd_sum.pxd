@@ -1,0 +1,3 @@
+cdef extern from "math.h" nogil:
+    double exp(double)
+    double floor(double)
