@@ -53,7 +53,7 @@ def main() -> None:
     if wanted.page:
         results.put(wanted.page, results.table(runs))
     if wanted.plot:
-        from bench.oom import plot  # noqa: PLC0415 - the `docs` extra
+        from bench.oom import plot  # noqa: PLC0415 - the `sim` extra
 
         for path in plot.draw(runs, wanted.plot):
             print(f"drawn {path}")

@@ -492,7 +492,7 @@ def _at_ease(airlock: Airlock, reading: Reading, _settings: Settings, _freeze_ns
 def _seal(airlock: Airlock, reading: Reading, settings: Settings, freeze_ns: int) -> tuple[Airlock, list[Request]]:
     """Hold the weakest, in parts before whole, as few as will do, the strongest never whole; park what is held."""
     if airlock.sign is not Sign.SHORT:
-        return airlock, _park(airlock, reading, settings, _gave_way(reading))
+        return airlock, _park(airlock, reading, settings, _of(reading, Life.SEALED))
     running, lead_s = _of(reading, Life.RUNNING), _lead_s(settings, freeze_ns)
     notice_s = 2 * lead_s
     requests: list[Request] = []
@@ -508,7 +508,7 @@ def _seal(airlock: Airlock, reading: Reading, settings: Settings, freeze_ns: int
             requests.append(Request(Act.SEAL, member.name))
             if airlock.headroom_bytes >= airlock.rate(running[number + 1 :]) * notice_s:
                 break
-    return airlock, requests or _park(airlock, reading, settings, _gave_way(reading))
+    return airlock, requests or _park(airlock, reading, settings, _of(reading, Life.SEALED))
 
 
 def _thin(member: Member, count: int) -> Request:

@@ -1,10 +1,12 @@
 """What the kernel's files about memory say, and which files are a mark."""
 
+import threading
 from pathlib import Path
 
 import pytest
 
 from tegd.airlock.adapters import launch
+from tegd.airlock.adapters.marks import Marks
 from tegd.airlock.adapters.memory import GroupMemory, GroupReader, HostMemory, MemoryReader
 from tegd.airlock.adapters.units import Slice, _quoted
 from tegd.airlock.guard import life
@@ -56,6 +58,21 @@ def test_a_checkpoint_is_its_own_mark_once_another_file_took_its_place(tmp_path:
     (tmp_path / "new").write_text("new")
     (tmp_path / "new").rename(path)
     assert launch.has_mark(spec, before)
+
+
+def test_a_mark_is_heard_the_moment_it_is_made_and_not_after_it_was_forgotten(tmp_path: Path) -> None:
+    marks, heard = Marks(), threading.Semaphore(0)
+    marks.watch("w", str(tmp_path / "mark"), heard.release)
+    (tmp_path / "other").write_text("")
+    (tmp_path / "mark").mkdir()
+    assert heard.acquire(timeout=10)
+    marks.forget("w")
+    (tmp_path / "mark").rmdir()
+    (tmp_path / "mark").mkdir()
+    marks.watch("v", str(tmp_path / "last"), heard.release)
+    (tmp_path / "last").mkdir()
+    assert heard.acquire(timeout=10)
+    assert not heard.acquire(blocking=False)
 
 
 def test_words_of_a_command_are_quoted_for_systemd() -> None:

@@ -15,6 +15,7 @@ from tegd.airlock.adapters import launch, procfs
 from tegd.airlock.adapters.cgroupfs import FREEZE_NS, Cgroups
 from tegd.airlock.adapters.containment import Containment, Leader, command_process, send
 from tegd.airlock.adapters.flush import Flusher
+from tegd.airlock.adapters.marks import Marks
 from tegd.airlock.adapters.units import Slice, main_process
 from tegd.airlock.core import Act, Effect, Input, Kind
 from tegd.airlock.model import Workload
@@ -47,6 +48,7 @@ class Hands:
         self._flusher = Flusher()
         self._epoll.register(self._flusher.ready, select.EPOLLIN)
         self._flushing: set[str] = set()
+        self._watch_marks = Marks()
         self._marks: dict[str, launch.Identity] = {}
         self._go: dict[str, int] = {}
         self._unasked: set[str] = set()
@@ -130,10 +132,17 @@ class Hands:
         return self._exit(workload, _reaped(pid))
 
     def look(self, workload: Workload) -> list[Input]:
-        """Look after a hook at work: ask it, where it could not be asked yet, and see its mark."""
+        """Look after a hook at work: ask it, where it could not be asked yet, and see its mark.
+
+        At its mark it is frozen at once, before even the journal says so: what it did from here on would be lost. A
+        restart finds it being saved, and has it run on.
+        """
         if workload.spec.workload in self._unasked:
             self._try_to_ask(workload)
-        return [Input(Kind.MARKED)] if self._has_mark(workload) else []
+        if not self._has_mark(workload):
+            return []
+        self._containment_of(workload).freeze(_leader(workload))
+        return [Input(Kind.MARKED)]
 
     def usage(self, workloads: Iterable[Workload]) -> dict[str, dict[str, int]]:
         """Memory in bytes, processor time in ns and number of processes of each, from one pass over /proc."""
@@ -207,6 +216,8 @@ class Hands:
 
     def _hold_or_end(self, workload: Workload, act: Act) -> None:
         leader, held = _leader(workload), self._containment_of(workload)
+        if act is not Act.THIN:
+            self._watch_marks.forget(leader.workload)
         match act:
             case Act.FREEZE:
                 held.freeze(leader)
@@ -231,6 +242,7 @@ class Hands:
             launch.clear_mark(workload.spec)
         own = workload.spec.hook.mark == workload.spec.hook.checkpoint
         self._marks[workload.spec.workload] = launch.identity(workload.spec.hook.mark) if own else None
+        self._watch_marks.watch(workload.spec.workload, workload.spec.hook.mark, lambda: self._freeze_marked(workload))
         self._unasked.add(workload.spec.workload)
         self._try_to_ask(workload)
         self._containment_of(workload).thaw(_leader(workload))
@@ -241,6 +253,10 @@ class Hands:
         assert hook is not None
         if self._signal_main(workload, hook.signum, only_caught=True):
             self._unasked.discard(workload.spec.workload)
+
+    def _freeze_marked(self, workload: Workload) -> None:
+        if self._has_mark(workload):
+            self._containment_of(workload).freeze(_leader(workload))
 
     def _has_mark(self, workload: Workload) -> bool:
         return launch.has_mark(workload.spec, self._marks.get(workload.spec.workload))
