@@ -16,7 +16,7 @@ from tegd.airlock import pressure
 from tegd.airlock.adapters.hands import Hands
 from tegd.airlock.adapters.memory import GroupMemory, GroupReader, MemoryReader
 from tegd.airlock.adapters.parts import PartReader
-from tegd.airlock.adapters.reclaim import unbound
+from tegd.airlock.adapters.reclaim import expose, shield, unbound
 from tegd.airlock.adapters.units import Slice
 from tegd.airlock.core import Input, Kind
 from tegd.airlock.model import Cause, Held, Spec, Status, Then, Workload
@@ -112,29 +112,32 @@ class Guard:
         self.due_ns = now_ns + self._pause_ns(reading)
         if self._settings.mode is Mode.OBSERVE:
             return []
-        told = []
         for request in requests:
-            if request.act is Act.PARK:
-                group = self._hands.group(known[request.name])
-                if group is not None:
-                    self._reclaimer.park(group, request.bytes)
-            elif request.act is Act.LIMIT:
-                if (group := self._hands.group(known[request.name])) is not None:
-                    self._reclaimer.limit(group, request.bytes)
-            elif request.act is Act.THIN:
-                told.append((request.name, Input(Kind.THIN, parts=request.parts)))
-            elif request.act in _INPUTS:
-                if request.act is Act.SAVE:
-                    self._images[request.name] = next(m.demand_bytes for m in members if m.name == request.name)
-                told.append((request.name, _INPUTS[request.act]))
-        return told
+            if request.act is Act.SAVE:
+                self._images[request.name] = next(m.demand_bytes for m in members if m.name == request.name)
+            if (group := self._hands.group(known[request.name])) is not None:
+                self._move_pages(request, group)
+        return [(request.name, told) for request in requests if (told := _told(request)) is not None]
+
+    def _move_pages(self, request: Request, group: Path) -> None:
+        """What changes where a group's pages are, and no workload's state."""
+        match request.act:
+            case Act.PARK:
+                self._reclaimer.park(group, request.bytes)
+            case Act.LIMIT:
+                self._reclaimer.limit(group, request.bytes)
+            case Act.SHIELD:
+                shield(group)
+            case Act.EXPOSE:
+                expose(group)
 
     def let_go(self, known: Mapping[str, Workload]) -> None:
-        """Nobody is to be bound by an airlock that is not there."""
+        """Nobody is to be bound, or kept out of swap, by an airlock that is not there."""
         for entry in known.values():
-            group = self._hands.group(entry)
-            if group is not None and not entry.spec.unit and entry.status.bound_bytes:
-                unbound(group)
+            if (group := self._hands.group(entry)) is not None:
+                expose(group)
+                if not entry.spec.unit and entry.status.bound_bytes:
+                    unbound(group)
 
     def forget(self, workload: Workload) -> None:
         """A workload that is no more."""
@@ -194,6 +197,8 @@ class Guard:
         spec, status = entry.spec, entry.status
         group = self._hands.group(entry) if status.state is not State.PARKED else None
         held = self._groups.group(group) if group is not None else GroupMemory(0, 0, 0)
+        if group is not None and spec.workload not in self._highs:
+            expose(group)
         throttled = held.high_events > self._highs.get(spec.workload, held.high_events)
         self._highs[spec.workload] = held.high_events
         recent = now_ns - status.since_ns < RETRY_NS
@@ -262,6 +267,11 @@ class Guard:
     def _say(self) -> None:
         while True:
             print(f"tegd-airlock: {self._lines.get()}", file=sys.stderr, flush=True)
+
+
+def _told(request: Request) -> Input | None:
+    """What a request is to the workload's own machine."""
+    return Input(Kind.THIN, parts=request.parts) if request.act is Act.THIN else _INPUTS.get(request.act)
 
 
 def life(status: Status) -> Life:

@@ -285,6 +285,8 @@ class Act(StrEnum):
     THAW = "thaw"
     RESTORE = "restore"
     LIMIT = "limit"
+    SHIELD = "shield"
+    EXPOSE = "expose"
     ALERT = "alert"
 
 
@@ -330,6 +332,7 @@ class Airlock:
         frozen_ns: When someone was last frozen.
         at_ns: Of the last reading; 0: none.
         limits: What was last asked of each that has a bound.
+        shielded: Whose pages stay in memory, of no use in zRAM.
         alerted: Whether an operator was told that no step is left.
     """
 
@@ -347,6 +350,7 @@ class Airlock:
     frozen_ns: int = 0
     at_ns: int = 0
     limits: dict[str, int] = field(default_factory=dict)
+    shielded: frozenset[str] = frozenset()
     alerted: bool = False
 
     def grows(self, member: Member) -> bool:
@@ -381,7 +385,19 @@ def step(airlock: Airlock, reading: Reading, settings: Settings, freeze_ns: int)
         airlock = replace(airlock, frozen_ns=reading.at_ns)
     limits = _limits(airlock, reading)
     asked = [Request(Act.LIMIT, name, to) for name, to in limits.items() if airlock.limits.get(name) != to]
-    return replace(airlock, limits=limits), asked + (requests or _sample(airlock, reading, settings))
+    shielded = _shielded(airlock, reading)
+    asked += [Request(Act.SHIELD, name) for name in sorted(shielded - airlock.shielded)]
+    asked += [Request(Act.EXPOSE, m.name) for m in reading.members if m.name in airlock.shielded - shielded]
+    airlock = replace(airlock, limits=limits, shielded=shielded)
+    return airlock, asked + (requests or _sample(airlock, reading, settings))
+
+
+def _shielded(airlock: Airlock, reading: Reading) -> frozenset[str]:
+    """While one is saved, the kernel is to make room for it with pages that compress, its own for the most part."""
+    if airlock.phase not in (Phase.SUSPENDED, Phase.ESCAPING) or reading.swap_free_bytes:
+        return frozenset()
+    frozen = _of(reading, Life.SEALED, Life.HELD)
+    return frozenset(m.name for m in frozen if airlock.ratios.get(m.name, RATIO_UNKNOWN) < RATIO_MIN)
 
 
 def _limits(airlock: Airlock, reading: Reading) -> dict[str, int]:
@@ -605,7 +621,13 @@ def _park(airlock: Airlock, reading: Reading, settings: Settings, frozen: list[M
     slots = reading.zram_free_bytes + reading.swap_free_bytes
     if slots < settings.reserve_bytes or reading.available_bytes > 3 * settings.reserve_bytes:
         return []
-    worth = [m for m in frozen if m.resident_bytes > SAMPLE_BYTES and m.name not in airlock.unparkable]
+    worth = [
+        member
+        for member in frozen
+        if member.resident_bytes > SAMPLE_BYTES
+        and member.name not in airlock.unparkable
+        and airlock.ratios.get(member.name, RATIO_UNKNOWN) >= RATIO_MIN
+    ]
     return [Request(Act.PARK, member.name, CHUNK_BYTES) for member in worth[:1]]
 
 

@@ -52,6 +52,7 @@ class Work:
     swapped: float = 0.0
     image: float = 0.0
     saving_s: float = 0.0
+    shielded: bool = False
     failed_s: float = -1e9
     pieces: list[Piece] = field(default_factory=list)
 
@@ -112,6 +113,8 @@ class Host:
             work.resident += max(0.0, min(work.growth * TICK_S, work.peak_bytes - work.total))
         elif work.life is Life.SAVING:
             work.saving_s -= TICK_S
+            back = min(self.write * TICK_S, work.swapped)
+            work.resident, work.swapped = work.resident + back, work.swapped - back
             if work.saving_s <= 0 and work.save_fails > 0:
                 work.life, work.failed_s, work.save_fails = Life.SEALED, self.now_s, work.save_fails - 1
             elif work.saving_s <= 0:
@@ -139,11 +142,11 @@ class Host:
         for work in sorted(self.works, key=lambda work: (work.life is Life.RUNNING, -work.resident)):
             if short <= 0 or speed <= 0:
                 break
-            taken = min(speed, work.resident, self.slots_free)
+            taken = 0.0 if work.shielded else min(speed, work.resident, self.slots_free)
             short -= self._swap_out(work, taken)
             speed -= taken
         for work in self.works:
-            if self.free < 0:
+            if self.free < 0 and not work.shielded:
                 self._swap_out(work, min(work.resident, -self.free * work.ratio / (work.ratio - 1.0)))
         if self.free < 0:
             self.killed = self.killed or max(self.works, key=lambda work: work.total).name
@@ -187,6 +190,8 @@ class Host:
         match request.act:
             case Act.SEAL if work.life is Life.RUNNING:
                 work.life = Life.SEALED
+            case Act.SHIELD | Act.EXPOSE:
+                work.shielded = request.act is Act.SHIELD
             case Act.THIN:
                 for piece in work.pieces:
                     piece.held = (piece.number, piece.number) in request.parts

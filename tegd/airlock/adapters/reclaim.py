@@ -9,6 +9,7 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
+_BEFORE = "trusted.teg.swap_max"
 WRITE_BYTES = 4 << 20
 
 
@@ -71,6 +72,22 @@ def unbound(folder: Path) -> None:
     """Take a group's memory.high away, where it is there."""
     with suppress(OSError):
         _write(folder / "memory.high", "max")
+
+
+def shield(folder: Path) -> None:
+    """Keep a group's pages in memory; what its memory.swap.max was is kept with the group itself, beyond our end."""
+    with suppress(OSError):
+        before = (folder / "memory.swap.max").read_bytes().strip()
+        now = (folder / "memory.swap.current").read_text().strip()
+        os.setxattr(folder, _BEFORE, before, os.XATTR_CREATE)
+        _write(folder / "memory.swap.max", now)
+
+
+def expose(folder: Path) -> None:
+    """Take that back, if it was so."""
+    with suppress(OSError):
+        _write(folder / "memory.swap.max", os.getxattr(folder, _BEFORE).decode())
+        os.removexattr(folder, _BEFORE)
 
 
 def _write(file: Path, value: int | str) -> None:
