@@ -14,6 +14,9 @@ class GovernorSettings(Struct, frozen=True, kw_only=True):
     zone: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", description="Zone that is governed.")] = "zone"
     state_dir: Annotated[str, Meta(description="Folder of the control socket and keys.")] = ""
     broker: Annotated[str, Meta(description="MQTT broker, mqtt://HOST:PORT.")] = "mqtt://127.0.0.1:1883"
+    tls_ca: Annotated[str, Meta(description="Certificate of the authority, for mqtts://; empty: the system's.")] = ""
+    tls_certificate: Annotated[str, Meta(description="This program's certificate.")] = ""
+    tls_key: Annotated[str, Meta(description="Its key; default: tls.key among the credentials.")] = ""
     governor_key_file: Annotated[str, Meta(description="Default: governor.key in the state folder.")] = ""
     members_key_file: Annotated[str, Meta(description="Default: members.key in the state folder.")] = ""
     zone_k: Annotated[int, Meta(ge=1, le=ZONE_K_MAX, description="The zone has 2^k x 2^k slots.")] = 5

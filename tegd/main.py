@@ -24,6 +24,7 @@ from tegio.mqtt import MqttTransport, parse_broker
 from tegio.paths import default_state_dir, private_dir, socket_path
 from tegio.program import serve
 from tegio.settings import run_program, with_settings
+from tegio.tls import certificates
 
 
 def _host_name() -> str:
@@ -36,6 +37,7 @@ async def _serve(settings: HostSettings) -> None:
     host_key = read_key(secret_file(settings.host_key_file, "host.key", state_dir / "host.key"))
     members_file = secret_file(settings.members_key_file, "members.key", state_dir / "members.key")
     settings = msgspec.structs.replace(settings, tls_key=str(secret_file(settings.tls_key, "tls.key", Path())))
+    tls = certificates(settings.tls_ca, settings.tls_certificate, settings.tls_key)
     host = settings.host
     keyring = Keyring(read_key(members_file), None, lambda name: host_key if name == host else None)
     socket = socket_path(state_dir.parent, "tegd")
@@ -43,7 +45,7 @@ async def _serve(settings: HostSettings) -> None:
         settings,
         keyring,
         host_key,
-        MqttTransport(parse_broker(settings.broker), f"{settings.zone}-{host}"),
+        MqttTransport(parse_broker(settings.broker), f"{settings.zone}-{host}", tls),
         AirlockClient(socket_path(state_dir.parent, "airlock")),
         Store(state_dir / "work.sqlite"),
         SystemClock(),

@@ -411,9 +411,9 @@ class Node:
     # --- leaving ----------------------------------------------------------------------------------------------------
 
     def _noticed(self, body: Any, now_ns: int) -> list[Effect]:
-        if self.travel is not None:
-            self.travel.noticed(body, now_ns)
         work = self._by_lease(body.lease)
+        if work is None and self.travel is not None:
+            self.travel.noticed(body, now_ns)
         if work is None or work.token != body.token or work.life is not Life.SEATED:
             return []
         return self._leave(work, Reason(body.why), body.deadline_tick)

@@ -423,7 +423,8 @@ class HostService:
         except RefusedError as error:
             event("airlock.refused", logging.WARNING, verb=verb, workload=work.name, error=error)
             if verb == "start":
-                failed = Run(airlock_id, "ended", "start_failed", problem=str(error))
+                over = getattr(error, "reason", "") == "past_term"
+                failed = Run(airlock_id, "ended", "term" if over else "start_failed", problem=str(error))
                 self._carry_out(self.node.run_changed(failed, self._clock.now_ns()))
 
     async def _forget(self, airlock_id: str) -> None:

@@ -169,18 +169,17 @@ class Travel:
         if (work := self._trip(body.lease)) is not None:
             work.price_ucr, work.purse_ucr = body.next_price_ucr, body.purse_ucr
 
-    def noticed(self, body: Any, now_ns: int) -> list[Effect]:
-        """A lease must leave, and nothing of it has come here: its slots are clear."""
+    def noticed(self, body: Any, now_ns: int) -> None:
+        """A lease must leave of which nothing runs here: where none of it has come here yet, its slots are clear."""
         node = self.node
         if (work := self._trip(body.lease)) is not None:
             work.note(node.tick, f"its seat has notice: {Reason(body.why).name.lower()}")
         grant = self.grants.get(body.lease)
         if grant is None or grant.token != body.token or self.part(body.lease, body.token) is not None:
-            return []
+            return
         if self._overlaps(grant):
             del self.grants[body.lease]
             node.release(body.lease, body.token, Reason(body.why), now_ns)
-        return []
 
     def _overlaps(self, grant: Any) -> bool:
         own = self.own_region()
@@ -392,7 +391,8 @@ class Travel:
     def _decide(self, work: Workload) -> list[Effect]:
         """Lease and words are complete, or as complete as they will be: how does it go on?"""
         words = [work.words.get(rank, Word()) for rank in range(max(1, len(work.seats)))]
-        why, done = Reason(work.lease_why), all(word.done for word in words)
+        why = Reason(work.lease_why)
+        done = all(word.done for word in words) or any(word.done and word.exit_code for word in words)
         ran = any(word.ran or (rank in work.taken and not word.over) for rank, word in enumerate(words))
         problem = next((word.problem for word in words if word.problem), "")
         fetched_badly = bool(problem) and not ran

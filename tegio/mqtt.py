@@ -22,6 +22,7 @@ from tegcore.wire.codec import FRAME_BYTES_MAX
 from tegcore.wire.transport import QUEUE_MESSAGES_MAX, OnMessage, OnPresence
 from tegio.logs import event
 from tegio.memory import matches
+from tegio.tls import Certificates, client_context
 
 KEEPALIVE_S = 15
 CONNECT_TIMEOUT_S = 10.0
@@ -63,10 +64,12 @@ class MqttTransport:
     Args:
         address: Of the broker.
         client_id: Unique on the broker.
+        certificates: Under which it speaks over TLS; None: as the system trusts, and without a certificate of its own.
     """
 
-    def __init__(self, address: BrokerAddress, client_id: str) -> None:
+    def __init__(self, address: BrokerAddress, client_id: str, certificates: Certificates | None = None) -> None:
         self._address = address
+        self._certificates = certificates
         self._client_id = client_id
         self._will: gmqtt.Message | None = None
         self._subscriptions: list[tuple[str, OnMessage]] = []
@@ -152,7 +155,7 @@ class MqttTransport:
         self._lost.clear()
         client.on_message = self._on_message
         client.on_disconnect = lambda *_: self._lost.set()
-        tls = ssl.create_default_context() if self._address.tls else False
+        tls = self._tls() if self._address.tls else False
         connecting = client.connect(
             self._address.host, self._address.port, ssl=tls, keepalive=KEEPALIVE_S, version=MQTTv311
         )
@@ -160,6 +163,9 @@ class MqttTransport:
         for topic_filter, _ in self._subscriptions:
             client.subscribe(topic_filter, qos=0)
         return client
+
+    def _tls(self) -> ssl.SSLContext:
+        return client_context(self._certificates) if self._certificates else ssl.create_default_context()
 
     async def _send_queued(self) -> None:
         """Send what waited while the broker was away, as fast as the socket takes it."""

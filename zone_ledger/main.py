@@ -11,12 +11,13 @@ from tegcore.errors import ConfigError, JournalError
 from tegcore.ids import checked_name
 from tegcore.wire.signing import governor_key, host_key, members_key, tenant_token
 from tegio.clock import SystemClock
-from tegio.keys import make_key, read_key
+from tegio.keys import make_key, read_key, secret_file
 from tegio.logs import event, start_logs
 from tegio.mqtt import MqttTransport, parse_broker
 from tegio.paths import default_state_dir, private_dir, socket_path
 from tegio.program import serve
 from tegio.settings import run_program, with_settings
+from tegio.tls import certificates
 from zone_ledger import audit as auditor
 from zone_ledger import views
 from zone_ledger.journal.snapshots import Snapshots
@@ -34,13 +35,15 @@ def _state_dir(settings: LedgerSettings) -> Path:
 
 
 def _key_file(settings: LedgerSettings) -> Path:
-    return Path(settings.key_file) if settings.key_file else _state_dir(settings) / "zone.key"
+    return secret_file(settings.key_file, "zone.key", _state_dir(settings) / "zone.key")
 
 
 async def _serve(settings: LedgerSettings) -> None:
     gc.set_threshold(*GC_THRESHOLDS)
     state_dir = private_dir(_state_dir(settings))
-    transport = MqttTransport(parse_broker(settings.broker), f"{settings.zone}-ledger")
+    tls_key = secret_file(settings.tls_key, "tls.key", Path())
+    tls = certificates(settings.tls_ca, settings.tls_certificate, tls_key)
+    transport = MqttTransport(parse_broker(settings.broker), f"{settings.zone}-ledger", tls)
     journal = Journal(state_dir / "journal.sqlite", settings.zone)
     service = LedgerService(settings, make_key(_key_file(settings)), transport, journal, SystemClock())
     try:

@@ -17,6 +17,9 @@ class LedgerSettings(Struct, frozen=True, kw_only=True):
     zone: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", description="Name of the zone.")] = "zone"
     state_dir: Annotated[str, Meta(description="Folder of the journal and the control socket.")] = ""
     broker: Annotated[str, Meta(description="MQTT broker, mqtt://HOST:PORT.")] = "mqtt://127.0.0.1:1883"
+    tls_ca: Annotated[str, Meta(description="Certificate of the authority, for mqtts://; empty: the system's.")] = ""
+    tls_certificate: Annotated[str, Meta(description="This program's certificate.")] = ""
+    tls_key: Annotated[str, Meta(description="Its key; default: tls.key among the credentials.")] = ""
     key_file: Annotated[str, Meta(description="The zone's secret; default: zone.key in the state folder.")] = ""
     zone_k: Annotated[int, Meta(ge=1, le=ZONE_K_MAX, description="The zone has 2^k x 2^k slots.")] = 5
     market: Annotated[str, Meta(pattern="^(fixed|auction)$", description="Mode of a fresh ledger.")] = "fixed"

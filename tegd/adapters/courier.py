@@ -19,13 +19,14 @@ from tegcore.wire.peer import Answer, AnySaid, Bundle, Chunk, Listing, Report, S
 from tegcore.wire.signing import Key, sealed
 from tegd.adapters import bundles
 from tegd.adapters.bundles import BundleError, Gathering
-from tegd.adapters.peers import Certificates, PeerLink, PeerServer
+from tegd.adapters.peers import PeerLink, PeerServer
 from tegd.effects import Clear, Collect, Copy, DropThere, Effect, Fetch, TellHome, TellSeat
 from tegd.node import Node
 from tegd.settings import HostSettings
 from tegd.travel import Travel
 from tegd.workload import Workload
 from tegio.logs import event
+from tegio.tls import certificates
 
 ReadLog = Callable[[Workload, int], bytes]
 
@@ -65,7 +66,7 @@ class Courier:
         self._read_log = read_log
         self._next_ref = next_ref
         self._now_ns = now_ns
-        self._certificates = certificates(settings)
+        self._certificates = certificates(settings.tls_ca, settings.tls_certificate, settings.tls_key)
         self._server = PeerServer(settings.host, key, self.answer, self._certificates)
         self._free_at = 0.0
         self.address = ""
@@ -375,13 +376,6 @@ def _expect(said: AnySaid, kind: type[Kind]) -> Kind:
 def shelf_of(folder: Path) -> Path:
     """What is kept of a workload beside its own folder."""
     return folder.parent.parent / "shelf" / folder.name
-
-
-def certificates(settings: HostSettings) -> Certificates | None:
-    """The files for TLS; None where the settings name no authority."""
-    if not settings.tls_ca:
-        return None
-    return Certificates(Path(settings.tls_ca), Path(settings.tls_certificate), Path(settings.tls_key))
 
 
 def ticket() -> str:

@@ -6,64 +6,20 @@ Without certificates it is plain TCP, and says so when it starts: the frames are
 import asyncio
 import logging
 import secrets
-import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from pathlib import Path
-from typing import Any, NamedTuple
 
-from tegcore.errors import ConfigError, DecodeError, TegError, UnavailableError
+from tegcore.errors import DecodeError, TegError, UnavailableError
 from tegcore.wire import peer
 from tegcore.wire.peer import Answer, AnySaid, Sealer
 from tegcore.wire.signing import Key, peer_key
 from tegio.logs import event
+from tegio.tls import Certificates, client_context, peer_name, server_context
 
 CONNECTIONS_MAX = 64
 CONNECT_S_MAX = 5.0
 ANSWER_S_MAX = 20.0
 IDLE_S_MAX = 30.0
-
-
-class Certificates(NamedTuple):
-    """Files in PEM: who signs hosts, who this host is."""
-
-    ca: Path
-    certificate: Path
-    key: Path
-
-
-def server_context(files: Certificates) -> ssl.SSLContext:
-    """What a host is heard under: only those whom the authority has signed.
-
-    Raises:
-        ConfigError: If a file cannot be used.
-    """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.verify_mode = ssl.CERT_REQUIRED
-    return _loaded(context, files)
-
-
-def client_context(files: Certificates) -> ssl.SSLContext:
-    """What a host speaks under."""
-    return _loaded(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), files)
-
-
-def _loaded(context: ssl.SSLContext, files: Certificates) -> ssl.SSLContext:
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    try:
-        context.load_verify_locations(files.ca)
-        context.load_cert_chain(files.certificate, files.key)
-    except (OSError, ssl.SSLError) as error:
-        hint = "`tegctl certs issue` makes them"
-        raise ConfigError(f"{files.certificate}, {files.key}, {files.ca}: {error}", hint) from None
-    return context
-
-
-def _named(channel: ssl.SSLObject | None) -> str:
-    """The name in the other side's certificate; empty without TLS."""
-    certificate: Any = channel.getpeercert() if channel is not None else None
-    subject = (pair for part in (certificate or {}).get("subject", ()) for pair in part)
-    return str(next((value for key, value in subject if key == "commonName"), ""))
 
 
 Handler = Callable[[str, AnySaid], Awaitable[AnySaid]]
@@ -135,7 +91,7 @@ class PeerServer:
         async with asyncio.timeout(CONNECT_S_MAX):
             nonce, length = peer.read_preamble(await reader.readexactly(peer.PREAMBLE_BYTES))
             sender = peer.read_name(await reader.readexactly(length))
-        certified = _named(writer.get_extra_info("ssl_object"))
+        certified = peer_name(writer.get_extra_info("ssl_object"))
         if self._certificates and certified != sender:
             raise DecodeError(f"{certified!r} speaks as {sender!r}")
         own = secrets.token_bytes(peer.NONCE_BYTES)
@@ -169,6 +125,7 @@ class PeerLink:
         self._address = address
         self._key = key
         self._certificates = certificates
+        self._writer: asyncio.StreamWriter | None = None
 
     async def __aenter__(self) -> "PeerLink":
         """Connect.
@@ -177,25 +134,30 @@ class PeerLink:
             UnavailableError: If the other does not answer.
         """
         host, _, port = self._address.rpartition(":")
-        context = client_context(self._certificates) if self._certificates else None
-        if context is not None:
-            context.check_hostname = False  # its name is in the certificate's subject, and checked below
+        context = client_context(self._certificates, by_address=False) if self._certificates else None
         try:
             async with asyncio.timeout(CONNECT_S_MAX):
                 self._reader, self._writer = await asyncio.open_connection(host.strip("[]"), int(port), ssl=context)
-                certified = _named(self._writer.get_extra_info("ssl_object"))
-                if context is not None and certified != self._other:
-                    raise self._away(f"the certificate there is {certified!r}'s")
-                nonce = secrets.token_bytes(peer.NONCE_BYTES)
-                self._writer.write(peer.preamble(nonce, self._own))
-                nonces = nonce + await self._reader.readexactly(peer.NONCE_BYTES)
+                nonces = await self._greet()
         except (TimeoutError, OSError, ValueError, asyncio.IncompleteReadError) as error:
+            await self.__aexit__()
             raise self._away(str(error) or "no answer") from None
         self._asked, self._answered = Sealer(self._key, nonces, 0), Sealer(self._key, nonces, 1)
         return self
 
+    async def _greet(self) -> bytes:
+        assert self._writer is not None
+        certified = peer_name(self._writer.get_extra_info("ssl_object"))
+        if self._certificates and certified != self._other:
+            raise ConnectionAbortedError(f"the certificate there is {certified!r}'s")
+        nonce = secrets.token_bytes(peer.NONCE_BYTES)
+        self._writer.write(peer.preamble(nonce, self._own))
+        return nonce + await self._reader.readexactly(peer.NONCE_BYTES)
+
     async def __aexit__(self, *_: object) -> None:
         """Say goodbye."""
+        if self._writer is None:
+            return
         self._writer.close()
         with suppress(OSError, asyncio.CancelledError):
             await self._writer.wait_closed()
@@ -207,6 +169,7 @@ class PeerLink:
             UnavailableError: If none comes.
             DecodeError: If it is not the other's.
         """
+        assert self._writer is not None
         try:
             self._writer.write(self._asked.seal(question))
             await self._writer.drain()

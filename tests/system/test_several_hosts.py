@@ -1,10 +1,12 @@
 """Several hosts: work is seated elsewhere, moves, and survives the loss of hosts and links. All processes are real."""
 
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from system.zone import MOSQUITTO, Zone, last_line, spin
+from system.zone import MOSQUITTO, SURE_S, TERM_S, Zone, last_line, spin
 
 from tegcore.wire import control
 
@@ -41,4 +43,107 @@ def test_output_of_work_elsewhere_is_read_while_it_runs(zone: Zone) -> None:
     assert zone["a"].work(name)["life"] == "away"
     zone.until(lambda: zone["a"].work(name)["life"] == "ended", 40)
     assert zone["a"].log(name).splitlines()[-1] == last_line(60)
+    zone.settled()
+
+
+RANKS = """
+import os, socket, sys, time
+rank, world = os.environ["TEG_RANK"], os.environ["TEG_WORLD"]
+print(f"rank {rank} of {world}, first at {os.environ['TEG_MASTER']}, on {os.getcwd()}", flush=True)
+time.sleep(float(sys.argv[1]))
+sys.exit(int(sys.argv[2]) if rank == "1" else 0)
+"""
+
+
+def gang(zone: Zone, sleep_s: float, code: int, host: str = "a") -> str:
+    return zone[host].submit(
+        argv=(sys.executable, "-c", RANKS, str(sleep_s), str(code)), sizes=(2,), endow_ucr=60_000_000
+    )
+
+
+def test_a_block_over_two_hosts_is_granted_at_once_and_runs_on_both(zone: Zone) -> None:
+    name = gang(zone, 3, 0)
+    zone.until(lambda: zone["a"].work(name)["life"] == "away", 30)
+    assert len(zone.leases()) == 1
+    assert sorted(zone.leases()[0]["seats"]) == ["a", "b"]
+    zone.until(lambda: all([part["run"] for part in zone[host].parts()] == ["running"] for host in "ab"), 20)
+    zone.until(lambda: zone["a"].work(name)["life"] == "ended", 40)
+    assert zone["a"].work(name)["exit_code"] == 0
+    folder = zone["a"].state / "work" / str(zone["a"].work(name)["ref"])
+    said = [next(folder.glob(pattern)).read_text() for pattern in ("log.*", "log-1.*")]
+    assert said[0].startswith(f"rank 0 of 2, first at 127.0.0.1, on {zone['a'].state}")
+    assert said[1].startswith(f"rank 1 of 2, first at 127.0.0.1, on {zone['b'].state}")
+    zone.settled()
+
+
+def test_a_gang_ends_whole_when_one_part_fails(zone: Zone) -> None:
+    name = gang(zone, 3, 0)
+    zone.until(lambda: all([part["run"] for part in zone[host].parts()] == ["running"] for host in "ab"), 40)
+    (process,) = (entry for entry in zone["b"].work_processes() if entry.cmdline()[:2] == [sys.executable, "-c"])
+    process.kill()
+    zone.until(lambda: zone["a"].work(name)["life"] == "ended", 40)
+    assert zone["a"].work(name)["exit_code"] == 137
+    zone.settled()
+    assert not zone["a"].work_processes()
+
+
+def test_the_weaker_work_goes_to_another_host_and_goes_on_while_the_stronger_runs(zone: Zone) -> None:
+    zone.operate(control.DrainHost(host="b", on=True, key=1))
+    weak = zone["a"].submit(argv=spin(120), hook=control.Hook(), limit_ucr=200_000)
+    zone.until(lambda: zone["a"].work(weak)["run"] == "running", 30)
+    time.sleep(2)
+    strong = zone["a"].submit(argv=spin(200), sizes=(1,), limit_ucr=5_000_000, endow_ucr=100_000_000, tenant="bob")
+    zone.until(lambda: zone["a"].work(strong)["run"] == "running", 30)
+    zone.operate(control.DrainHost(host="b", on=False, key=2))
+    zone.until(lambda: [part["run"] for part in zone["b"].parts()] == ["running"], 40)
+    zone.check()
+    assert zone["a"].work(strong)["run"] == "running"
+    zone.until(lambda: zone["a"].work(weak)["life"] == "ended", 60)
+    log = zone["a"].log(weak).splitlines()
+    assert log[-1] == last_line(120), zone.story()
+    begun = [line for line in log if line.startswith("spin: from unit")]
+    assert len(begun) == 2
+    assert not begun[1].startswith("spin: from unit 0 ")
+    zone.until(lambda: zone["a"].work(strong)["life"] == "ended", 60)
+    assert zone["a"].log(strong).splitlines()[-1] == last_line(200)
+    zone.settled()
+
+
+def test_a_lost_host_is_noticed_and_its_work_goes_on_elsewhere_from_the_last_copy(zone: Zone) -> None:
+    zone.operate(control.DrainHost(host="a", on=True, key=1))
+    name = zone["a"].submit(argv=spin(150), hook=control.Hook(), checkpoint_every_s=2)
+    zone.until(lambda: zone["a"].work(name)["saves"] >= 2, 60)
+    zone.until(lambda: list((zone["a"].state / "shelf").glob("*/[0-9]*.[2-9]*.0/listing")), 20)
+    lost_s = time.monotonic()
+    zone["b"].lose()
+    zone.until(lambda: not zone.host_row("b")["up"], 10)
+    noticed_s = time.monotonic() - lost_s
+    assert noticed_s < 5
+    (lease,) = zone.leases()
+    assert lease["seats"] == ["b"], "its term has not surely ended"
+    zone.operate(control.DrainHost(host="a", on=False, key=2))
+    zone.until(lambda: not zone.leases() or zone.leases()[0]["lease"] != lease["lease"], 2 * SURE_S)
+    assert time.monotonic() - lost_s > TERM_S - 3
+    zone.until(lambda: zone["a"].parts() and zone["a"].parts()[-1]["run"] == "running", 40)
+    zone["b"].reboot()
+    zone.until(lambda: zone.host_row("b")["up"] and zone.host_row("b")["free"] == 2, 40)
+    zone.until(lambda: zone["a"].work(name)["life"] == "ended", 60)
+    log = zone["a"].log(name).splitlines()
+    assert log[-1] == last_line(150), zone.story()
+    assert not any(process for process in zone["b"].work_processes())
+    zone.settled()
+
+
+def test_work_goes_on_while_its_home_is_away_and_its_home_learns_of_it(zone: Zone) -> None:
+    zone.operate(control.DrainHost(host="a", on=True, key=1))
+    name = zone["a"].submit(argv=spin(150), hook=control.Hook())
+    zone.until(lambda: [part["run"] for part in zone["b"].parts()] == ["running"], 40)
+    zone["a"].lose()
+    time.sleep(SURE_S + 2)
+    assert [part["run"] for part in zone["b"].parts()] == ["running"], "the seat renews for itself"
+    zone.until(lambda: not zone.leases(), 40)
+    zone["a"].reboot()
+    zone.until(lambda: zone["a"].work(name)["life"] == "ended", 40)
+    assert zone["a"].work(name)["exit_code"] == 0
+    assert zone["a"].log(name).splitlines()[-1] == last_line(150)
     zone.settled()

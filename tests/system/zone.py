@@ -5,6 +5,7 @@ link is cut by a proxy that stands in it.
 """
 
 import contextlib
+import getpass
 import os
 import shutil
 import signal
@@ -22,12 +23,15 @@ import psutil
 
 from tegcore.wire import control
 from tegcore.wire.signing import Key, governor_key, host_key, members_key, tenant_token
+from tegctl import authority
 from tegctl.commands.verify import verified
 from tegctl.samples.spin import unit
 from tegctl.session import Session, fresh_key
 from tegctl.stack import _toml as toml
+from tegd.airlock.frames import encode
 from tegio.keys import make_key, write_key
 
+TEMPLATES = Path(__file__).parents[2] / "systemd" / "mosquitto"
 MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
 ZONE = "lan"
 TENANTS = ("ada", "bob")
@@ -169,7 +173,7 @@ class Host:
             "peer_listen": f"127.0.0.1:{self.peer_port}",
             "peer_address": f"127.0.0.1:{self.peer_link.port}",
             "guest_uid_min": 0,
-            **zone.host_settings(name),
+            **zone.tls(name),
             **settings,
         }
         config = self.state / "tegd.toml"
@@ -198,6 +202,8 @@ class Host:
 
     def reboot(self) -> None:
         """It comes back; its airlock's journal is of an earlier boot, as after a power cut."""
+        with (self.state / "airlock" / "airlock.journal").open("ab") as journal:
+            journal.write(encode([{"boot": "the one before"}]))
         self.start()
 
     def work_processes(self) -> list[psutil.Process]:
@@ -247,6 +253,8 @@ class Zone:
         (folder / "control" / "ledger").mkdir(parents=True)
         (folder / "control" / "governor").mkdir()
         self.secret: Key = make_key(folder / "control" / "ledger" / "zone.key")
+        self.certs = folder / "certs"
+        authority.init(self.certs, ZONE)
         self.broker = self._broker()
         self.ledger, self.governor = self._ledger(), self._governor()
         self.session = Session(folder / "control", "json")
@@ -256,22 +264,28 @@ class Zone:
         }
 
     def broker_url(self, port: int) -> str:
-        return f"mqtt://127.0.0.1:{port}"
+        return f"mqtts://127.0.0.1:{port}"
 
-    def host_settings(self, name: str) -> dict[str, Any]:
-        return {}
+    def tls(self, name: str) -> dict[str, Any]:
+        """Settings of a program that has a certificate under a name."""
+        certificate, key = authority.issue(self.certs, name, ("127.0.0.1",))
+        return {"tls_ca": str(self.certs / "ca.pem"), "tls_certificate": str(certificate), "tls_key": str(key)}
 
     def _broker(self) -> Part:
         assert MOSQUITTO is not None
-        config = self.folder / "mosquitto.conf"
-        config.write_text(f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence false\n")
+        self.tls("broker")
+        config, acl = self.folder / "mosquitto.conf", self.folder / "teg.acl"
+        template = (TEMPLATES / "teg.conf").read_text().replace("listener 8883", f"listener {self.port} 127.0.0.1")
+        template = template.replace("/etc/mosquitto/teg/teg.acl", str(acl))
+        config.write_text(template.replace("/etc/mosquitto/teg", str(self.certs)) + f"user {getpass.getuser()}\n")
+        acl.write_text((TEMPLATES / "teg.acl").read_text().replace("ZONE", ZONE))
         return Part([MOSQUITTO, "-c", str(config)], self.folder / "broker.log")
 
     def _ledger(self) -> Part:
         state = self.folder / "control" / "ledger"
         values = {"zone": ZONE, "broker": self.broker_url(self.port), "state_dir": str(state), "zone_k": 2}
         config = self.folder / "ledger.toml"
-        config.write_text(toml({**values, "market": "auction", **MARKET, **PHYSICS, **self.host_settings("ledger")}))
+        config.write_text(toml({**values, "market": "auction", **MARKET, **PHYSICS, **self.tls("ledger")}))
         argv = [sys.executable, "-m", "zone_ledger.main", "--config", str(config)]
         return Part(argv, self.folder / "ledger.log")
 
@@ -281,7 +295,7 @@ class Zone:
         write_key(state / "governor.key", governor_key(self.secret, ZONE))
         values = {"zone": ZONE, "broker": self.broker_url(self.port), "state_dir": str(state), "zone_k": 2}
         config = self.folder / "governor.toml"
-        settings = {**values, "epoch_ticks": 100, **PHYSICS, **self.host_settings("governor")}
+        settings = {**values, "epoch_ticks": 100, **PHYSICS, **self.tls("governor")}
         config.write_text(toml(settings))
         argv = [sys.executable, "-m", "governor.main", "--config", str(config)]
         return Part(argv, self.folder / "governor.log")
