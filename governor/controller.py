@@ -90,6 +90,7 @@ class _HostView:
     agents: int
     ghosts: int
     attempts: float
+    temperature_c: float = math.nan
 
 
 @dataclass
@@ -152,9 +153,21 @@ class Controller:
         attempts = motion.attempts_slots / motion.ticks if motion.ticks > 0 else 0.0
         value = float(entropy(shares)[0])
         self._hosts[telemetry.host] = _HostView(
-            tick, block_centre(region), value, motion.agents, motion.ghosts, attempts
+            tick, block_centre(region), value, motion.agents, motion.ghosts, attempts, sample.temperature_c
         )
         self._fresh.add(telemetry.host)
+
+    def hosts(self) -> dict[str, dict[str, float | None]]:
+        """What was heard of each host last, and how many ticks ago; None where there is no such sensor."""
+        tick = self.digest.tick if self.digest else 0
+        return {
+            name: {
+                "entropy": view.entropy,
+                "temperature_c": view.temperature_c if math.isfinite(view.temperature_c) else None,
+                "ticks_ago": tick - view.tick,
+            }
+            for name, view in sorted(self._hosts.items())
+        }
 
     def take(self, digest: Digest, side: float) -> None:
         """Take in a zone's digest: a tick has passed."""

@@ -169,6 +169,8 @@ class GovernorService:
         match request:
             case control.GovernorView():
                 return control.Reply(data=self._view())
+            case control.HostsView():
+                return control.Reply(data=self.controller.hosts())
             case control.FieldView():
                 return control.Reply(data=self._field_view())
             case control.PauseGovernor():

@@ -28,12 +28,23 @@ class _Verbs(click.Group):
 
 @click.command(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--state", type=click.Path(path_type=Path), help="State folder of the stack; default: $TEG_STATE.")
+@click.option("--on", default="", envvar="TEG_ON", help="Ask the programs of another machine, over ssh.")
+@click.option("--ledger-on", default="", envvar="TEG_LEDGER_ON", help="The machine of ledger and governor, over ssh.")
+@click.option(
+    "--remote-state",
+    type=click.Path(path_type=Path),
+    default=Path("/var/lib/teg"),
+    show_default=True,
+    help="State folder on other machines.",
+)
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", help="How to print answers.")
 @click.version_option(package_name="teg")
 @click.pass_context
-def command(context: click.Context, state: Path | None, output: str) -> None:
+def command(
+    context: click.Context, state: Path | None, output: str, on: str, ledger_on: str, remote_state: Path
+) -> None:
     """Operate TEG, the Thermo-Economic Governor."""
-    context.obj = Session(state or default_state_dir(), output)
+    context.obj = Session(state or default_state_dir(), output, on, ledger_on, remote_state)
 
 
 def main() -> None:

@@ -54,14 +54,20 @@ def show(kind: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]
             click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
         return
     from rich.console import Console
+
+    Console().print(table(rows, columns) if rows else "(none)")
+
+
+def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> Any:
+    """Rows as a table of rich."""
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in names:
-        table.add_column(name)
-    for line in cells:
-        table.add_row(*line)
-    Console().print(table if rows else "(none)")
+    drawn = Table(box=None, pad_edge=False, header_style="bold")
+    for name, _ in columns:
+        drawn.add_column(name)
+    for row in rows:
+        drawn.add_row(*(str(read(row)) for _, read in columns))
+    return drawn
 
 
 def show_json(kind: str, items: Any) -> None:

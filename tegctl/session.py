@@ -8,6 +8,7 @@ from typing import Any
 
 from tegcore.errors import PermissionDeniedError, RefusedError
 from tegcore.wire.control import AnyRequest, Reply
+from tegctl.remote import forwarded
 from tegio.control import ControlClient
 from tegio.paths import socket_path
 
@@ -21,14 +22,22 @@ class Session:
     Attributes:
         state_dir: State folder of the programs of this machine.
         output: `table` or `json`.
+        on: Another machine whose programs are asked, as ssh is told it; empty: this one.
+        ledger_on: The machine of ledger and governor, where it is another than `on`.
+        remote_state: State folder on other machines.
     """
 
     state_dir: Path
     output: str
+    on: str = ""
+    ledger_on: str = ""
+    remote_state: Path = Path("/var/lib/teg")
 
     def client(self, name: str) -> ControlClient:
         """Of `tegd`, `ledger` or `governor`."""
-        return ControlClient(socket_path(self.state_dir, name), _PROGRAMS[name])
+        machine = self.on if name == "tegd" else self.ledger_on or self.on
+        path = forwarded(machine, self.remote_state, name) if machine else socket_path(self.state_dir, name)
+        return ControlClient(path, _PROGRAMS[name])
 
     def ask(self, name: str, request: AnyRequest) -> Any:
         """The data of the answer.

@@ -85,8 +85,14 @@ def lease_row(state: State, lease: Lease) -> dict[str, Any]:
 def hosts(state: State) -> list[dict[str, Any]]:
     """Hosts with their place and what is promised of them."""
     rows = []
+    seated: dict[int, list[Lease]] = {}
+    for lease in state.leases.values():
+        for number in lease.hosts:
+            seated.setdefault(number, []).append(lease)
     for number, host in sorted(state.hosts.items()):
+        prices = [lease.price_ucr for lease in seated.get(number, [])]
         row: dict[str, Any] = {"host": host.name, "number": number, "up": host.up, "drained": host.drained}
+        row |= {"leases": len(prices), "price_ucr": sum(prices) // len(prices) if prices else 0}
         if host.boot:
             use, region = state.book.use_of(number), state.book.region_of(number)
             summary = state.book.summary(region)

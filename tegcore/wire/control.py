@@ -191,6 +191,10 @@ class GovernorView(Request, frozen=True, tag="governor"):
     """governor: the last certificate, the phase's history, the rates."""
 
 
+class HostsView(Request, frozen=True, tag="host_states"):
+    """governor: what it heard of each host last: entropy, temperature, how long ago."""
+
+
 class PauseGovernor(Request, frozen=True, tag="pause"):
     """governor, operators: hold g at 0, or let it move again."""
 
@@ -217,6 +221,7 @@ AnyRequest = (
     | SetMarket
     | FieldView
     | GovernorView
+    | HostsView
     | PauseGovernor
 )
 

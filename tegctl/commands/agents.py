@@ -10,6 +10,7 @@ COLUMNS = (
     ("NAME", plain("name")),
     ("TENANT", plain("tenant")),
     ("LIFE", plain("life")),
+    ("AT", lambda row: f"of {row['home']}" if row["home"] else " ".join(row["seats"])),
     ("RUN", plain("run")),
     ("SLOTS", blocks),
     ("PRICE", money("price_ucr")),

@@ -10,6 +10,7 @@ COLUMNS = (
     ("LEASE", plain("lease")),
     ("TENANT", plain("tenant")),
     ("HOST", plain("host")),
+    ("SEATS", lambda row: " ".join(row.get("seats", []))),
     ("STATE", plain("state")),
     ("SLOTS", blocks),
     ("PRICE", money("price_ucr")),

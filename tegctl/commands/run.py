@@ -1,10 +1,12 @@
 """`tegctl run`: run a command on slots that its bid wins."""
 
+import contextlib
 import sys
 from pathlib import Path
 
 import click
 
+from tegcore.errors import UnavailableError
 from tegcore.units import PERMILLE
 from tegcore.wire import control
 from tegctl.quantities import Bytes, Credits, Slots
@@ -23,6 +25,15 @@ from tegctl.session import Session, fresh_key
 @click.option("--name", default="", help="Unique among what is alive on this host.")
 @click.option("--tenant", default="", help="Whose credits (operators).")
 @click.option("--hook", is_flag=True, help="It saves itself on SIGUSR1 and resumes with --resume.")
+@click.option("--checkpoint-every", type=click.IntRange(0), default=0, help="Seconds between saves in passing.")
+@click.option(
+    "--file",
+    "files",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    multiple=True,
+    help="Small input file, put into the working folder wherever it runs; repeatable.",
+)
+@click.option("--here", is_flag=True, help="On this host only.")
 @click.option("-d", "--detach", is_flag=True, help="Return at once.")
 @click.argument("argv", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.pass_obj
@@ -38,14 +49,17 @@ def command(
     name: str,
     tenant: str,
     argv: tuple[str, ...],
+    checkpoint_every: int,
+    files: tuple[Path, ...],
     *,
     hook: bool,
+    here: bool,
     detach: bool,
 ) -> None:
     """Run COMMAND; without money options it bids for itself. Ends with the command's exit code."""
     spec = control.WorkloadSpec(
         argv=argv,
-        cwd=str(Path.cwd()),
+        cwd="" if files else str(Path.cwd()),
         name=name,
         sizes=slots,
         share_permille=round(share * PERMILLE) if share else 0,
@@ -56,9 +70,13 @@ def command(
         sla_priority=sla,
         tenant=tenant,
         hook=control.Hook() if hook else None,
+        checkpoint_every_s=checkpoint_every,
+        here=here,
     )
-    session.ask("ledger", control.Accounts())
-    answer = session.ask("tegd", control.Submit(spec=spec, key=fresh_key()))
+    with contextlib.suppress(UnavailableError):  # the ledger may be on another machine: then accounts are opened there
+        session.ask("ledger", control.Accounts())
+    given = {path.name: path.read_bytes() for path in files}
+    answer = session.ask("tegd", control.Submit(spec=spec, key=fresh_key(), files=given))
     if detach:
         if session.output == "json":
             show_json("Submitted", answer)

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from system.zone import MOSQUITTO, SURE_S, TERM_S, Zone, last_line, spin
 
@@ -77,10 +78,13 @@ def test_a_block_over_two_hosts_is_granted_at_once_and_runs_on_both(zone: Zone) 
 
 
 def test_a_gang_ends_whole_when_one_part_fails(zone: Zone) -> None:
-    name = gang(zone, 3, 0)
-    zone.until(lambda: all([part["run"] for part in zone[host].parts()] == ["running"] for host in "ab"), 40)
-    (process,) = (entry for entry in zone["b"].work_processes() if entry.cmdline()[:2] == [sys.executable, "-c"])
-    process.kill()
+    name = gang(zone, 60, 0)
+
+    def second() -> psutil.Process | None:
+        found = zone["b"].work_processes()
+        return next((entry for entry in found if entry.cmdline()[:2] == [sys.executable, "-c"]), None)
+
+    zone.until(second, 40).kill()
     zone.until(lambda: zone["a"].work(name)["life"] == "ended", 40)
     assert zone["a"].work(name)["exit_code"] == 137
     zone.settled()

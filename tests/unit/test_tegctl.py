@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from tegcore.errors import Exit, PermissionDeniedError, RefusedError, TegError
+from tegcore.errors import Exit, PermissionDeniedError, RefusedError, TegError, UnavailableError
 from tegcore.wire import control
 from tegctl.main import command
 from tegctl.quantities import Bytes, Slots
@@ -27,7 +29,13 @@ LEASE = {
     "paid_ucr": 250,
     "mass": 2.345,
     "ends_in_ticks": 50,
+    "seats": ["n2"],
 }
+HOSTS = [
+    {"host": "n1", "number": 1, "up": False, "drained": True, "leases": 0, "price_ucr": 0},
+    {"host": "n2", "up": True, "drained": False, "slots": 8, "free": 4, "leases": 1, "price_ucr": 1_500_000},
+]
+ZONE = {"zone": "z", "tick": 9, "market": "auction", "leases": 1, "orders_open": 0, "credits": {"escrow": 2_000_000}}
 asked: list[control.AnyRequest] = []
 
 
@@ -36,6 +44,12 @@ async def answer(peer: Peer, request: control.AnyRequest) -> control.Reply:
     match request:
         case control.Leases():
             return control.Reply(data=[LEASE])
+        case control.Hosts():
+            return control.Reply(data=HOSTS)
+        case control.LedgerView():
+            return control.Reply(data=ZONE)
+        case control.HostsView():
+            return control.Reply(data={"n2": {"entropy": 0.5, "temperature_c": 61.4, "ticks_ago": 3}})
         case control.MintCredits(tenant="mallory"):
             raise PermissionDeniedError("user 5 is no operator", "ask one")
         case control.MintCredits() | control.CordonSlot() | control.SetMarket():
@@ -80,8 +94,8 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 TABLE = [
-    (["leases"], 0, "LEASE  TENANT  HOST  STATE  SLOTS  PRICE  LIMIT  PURSE  PAID     MASS  ENDS IN s"),
-    (["leases"], 0, "7      ada     n1    held   4-7    1.50   2.00          0.00025  2.3   2.5"),
+    (["leases"], 0, "LEASE  TENANT  HOST  SEATS  STATE  SLOTS  PRICE  LIMIT  PURSE  PAID     MASS  ENDS IN s"),
+    (["leases"], 0, "7      ada     n1    n2     held   4-7    1.50   2.00          0.00025  2.3   2.5"),
     (["mint", "ada", "2.5"], 0, "minted 2.50 credits for ada"),
     (["mint", "ada", "much"], 2, "is not an amount of credits"),
     (["cordon", "3"], 0, "slot 3 is cordoned"),
@@ -92,13 +106,20 @@ TABLE = [
     (["run"], 2, "Missing argument"),
     (["run", "-d", "--name", "job", "--slots", "4+1", "--", "x", "-y"], 0, "job"),
     (["run", "--", "x"], 3, "out"),
+    (["run", "-d", "--file", "{file}", "--here", "--checkpoint-every", "30", "--", "x"], 0, "w1"),
+    (["run", "--file", "/nowhere/at/all", "--", "x"], 2, "does not exist"),
+    (["hosts"], 0, "n1    lost, drained"),
+    (["hosts"], 0, "n2    up             8      4     1       1.50       61      0.500"),
+    (["top"], 0, "z: tick 9, auction; 1 of 2 hosts up; 4 of 8 slots free; 1 leases, 0 orders; 2.00 in escrow"),
     (["fly"], 2, "No such command 'fly'"),
 ]
 
 
 @pytest.mark.parametrize(("args", "code", "text"), TABLE)
 def test_the_table(state: Path, args: list[str], code: int, text: str) -> None:
-    result = CliRunner().invoke(command, ["--state", str(state), *args])
+    (state / "given").write_bytes(b"input")
+    words = [arg.format(file=state / "given") for arg in args]
+    result = CliRunner().invoke(command, ["--state", str(state), *words])
     assert text in result.output
     assert result.exit_code == code
 
@@ -174,3 +195,41 @@ def test_sizes_as_people_write_them(text: str, count: int) -> None:
 
 def test_slots_as_people_write_them() -> None:
     assert Slots().convert("16+8", None, None) == (4, 3)
+
+
+def test_input_files_and_wishes_are_sent_along(state: Path) -> None:
+    (state / "given").write_bytes(b"input")
+    words = ["run", "-d", "--file", str(state / "given"), "--here", "--checkpoint-every", "30", "--", "x"]
+    CliRunner().invoke(command, ["--state", str(state), *words])
+    submitted = next(request for request in reversed(asked) if isinstance(request, control.Submit))
+    assert submitted.files == {"given": b"input"}
+    assert (submitted.spec.here, submitted.spec.checkpoint_every_s, submitted.spec.cwd) == (True, 30, "")
+
+
+FAKE_SSH = """#!{python}
+import os, sys
+words = sys.argv[1:]
+assert words[-2] == "--", words
+if words[-1] == "nowhere":
+    sys.exit("ssh: could not resolve nowhere")
+here, there = words[words.index("-L") + 1].split(":")
+os.symlink(there, here)
+sys.stdin.read()
+import time
+time.sleep(30)
+"""
+
+
+def test_programs_of_another_machine_are_asked_through_ssh(
+    state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one thing that stands in for another: ssh itself, which brings a socket from one place to another."""
+    ssh = tmp_path / "ssh"
+    ssh.write_text(FAKE_SSH.format(python=sys.executable))
+    ssh.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    words = ["--state", str(tmp_path), "--remote-state", str(state)]
+    result = CliRunner().invoke(command, [*words, "--on", "ops@far", "leases"])
+    assert "n1    n2     held" in result.output
+    with pytest.raises(UnavailableError, match="could not resolve nowhere"):
+        command.main([*words, "--ledger-on", "nowhere", "leases"], standalone_mode=False)
