@@ -50,13 +50,14 @@ def main() -> None:
             figures = "  ".join(f"{field} {run['result'].get(field)}" for field in SHOWN)
             print(f"{done}/{len(cells)} {scenario} {policy:10} {figures}", flush=True)
     write("oom", {"runs": [run["result"] | {"held": results.held(run)} for run in runs]})
-    if wanted.page:
-        results.put(wanted.page, results.table(runs))
+    figures = []
     if wanted.plot:
         from bench.oom import plot  # noqa: PLC0415 - the `sim` extra
 
-        for path in plot.draw(runs, wanted.plot):
-            print(f"drawn {path}")
+        figures = plot.draw(runs, wanted.plot)
+        print(f"drawn: {', '.join(map(str, figures))}")
+    if wanted.page:
+        results.put(wanted.page, runs, figures)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,8 @@ def _swarm(name: str, role: str, at: int, count: int, args: str) -> dict[str, An
 
 
 MORE: dict[str, list[dict[str, Any]]] = {
+    # nothing is short: what the daemon costs at rest
+    "M0": [_work("calm", "weak", 0, "--seed 60 --mib 16 --iters 240 --touch 1 --iter-ms 250")],
     # two stronger ones grow over a resident weaker one
     "M1": [
         _work("weak", "weak", 0, "--seed 61 --mib 300 --iters 300 --touch 1 --pace-ms 5 --iter-ms 25"),

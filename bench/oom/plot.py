@@ -6,12 +6,13 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from bench.oom.results import NAMES
 
 STATES = {"r": ("runs", "#4c9f70"), "p": ("held in parts", "#e0b040"), "f": ("frozen", "#4878b0")}
-ENDED = ("ended before its time", "#c04040")
+KILLED, SAVED = "#c04040", "#202020"
 
 
 def draw(runs: list[dict[str, Any]], folder: Path) -> list[Path]:
@@ -40,8 +41,10 @@ def figure(scenario: str, runs: list[dict[str, Any]]) -> Figure:
         axes[1][column].set_xlabel("s")
     axes[0][0].set_ylabel("MiB")
     axes[0][0].legend(fontsize=7, loc="upper right")
-    patches = [Patch(color=color, label=label) for label, color in (*STATES.values(), ENDED)]
-    drawn.legend(handles=patches, loc="outside lower center", ncols=len(patches), fontsize=7)
+    keys: list[Patch | Line2D] = [Patch(color=color, label=label) for label, color in STATES.values()]
+    for label, marker, color in (("ended, work lost", "x", KILLED), ("saved and ended", "s", SAVED)):
+        keys.append(Line2D([], [], marker=marker, color=color, linestyle="", markersize=5, label=label))
+    drawn.legend(handles=keys, loc="outside lower center", ncols=len(keys), fontsize=7)
     drawn.suptitle(scenario, fontsize=10)
     return drawn
 
@@ -56,7 +59,7 @@ def _memory(axis: Any, run: dict[str, Any]) -> None:
         axis.plot(times, [sample[column] for sample in run["samples"]], label=label, color=color, linewidth=1)
     kills = [later[0] for sample, later in pairwise(run["samples"]) if later[5] > sample[5]]
     for at in kills:
-        axis.axvline(at, color=ENDED[1], linewidth=1)
+        axis.axvline(at, color=KILLED, linewidth=1)
     axis.set_ylim(bottom=0)
 
 
@@ -70,6 +73,7 @@ def _lives(axis: Any, run: dict[str, Any]) -> None:
                 axis.barh(number, times[-1] - times[0] + 0.25, left=times[0], color=STATES[state][1], height=0.6)
         ends = [at for (at, state), (_, after) in pairwise(states) if state in STATES and after == "e"]
         for at in ends[:-1]:
-            axis.plot(at, number, marker="x", color=ENDED[1], markersize=6)
+            lost = run["result"]["lost_units"] > 0
+            axis.plot(at, number, marker="x" if lost else "s", color=KILLED if lost else SAVED, markersize=5)
     axis.set_yticks(range(len(names)), names, fontsize=8)
     axis.invert_yaxis()

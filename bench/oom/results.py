@@ -1,11 +1,29 @@
 """What runs gave: kept as files, as a table, and how long who ranks higher was held."""
 
 import json
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
 NAMES = {"none": "kernel, no swap", "zram": "kernel", "oomd": "systemd-oomd", "tegd": "tegd"}
 BEGIN, END = "<!-- results: bench.oom -->", "<!-- end of results -->"
+SAYS = {
+    "S1": "two equals that fit with zRAM",
+    "S2": "stronger grows over a resident weaker",
+    "S3": "44 small processes without a hook beside a steady stronger",
+    "S4": "as S2, pages that do not compress",
+    "S5": "slow leak beside a steady stronger",
+    "M0": "nothing is short",
+    "M1": "two stronger grow over a weaker",
+    "M2": "the weaker arrives late, and grows fast",
+    "M3": "pages that compress and pages that do not",
+    "M4": "two swarms beside a steady stronger",
+    "M5": "a leak beside a swarm that outranks it",
+    "M6": "one without a hook, one with, under a stronger",
+    "M7": "six of several kinds",
+    "M8": "four equals that grow",
+}
 COLUMNS = (
     *("scenario", "policy", "killed", "work lost", "longest stall", "stronger held (allowed)", "all done"),
     *("daemon's memory", "daemon's processor time"),
@@ -49,7 +67,7 @@ def table(runs: list[dict[str, Any]]) -> str:
         daemon = result.get("daemon_rss_mib")
         rows.append(
             (
-                result["scenario"],
+                f"{result['scenario']} {SAYS.get(result['scenario'], '')}",
                 NAMES.get(result["policy"], result["policy"]),
                 f"{result['deaths'] - _came_back(run)}",
                 f"{result['lost_units']} units ({result['lost_pct']} %)",
@@ -68,7 +86,11 @@ def _came_back(run: dict[str, Any]) -> int:
     return int(run["result"]["deaths"]) if run["result"]["lost_units"] == 0 and run["saves"] else 0
 
 
-def put(page: Path, text: str) -> None:
-    """Put a table between the marks of a page."""
-    before, _, rest = page.read_text().partition(BEGIN)
-    page.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}")
+def put(page: Path, runs: list[dict[str, Any]], figures: list[Path]) -> None:
+    """Put the table, and the figures, between the marks of a page."""
+    before, begin, rest = page.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        sys.exit(f"bench.oom: {page} has no marks for the results")
+    shown = [f"![{path.stem}]({os.path.relpath(path, page.parent)})" for path in figures]
+    page.write_text("\n\n".join([f"{before}{begin}", table(runs), *shown, f"{end}{after}"]))
