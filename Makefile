@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: docs airlock-histories help install demo test check lint types crash vm-image vm-test bench-book bench-ledger bench-physics bench-oom bench-idle claims claims-quick clean
+.PHONY: docs airlock-histories help install demo test check lint types crash sim vm-image vm-test bench-book bench-ledger bench-physics bench-oom bench-idle claims claims-quick clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ docs: $(STAMP) ## draw the diagrams in the docs from the tables that they show
 
 airlock-histories: $(STAMP) ## put the airlock through 10,000 random histories of a host's memory
 	TEG_HISTORIES=10000 $(BIN)/pytest -q tests/property/test_pressure.py
+
+sim: $(STAMP) ## run small clusters under faults: SEEDS of them from FIRST on; SCENARIO names what is run
+	$(BIN)/python -m tegsim --seeds $(or $(SEEDS),20) --first $(or $(FIRST),1) --scenario $(or $(SCENARIO),swarm)
 
 crash: $(STAMP) ## kill the ledger under load, 200 times
 	TEG_KILLS=200 $(BIN)/pytest tests/crash/test_ledger_kill.py

@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 
+from governor import voice
 from governor.controller import Controller, Decision
 from governor.gp.posterior import Floats, Hyperparameters
 from governor.settings import GovernorSettings
 from tegcore.clock import Clock
 from tegcore.errors import RefusedError
-from tegcore.field.potential import FieldFrame, evaluate
+from tegcore.field.potential import evaluate
 from tegcore.units import TICK_NS
 from tegcore.wire import control, topics
-from tegcore.wire.messages import SCHEMA, Certificate, Digest, Field, Rates, Telemetry
-from tegcore.wire.records import Admit, Op, Record, SetRates
+from tegcore.wire.messages import Certificate, Digest, Rates, Telemetry
 from tegcore.wire.signing import Keyring
 from tegcore.wire.topics import Channel, Topic
 from tegcore.wire.transport import Transport
@@ -86,47 +86,19 @@ class GovernorService:
                 self.controller.take(message, self._side)
             else:
                 self.controller.hear(message)
-        if closing := self.controller.watch():
-            self._close_admission(closing)
-        if decided := self.controller.decide():
-            self._announce(*decided)
-            self._tune()
-        if frame := self.controller.project():
-            self._wire.publish(Topic(self._settings.zone, Channel.FIELD), self._field(frame), retain=True)
+        for said in voice.due(self.controller, self._settings.zone):
+            self._wire.publish(Topic(self._settings.zone, said.channel), said.message, retain=said.retain)
+            if isinstance(said.message, Certificate):
+                self._decided()
+            elif isinstance(said.message, Rates) and not said.retain:
+                event("governor.admission_closed", h=round(self.controller.verdict.h, 3))
 
-    def _announce(self, decision: Decision, rates: SetRates) -> None:
-        zone = self._settings.zone
+    def _decided(self) -> None:
+        decision = self.controller.decision
+        assert decision is not None, "a certificate is of a decision"
         self._history.append(decision)
-        records = Record(Op.SET_RATES, 0, 0, _key(_RATES, decision.epoch), rates).packed()
-        for number, cap in enumerate(self.controller.caps()):
-            records += Record(Op.SET_CAP, 0, 0, _key(_CAPS, decision.epoch << 8 | number), cap).packed()
-        self._wire.publish(
-            Topic(zone, Channel.RATES), Rates(SCHEMA, zone, decision.epoch, records, decision.tau), retain=True
-        )
-        certificate = Certificate(
-            SCHEMA,
-            zone,
-            decision.epoch,
-            decision.tau,
-            decision.phase.value,
-            decision.reynolds,
-            decision.entropy_rate,
-            decision.g,
-            decision.free_energy,
-            decision.barrier,
-            decision.bound,
-            decision.cost,
-            decision.stale,
-        )
-        self._wire.publish(Topic(zone, Channel.CERTIFICATE), certificate, retain=True)
         event("governor.epoch", epoch=decision.epoch, phase=decision.phase.value, g=round(decision.g, 3))
-
-    def _close_admission(self, closing: Admit) -> None:
-        zone, digest = self._settings.zone, self.controller.digest
-        assert digest is not None
-        records = Record(Op.ADMIT, 0, 0, _key(_ADMIT, digest.tick), closing).packed()
-        self._wire.publish(Topic(zone, Channel.RATES), Rates(SCHEMA, zone, digest.epoch, records, digest.tau))
-        event("governor.admission_closed", tick=digest.tick, h=round(self.controller.verdict.h, 3))
+        self._tune()
 
     def _tune(self) -> None:
         """Fit hyperparameters to what is heard, beside the loop; scikit-learn is imported there, once."""
@@ -144,25 +116,6 @@ class GovernorService:
             return fitted(positions, values, side, hyper, seed)
 
         self.controller.tune(await asyncio.get_running_loop().run_in_executor(None, fit))
-
-    def _field(self, frame: FieldFrame) -> Field:
-        policy, digest = self.controller.policy, self.controller.digest
-        stale = digest.tick - self.controller.frame_tick if digest else 0
-        return Field(
-            SCHEMA,
-            self._settings.zone,
-            frame.tau,
-            len(frame.weights.value),
-            3.0 * frame.spacing,
-            frame.mean,
-            self.controller.hyper.noise,
-            frame.weights.value.astype("<f4").tobytes(),
-            frame.weights.rate.astype("<f4").tobytes(),
-            stale,
-            policy.temperature,
-            self.controller.friction,
-            policy.mu_ucr,
-        )
 
     async def answer(self, peer: Peer, request: control.AnyRequest) -> control.Reply | AsyncIterator[control.Reply]:
         """Answer a request over the control socket."""
@@ -202,11 +155,3 @@ class GovernorService:
         x, y = np.meshgrid(axis, axis)
         sample = evaluate(frame, np.stack((x.ravel(), y.ravel()), axis=-1))
         return {"grid": VIEW_GRID, "values": [round(float(value), 4) for value in sample.value.value], "tau": frame.tau}
-
-
-_RATES, _CAPS, _ADMIT = 1 << 40, 1 << 41, 1 << 42
-
-
-def _key(kind: int, number: int) -> int:
-    """What is said is done once, however often it is heard; apart from the keys that operators draw."""
-    return kind | number

@@ -116,6 +116,7 @@ class Demonstration:
         self._lines: list[str] = []
         self._seen: set[tuple[str, int, str]] = set()
         self._queued: set[str] = set()
+        self._parked: set[str] = set()
         self._second_prices: set[int] = set()
         self._started_s = time.monotonic()
         settings = StackSettings(**{**SETTINGS.__dict__, "broker": broker})
@@ -185,6 +186,7 @@ class Demonstration:
     def _top_up_the_parked(self, scene: Scene) -> bool:
         for row in scene.workloads:
             if row["life"] == "parked":
+                self._parked.add(row["name"])
                 top_up = control.TopUpWorkload(name=row["name"], amount_ucr=3_000_000, key=fresh_key())
                 self._session.ask("tegd", top_up)
                 self._say(f"{row['name']}: its owner tops it up")
@@ -219,7 +221,7 @@ class Demonstration:
             "leases_above_reserve": len(self._second_prices),
             "evictions": ledger["evictions"],
             "inertia_refusals": ledger["inertia_refusals"],
-            "bankruptcies": ledger["bankruptcies"],
+            "bankruptcies": max(ledger["bankruptcies"], len(self._parked)),
             "expansions": host["expansions"],
             "epochs": self._session.ask("governor", control.GovernorView())["decision"]["epoch"],
             "seconds": round(scene.seconds, 1),

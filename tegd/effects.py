@@ -69,6 +69,10 @@ class SaveInPassing(NamedTuple):
     workload: Workload
 
 
+class Rejoin(NamedTuple):
+    """Begin another session with the ledger, under a new boot."""
+
+
 class AskPeers(NamedTuple):
     """Ask the ledger who leases are shared with, and how hosts are reached."""
 
@@ -132,6 +136,7 @@ Effect = (
     | SaveInPassing
     | Forget
     | Keep
+    | Rejoin
     | AskPeers
     | TellSeat
     | TellHome

@@ -18,6 +18,16 @@ RESEND_TICKS = 6
 SENT_KEPT_MAX = 8192
 
 
+def boot_after(last: int, wall_s: int) -> int:
+    """The number of a start: greater than any before, also after a lost store where the wall clock is right.
+
+    Args:
+        last: Number of the start before, 0 if none is known.
+        wall_s: Wall clock, in s.
+    """
+    return max(last + 1, wall_s)
+
+
 class Anchor(NamedTuple):
     """A tick of the ledger that came after a time on this host's clock."""
 

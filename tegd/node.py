@@ -5,6 +5,7 @@ returns effects: commands for the ledger go into the link's outbox, the rest is 
 """
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,16 +32,15 @@ from tegcore.wire.records import (
     unpack_blocks,
 )
 from tegd.bidding import Stride, Usage, expansion_bytes, predicted_bytes, use_permille
-from tegd.effects import Bound, Effect, Extend, Forget, Keep, Run, SaveAndEnd, Start
+from tegd.effects import Bound, Effect, Extend, Forget, Keep, Rejoin, Run, SaveAndEnd, Start
 from tegd.link import Link
 from tegd.modes import Happening, Mode, next_mode
 from tegd.seek import Search
 from tegd.travel import Travel
-from tegd.workload import Life, Waits, Workload
+from tegd.workload import ENDOW_PERIODS, Life, Waits, Workload
 
 SILENCE_NS = 3_000_000_000
 DEFAULT_LIMIT_FACTOR = 2
-DEFAULT_ENDOW_PERIODS = 4
 LEAVE_MARGIN_TICKS = 20
 FUNDS_RETRY_TICKS = 100
 CANNOT_EXECUTE = 126
@@ -123,11 +123,24 @@ class Node:
         """The governor's field says how much static friction there is."""
         self.mu_ucr = mu_ucr
 
-    def disowned(self) -> None:
-        """The ledger does not know this boot: introduce the host again."""
-        if self.mode is not Mode.BOOT:
-            self.zone = None
-            self.happen(Happening.DISOWNED)
+    def disowned(self, boot: int) -> list[Effect]:
+        """The ledger does not go on with a session: if it is this one, another must begin, under a new boot.
+
+        What was sent under an earlier boot and comes late is rejected as well, and says nothing of this one.
+        """
+        if boot != self.link.boot or self.zone is None:
+            return []
+        self.zone = None
+        self.happen(Happening.DISOWNED)
+        return [Rejoin()]
+
+    def rejoin(self, link: Link) -> None:
+        """Begin a session anew: the ledger will tell all that it knows, and whatever waited is asked again."""
+        self.link = link
+        self.told.clear()
+        for agent in self.agents.values():
+            agent.renew_seq = agent.expand_seq = 0
+            agent.released = False
 
     def submitted(self, workload: Workload) -> list[Effect]:
         """Take in a workload that is on disk already."""
@@ -136,8 +149,8 @@ class Node:
         return []
 
     def told_events(self, message: Events, now_ns: int) -> list[Effect]:
-        """Take in a message of the ledger."""
-        if message.boot != self.link.boot:
+        """Take in a message of the ledger; what comes before its Welcome will come again."""
+        if message.boot != self.link.boot or self.zone is None:
             return []
         self.tick = max(self.tick, message.tick)
         effects: list[Effect] = []
@@ -148,7 +161,7 @@ class Node:
                 if record.body.ref & ELSEWHERE:
                     effects += self._weighed(record.body)
                 else:
-                    self._quoted(record, now_ns)
+                    effects += self._quoted(record, now_ns)
         return effects
 
     def _event(self, record: Record, now_ns: int) -> list[Effect]:
@@ -220,25 +233,33 @@ class Node:
             return self.travel.own_region()
         return self.agents[work.ref].search.region(self.slots.get(work.ref, 0), work.shape, self.zone.zone_k)
 
-    def _quoted(self, record: Record, now_ns: int) -> None:
+    def _quoted(self, record: Record, now_ns: int) -> list[Effect]:
         body = record.body
         work = self.workloads.get(body.ref)
         if work is None or work.life is not Life.SEEKING or self.zone is None:
-            return
+            return []
         agent, reason = self.agents[work.ref], Reason(body.reason)
         region = self._region(work)
         widest = work.stays_home or region.log2 >= 2 * self.zone.zone_k
         if reason is Reason.PRICE and work.spec.limit_ucr == 0 and body.price_ucr:
             work.limit_ucr = DEFAULT_LIMIT_FACTOR * body.price_ucr
-            work.endow_ucr = work.spec.endow_ucr or DEFAULT_ENDOW_PERIODS * work.charge_ucr(work.limit_ucr)
+            work.endow_ucr = work.spec.endow_ucr or ENDOW_PERIODS * work.charge_ucr(work.limit_ucr)
             reason = Reason.OK
         work.waits = Waits(reason.name, body.missing, body.price_ucr)
         if reason is Reason.OK or (reason is Reason.PRICE and widest):
             self._order(work, region, now_ns)
         elif reason in {Reason.NO_FIT, Reason.PRICE}:
             self._round_failed(work, Region(0, 2 * self.zone.zone_k) if widest else region)
+        elif reason is Reason.BANKRUPT:
+            return self._park(work, body.missing)
         else:
             agent.search.put_off(self.cycle, FUNDS_RETRY_TICKS)
+        return []
+
+    def _park(self, work: Workload, missing_ucr: int) -> list[Effect]:
+        work.waits = Waits("BANKRUPT", missing_ucr)
+        work.become(Life.PARKED, self.tick, "bankrupt: parked until it is topped up")
+        return [Keep(work)]
 
     def _order(self, work: Workload, region: Region, now_ns: int) -> None:
         """Bid. In the whole zone also when the quote was dearer: a bid that is not made challenges nobody's rent."""
@@ -495,7 +516,7 @@ class Node:
         if self.runs.get(airlock_id) == "ended":
             effects.append(Forget(airlock_id))
         elif airlock_id in self.runs:
-            effects.append(SaveAndEnd(work, save=work.spec.hook is not None))
+            effects.append(SaveAndEnd(copy(work), save=work.spec.hook is not None))
         work.note(
             self.tick, f"lease over ({why.name.lower()}), paid {body.paid_ucr} ucr, {body.returned_ucr} came back"
         )
@@ -528,9 +549,7 @@ class Node:
         if not work.spec.hook:
             return self._over(work, f"ended, as its grant said: {why.name.lower()}")
         if why is Reason.BANKRUPT:
-            work.waits = Waits("BANKRUPT", work.charge_ucr(work.limit_ucr))
-            work.become(Life.PARKED, self.tick, "bankrupt: parked until it is topped up")
-            return [Keep(work)]
+            return self._park(work, work.charge_ucr(work.limit_ucr))
         work.become(Life.SEEKING, self.tick, f"seeks a new seat after {why.name.lower()}")
         return [Keep(work)]
 
@@ -552,7 +571,7 @@ class Node:
                 if run == "ended":
                     effects.append(Forget(airlock_id))
                 elif run:
-                    effects.append(SaveAndEnd(work, save=work.spec.hook is not None))
+                    effects.append(SaveAndEnd(copy(work), save=work.spec.hook is not None))
                 done = run == "ended" and work.why_leaving in {0, Reason.DONE} and work.exit_code is not None
                 work.unseat()
                 effects += self._after_lease(work, Reason.DONE if done else Reason.EXPIRED)

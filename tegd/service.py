@@ -10,7 +10,6 @@ import logging
 import os
 import pwd
 import shutil
-from collections import deque
 from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
 from typing import Any
@@ -18,28 +17,11 @@ from typing import Any
 import psutil
 
 from tegcore.clock import Clock
-from tegcore.dynamics.mass import charge, mass
 from tegcore.errors import RefusedError, TegError
 from tegcore.ids import is_name
 from tegcore.units import TICK_NS
 from tegcore.wire import control
-from tegcore.wire.messages import (
-    SAMPLES_PER_MESSAGE_MAX,
-    SCHEMA,
-    Ask,
-    Beat,
-    Events,
-    Field,
-    Heat,
-    Hello,
-    Motion,
-    Peers,
-    Rejected,
-    Sample,
-    Status,
-    Telemetry,
-    Welcome,
-)
+from tegcore.wire.messages import AnyMessage, Rejected
 from tegcore.wire.peer import is_path
 from tegcore.wire.records import Reason, Shape
 from tegcore.wire.signing import Key, Keyring
@@ -51,16 +33,25 @@ from tegd.adapters.airlock_client import AirlockClient
 from tegd.adapters.bundles import lay_out
 from tegd.adapters.courier import Courier
 from tegd.adapters.store import Store
-from tegd.bidding import Usage, rank
-from tegd.effects import AskPeers, Bound, Effect, Extend, Forget, Keep, Run, SaveAndEnd, SaveInPassing, Start
-from tegd.flight import Flight
-from tegd.link import Link
-from tegd.modes import Happening, Mode
+from tegd.agent import AgentSide, Place, Say
+from tegd.bidding import Usage
+from tegd.calls import Call, call, start_calls
+from tegd.effects import (
+    AskPeers,
+    Bound,
+    Effect,
+    Extend,
+    Forget,
+    Keep,
+    Rejoin,
+    SaveAndEnd,
+    SaveInPassing,
+    Start,
+)
 from tegd.node import Node
 from tegd.settings import HostSettings
-from tegd.telemetry.model import NAN, HostModel, RawSample, rates
+from tegd.telemetry.model import RawSample, rates, sample_of
 from tegd.telemetry.sample import Sampler
-from tegd.travel import Travel
 from tegd.workload import Life, Workload
 from tegio.control import Peer
 from tegio.executive import Executive, Window
@@ -69,18 +60,10 @@ from tegio.notify import notify
 from tegio.users import is_operator, own_tenant, tenant_for
 from tegio.wire import Wire
 
-HELLO_EVERY_CYCLES = 10
-USAGE_EVERY_CYCLES = 10
 WATCHDOG_EVERY_CYCLES = 20
-HEARD_EVERY_CYCLES = 20
-"""The ledger hears of a host at least so often."""
-STATUS_EVERY_CYCLES = 200
 WORKLOADS_MAX = 1000
 LOG_CHUNK_BYTES = 64 << 10
 LOG_POLL_S = 0.2
-END_GRACE_NS = 2_000_000_000
-SAVE_NS_MAX = 10_000_000_000
-PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class HostService:
@@ -117,31 +100,43 @@ class HostService:
         self._sampler = Sampler()
         self._process = psutil.Process()
         self._executive = Executive(clock, TICK_NS, self._cycle)
-        link = Link(settings.host, store.next_boot(), clock.now_ns())
-        self.node = Node(settings.host, link, settings.seed, settings.tokens)
-        self.node.travel = Travel(self.node, settings.log2_slots)
+        place = Place(
+            settings.host,
+            settings.base,
+            settings.log2_slots,
+            settings.slot_class,
+            settings.cpu_milli or (psutil.cpu_count() or 1) * 1000,
+            settings.mem_bytes or psutil.virtual_memory().total,
+        )
+        self._agent = AgentSide(place, store.next_boot(), settings.seed, settings.tokens, clock.now_ns())
         self._courier = Courier(
             settings, key, self.node, self._carry_out, self.folder, self._read_log, store.next_ref, clock.now_ns
         )
-        self._flight: Flight | None = None
         self._raw: RawSample | None = None
-        self._samples: deque[Sample] = deque(maxlen=SAMPLES_PER_MESSAGE_MAX)
-        self._telemetry_seq = 0
         self._usage: dict[str, Usage] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._probe: dict[str, Any] = {}
         self._order_ms = Window()
         zone, host = settings.zone, settings.host
-        for topic, handle in (
-            (Topic(zone, Channel.EVENTS, host), self._on_events),
-            (Topic(zone, Channel.BEAT), self._on_beat),
-            (Topic(zone, Channel.FIELD), self._on_field),
-            (Topic(zone, Channel.HEAT), self._on_heat),
+        for topic in (
+            Topic(zone, Channel.EVENTS, host),
+            Topic(zone, Channel.BEAT),
+            Topic(zone, Channel.FIELD),
+            Topic(zone, Channel.HEAT),
         ):
-            self._wire.hear(str(topic), handle)
-        transport.on_presence(lambda up: self._say_status() if up else None)
-        status = Topic(zone, Channel.STATUS, host)
-        transport.will(str(status), self._wire.frame(status, Status(SCHEMA, host, link.boot, up=False)))
+            self._wire.hear(str(topic), self._hear)
+        transport.on_presence(lambda up: self._say(self._agent.presence()) if up else None)
+        self._set_will()
+
+    @property
+    def node(self) -> Node:
+        """This host's agents."""
+        return self._agent.node
+
+    def _set_will(self) -> None:
+        status = Topic(self._settings.zone, Channel.STATUS, self._settings.host)
+        will = self._agent.goodbye(stopping=False)
+        self._wire.transport.will(str(status), self._wire.frame(status, will.message))
 
     # --- life -------------------------------------------------------------------------------------------------------
 
@@ -149,13 +144,13 @@ class HostService:
         """Cycle until stopped; leave nothing half said."""
         for name, state in self._sampler.sources().items():
             event("telemetry.source", source=name, state=state)
-        for work in await asyncio.to_thread(self._store.load):
-            self.node.submitted(work)
+        self._agent.loaded(await asyncio.to_thread(self._store.load))
         await self._airlock.start()
         self._airlock.on_event(self._on_airlock)
         await self._greet_airlock()
         await self._courier.start()
-        self.node.happen(Happening.LOADED)
+        self._agent.address = self._courier.address
+        self._agent.ready()
         await self._wire.transport.start()
         notify("READY=1")
         event("tegd.ready", host=self._settings.host, boot=self.node.link.boot, workloads=len(self.node.workloads))
@@ -187,29 +182,14 @@ class HostService:
             page = await self._airlock.call("list", after=runs[-1]["workload"] if runs else "")
             runs += page["workloads"]
             more = page["more"]
-        self.node.runs = {entry["workload"]: entry["state"] for entry in runs}
-        for entry in runs:
-            self._changed(entry)
-        self._carry_out(self.node.airlock_back())
+        self._carry_out(self._agent.met(runs, self._clock.now_ns()))
 
     def _changed(self, entry: dict[str, Any]) -> None:
-        run = Run(
-            entry["workload"],
-            entry["state"],
-            entry["cause"],
-            entry["exit_code"],
-            saved=entry["saved_ns"] > 0,
-            problem=entry["problem"],
-            saved_ns=entry["saved_ns"],
-        )
-        self._carry_out(self.node.run_changed(run, self._clock.now_ns()))
+        self._carry_out(self._agent.changed(entry, self._clock.now_ns()))
 
     async def _end(self) -> None:
-        self.node.happen(Happening.STOP)
         notify("STOPPING=1")
-        host = self._settings.host
-        status = Status(SCHEMA, host, self.node.link.boot, up=False)
-        self._wire.publish(Topic(self._settings.zone, Channel.STATUS, host), status, retain=True)
+        self._say(self._agent.goodbye(stopping=True))
         await self._wire.transport.stop()
         await self._courier.stop()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -222,89 +202,27 @@ class HostService:
     async def _cycle(self, now_ns: int) -> None:
         node = self.node
         self._sense(now_ns)
-        if node.runs and node.cycle % USAGE_EVERY_CYCLES == 0 and self._airlock.connected:
+        if self._agent.wants_usage and self._airlock.connected:
             self._later(self._measure())
-        if node.zone is not None:
-            if self._flight is None:
-                self._flight = Flight(self._settings.seed, node.zone.zone_k)
-            ghosts = node.ghosts()
-            works = [node.workloads[ref] for ref in ghosts]
-            masses = [mass(work.spec.mem_bytes, work.endow_ucr, work.shape.slots) for work in works]
-            charges = [charge(work.spec.sla_priority, 0.0) for work in works]
-            node.slots = self._flight.step(ghosts, masses, charges, node.tick)
-        self._carry_out(node.step(self._usage, now_ns))
+        self._carry_out(self._agent.cycle(self._usage, now_ns))
         for order_ms in node.order_ms:
             self._order_ms.add(order_ms)
         node.order_ms.clear()
-        self._speak()
+        for say in self._agent.sayings():
+            self._say(say)
         if node.cycle % WATCHDOG_EVERY_CYCLES == 0:
             notify("WATCHDOG=1")
 
-    def _speak(self) -> None:
-        settings, node = self._settings, self.node
-        orders = Topic(settings.zone, Channel.ORDERS, settings.host)
-        if node.zone is None and node.mode is Mode.SYNC and node.cycle % HELLO_EVERY_CYCLES == 0:
-            self._wire.publish(orders, self._hello())
-        elif node.zone is not None and (message := node.link.message(node.cycle, HEARD_EVERY_CYCLES)):
-            self._wire.publish(orders, message)
-        if node.cycle % STATUS_EVERY_CYCLES == 0 and node.zone is not None:
-            self._say_status()
-        if len(self._samples) == SAMPLES_PER_MESSAGE_MAX and node.zone is not None:
-            self._telemetry_seq += 1
-            agents, ghosts, attempts, mean_mass = node.motion()
-            telemetry = Telemetry(
-                SCHEMA,
-                settings.host,
-                node.link.boot,
-                self._telemetry_seq,
-                node.zone.base,
-                settings.log2_slots,
-                list(self._samples),
-                Motion(agents, ghosts, attempts, SAMPLES_PER_MESSAGE_MAX, mean_mass),
-            )
-            self._wire.publish(Topic(settings.zone, Channel.TELEMETRY, settings.host), telemetry)
-            self._samples.clear()
-
-    def _say_status(self) -> None:
-        host = self._settings.host
-        status = Status(SCHEMA, host, self.node.link.boot, up=True, address=self._courier.address)
-        self._wire.publish(Topic(self._settings.zone, Channel.STATUS, host), status, retain=True)
-
-    def _hello(self) -> Hello:
-        settings = self._settings
-        cpu_milli = settings.cpu_milli or (psutil.cpu_count() or 1) * 1000
-        mem_bytes = settings.mem_bytes or psutil.virtual_memory().total
-        boot = self.node.link.boot
-        return Hello(
-            SCHEMA,
-            settings.host,
-            boot,
-            settings.base,
-            settings.log2_slots,
-            settings.slot_class,
-            cpu_milli,
-            mem_bytes,
-        )
+    def _say(self, say: Say) -> None:
+        topic = Topic(self._settings.zone, say.channel, self._settings.host)
+        self._wire.publish(topic, say.message, retain=say.retain)
 
     def _sense(self, now_ns: int) -> None:
         before, self._raw = self._raw, self._sampler.read(now_ns)
         if before is None:
             return
-        model: HostModel = rates(before, self._raw, self._settings.temp_idle_c, self._settings.temp_crit_c)
-        self._samples.append(
-            Sample(
-                now_ns,
-                model.cpu,
-                model.memory,
-                model.io,
-                model.network,
-                NAN,
-                model.heat,
-                NAN,
-                model.temperature_c,
-                model.power_w,
-            )
-        )
+        model = rates(before, self._raw, self._settings.temp_idle_c, self._settings.temp_crit_c)
+        self._agent.sensed(sample_of(model))
 
     async def _measure(self) -> None:
         reply = await self._airlock.call("usage")
@@ -321,22 +239,15 @@ class HostService:
                     keep[work.ref] = work
                 case Start(work):
                     self._later(self._start(work))
-                case Extend(work):
-                    self._later(
-                        self._asked(work, "extend", token=work.token, term_end_ns=work.term_end_ns),
-                    )
-                case Bound(work):
-                    self._later(self._bound(work))
-                case SaveInPassing(work):
-                    self._later(self._asked(work, "save", token=work.token, then="thaw"))
-                case SaveAndEnd(work, save=True):
-                    self._later(self._asked(work, "save", token=work.token, then="end"))
-                case SaveAndEnd(work, save=False):
-                    self._later(self._asked(work, "end", token=work.token, grace_ns=END_GRACE_NS))
+                case Extend() | Bound() | SaveAndEnd() | SaveInPassing():
+                    self._later(self._asked(call(effect)))
                 case Forget(airlock_id):
                     self._later(self._forget(airlock_id))
-                case AskPeers(leases, hosts):
-                    self._ask_peers(leases, hosts)
+                case Rejoin():
+                    self._agent.rejoin(self._store.next_boot(), self._clock.now_ns())
+                    self._set_will()
+                case AskPeers():
+                    self._say(self._agent.question(effect))
                 case _:
                     self._later(self._courier.do(effect))
         if keep:
@@ -353,17 +264,12 @@ class HostService:
         except TegError as error:
             event("airlock.fault", logging.WARNING, error=error)
 
-    def _ask_peers(self, leases: tuple[int, ...], hosts: tuple[str, ...]) -> None:
-        settings = self._settings
-        ask = Ask(SCHEMA, settings.host, self.node.link.boot, list(leases), list(hosts))
-        self._wire.publish(Topic(settings.zone, Channel.ORDERS, settings.host), ask)
-
     def folder(self, work: Workload) -> Path:
         """A workload's own folder: its working folder unless it names one, and where its checkpoint goes."""
         return self._state_dir / "work" / str(work.ref)
 
     async def _start(self, work: Workload) -> None:
-        spec, folder, zone = work.spec, self.folder(work), self.node.zone
+        folder = self.folder(work)
         if not folder.exists():
             folder.mkdir(mode=0o700, parents=True)
             if os.geteuid() == 0:
@@ -371,61 +277,18 @@ class HostService:
         if work.files and not work.home:
             given = courier.shelf_of(folder) / "files"
             await asyncio.to_thread(lay_out, given, folder, work.uid, work.gid)
-        home = _home(work.uid)
-        hook = None
-        if spec.hook is not None:
-            hook = {
-                "signal": spec.hook.signal,
-                "checkpoint": str(folder / spec.hook.checkpoint),
-                "mark": str(folder / spec.hook.mark),
-            }
-        notice_ns = zone.notice_ticks * TICK_NS if zone else 0
-        await self._asked(
-            work,
-            "start",
-            lease=work.lease,
-            token=work.token,
-            argv=list(spec.argv),
-            env={"PATH": PATH, "HOME": home, "TEG_NAME": work.name, **self._gang(work), **spec.env},
-            cwd=spec.cwd or str(folder),
-            uid=work.uid,
-            gid=work.gid,
-            hook=hook,
-            term_end_ns=work.term_end_ns,
-            notice_ns=notice_ns,
-            save_ns=SAVE_NS_MAX,
-            resume=work.resume,
-            rank=rank(work.purse_ucr, work.charge_ucr(work.price_ucr), work.mass_micro),
-        )
-        if work.held_bytes:
-            await self._bound(work)
+        gang = self._agent.gang(work)
+        for wanted in start_calls(work, self.node.zone, str(folder), _home(work.uid), gang):
+            await self._asked(wanted)
 
-    async def _bound(self, work: Workload) -> None:
-        """Tell the airlock side what memory the lease has bought."""
-        await self._asked(work, "bound", token=work.token, bytes=work.held_bytes)
-
-    def _gang(self, work: Workload) -> dict[str, str]:
-        """What each part of work over several hosts is told of the others."""
-        if not work.home or len(work.seats) < 2:
-            return {}
-        first, travel = work.seats[0], self.node.travel
-        assert travel is not None
-        known = self._courier.address if first == self._settings.host else ""
-        master = known or (travel.peers[first].address if first in travel.peers else "")
-        host = master.rpartition(":")[0].strip("[]")
-        return {"TEG_RANK": str(work.rank), "TEG_WORLD": str(len(work.seats)), "TEG_MASTER": host or first}
-
-    async def _asked(self, work: Workload, verb: str, **fields: Any) -> None:
-        """Ask the airlock side; a refused `start` is the run's end, all else shows in what it tells of the run."""
-        airlock_id = work.airlock_id
+    async def _asked(self, wanted: Call) -> None:
+        airlock_id = wanted.fields["workload"]
         try:
-            self._changed(await self._airlock.call(verb, workload=airlock_id, **fields))
+            self._changed(await self._airlock.call(wanted.verb, **wanted.fields))
         except RefusedError as error:
-            event("airlock.refused", logging.WARNING, verb=verb, workload=work.name, error=error)
-            if verb == "start":
-                over = getattr(error, "reason", "") == "past_term"
-                failed = Run(airlock_id, "ended", "term" if over else "start_failed", problem=str(error))
-                self._carry_out(self.node.run_changed(failed, self._clock.now_ns()))
+            event("airlock.refused", logging.WARNING, verb=wanted.verb, run=airlock_id, error=error)
+            reason, now_ns = getattr(error, "reason", ""), self._clock.now_ns()
+            self._carry_out(self._agent.refused(wanted.verb, airlock_id, reason, str(error), now_ns))
 
     async def _forget(self, airlock_id: str) -> None:
         """Keep the run's log with the workload, then let the airlock side drop the rest."""
@@ -446,31 +309,10 @@ class HostService:
 
     # --- messages ---------------------------------------------------------------------------------------------------
 
-    def _on_events(self, message: Welcome | Events | Rejected | Peers) -> None:
-        match message:
-            case Peers():
-                if message.boot == self.node.link.boot:
-                    self._courier.told(message)
-            case Welcome():
-                self.node.welcomed(message)
-            case Events():
-                self._carry_out(self.node.told_events(message, self._clock.now_ns()))
-            case Rejected():
-                event("ledger.rejected", logging.WARNING, reason=Reason(message.reason).name, detail=message.detail)
-                if message.reason == Reason.STALE_BOOT:
-                    self.node.disowned()
-
-    def _on_beat(self, beat: Beat) -> None:
-        self.node.beaten(beat.tick, beat.market, self._clock.now_ns())
-
-    def _on_field(self, field: Field) -> None:
-        if self._flight is not None:
-            self._flight.field_came(field)
-        self.node.field_came(field.mu_ucr)
-
-    def _on_heat(self, heat: Heat) -> None:
-        if self._flight is not None:
-            self._flight.heat_came(heat)
+    def _hear(self, message: AnyMessage) -> None:
+        if isinstance(message, Rejected):
+            event("ledger.rejected", logging.WARNING, reason=Reason(message.reason).name, detail=message.detail)
+        self._carry_out(self._agent.heard(message, self._clock.now_ns()))
 
     # --- people -----------------------------------------------------------------------------------------------------
 
@@ -527,18 +369,14 @@ class HostService:
         if request.files:
             await asyncio.to_thread(courier.take_files, fresh, request.files)
         ref = self._store.next_ref()
-        name = spec.name or f"w{ref}"
-        limit_ucr = spec.limit_ucr
-        work = Workload(ref, name, tenant, peer.uid, peer.gid, request.key, spec)
-        work.limit_ucr = limit_ucr
-        work.endow_ucr = spec.endow_ucr or 4 * work.charge_ucr(limit_ucr)
+        work = Workload.accepted(ref, tenant, (peer.uid, peer.gid), request.key, spec)
         work.note(self.node.tick, "accepted")
         work.ticket, work.files = ticket, tuple(sorted(request.files))
         if request.files:
             fresh.rename(courier.shelf_of(self.folder(work)))
         self._store.keep(work)
         self.node.submitted(work)
-        return control.Reply(data={"name": name, "ref": ref})
+        return control.Reply(data={"name": work.name, "ref": ref})
 
     async def _log(self, work: Workload, offset: int, *, follow: bool) -> AsyncIterator[control.Reply]:
         """The output of all runs of a workload, one after the other."""

@@ -4,10 +4,11 @@ SEEKING holds nothing. ORDERED has a fill-or-kill order out. WAITING won a block
 has a lease, its work being started or running. LEAVING had notice, or is cancelled: its work is being saved and ended.
 AWAY has a lease whose slots are another host's, or several hosts': what runs there is a part, a workload of its own on
 that host, which knows its home.
-PARKED ran out of credits and waits for more. ENDED is over.
+PARKED cannot pay one period and waits for more credits. ENDED is over.
 """
 
 from enum import StrEnum
+from typing import Self
 
 import msgspec
 
@@ -18,6 +19,7 @@ from tegcore.wire.records import Shape
 from tegd.handover import Stay, Trip
 
 HISTORY_MAX = 40
+ENDOW_PERIODS = 4
 
 
 class Life(StrEnum):
@@ -34,7 +36,7 @@ class Life(StrEnum):
 
 
 LIFE: dict[Life, frozenset[Life]] = {
-    Life.SEEKING: frozenset({Life.ORDERED, Life.SEATED, Life.AWAY, Life.ENDED}),
+    Life.SEEKING: frozenset({Life.ORDERED, Life.SEATED, Life.AWAY, Life.PARKED, Life.ENDED}),
     Life.ORDERED: frozenset({Life.SEEKING, Life.WAITING, Life.SEATED, Life.AWAY, Life.ENDED}),
     Life.WAITING: frozenset({Life.SEEKING, Life.SEATED, Life.AWAY, Life.ENDED}),
     Life.AWAY: frozenset({Life.SEEKING, Life.PARKED, Life.ENDED}),
@@ -160,6 +162,14 @@ class Workload(msgspec.Struct):
     def here(self) -> bool:
         """Whether its lease's slots on this host are its own to renew and to clear."""
         return self.life in {Life.SEATED, Life.LEAVING}
+
+    @classmethod
+    def accepted(cls, ref: int, tenant: str, user: tuple[int, int], key: int, spec: WorkloadSpec) -> Self:
+        """A workload as it begins; `user` is uid and gid. Without an endowment it gets four periods at its limit."""
+        work = cls(ref, spec.name or f"w{ref}", tenant, *user, key, spec)
+        work.limit_ucr = spec.limit_ucr
+        work.endow_ucr = spec.endow_ucr or ENDOW_PERIODS * work.charge_ucr(spec.limit_ucr)
+        return work
 
     @property
     def shape(self) -> Shape:

@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from governor import voice as says
 from governor.controller import Controller, Policy
 from tegcore import rng
 from tegcore.clock import VirtualClock
 from tegcore.dynamics.mass import charge, mass
-from tegcore.field.potential import FieldFrame
 from tegcore.units import GIB, TICK_NS
 from tegcore.wire.codec import encode
 from tegcore.wire.control import Hook, WorkloadSpec
-from tegcore.wire.messages import SCHEMA, Events, Field, Heat, Hello, Message, Motion, Sample, Telemetry
+from tegcore.wire.messages import SCHEMA, Events, Heat, Hello, Message, Motion, Sample, Telemetry
 from tegcore.wire.records import (
     Genesis,
     Market,
@@ -268,14 +268,12 @@ class World:
         governor.take(voice.digest(state, self._counted), float(1 << self.setting.zone_k))
         self._counted = dataclasses.replace(state.counters)
         if closing := governor.watch():
-            self.engine.apply(Record(Op.ADMIT, 0, 0, 1 << 42 | state.tick, closing))
+            self.engine.apply(says.admission_record(state.tick, closing))
         if decided := governor.decide():
-            epoch = decided[0].epoch
-            self.engine.apply(Record(Op.SET_RATES, 0, 0, 1 << 40 | epoch, decided[1]))
-            for number, cap in enumerate(governor.caps()):
-                self.engine.apply(Record(Op.SET_CAP, 0, 0, 1 << 41 | epoch << 8 | number, cap))
+            for record in says.rate_records(decided[0].epoch, decided[1], governor.caps()):
+                self.engine.apply(record)
         if frame := governor.project():
-            message = self._field(frame)
+            message = says.field(governor, ZONE, frame)
             for place in self.places:
                 place.flight.field_came(message)
                 place.node.field_came(message.mu_ucr)
@@ -292,14 +290,6 @@ class World:
         motion = Motion(*place.node.motion()[:3], TELEMETRY_TICKS, 1.0)
         base = self.places.index(place) << setting.host_log2
         return Telemetry(SCHEMA, place.name, 1, tick, base, setting.host_log2, [sample], motion)
-
-    def _field(self, frame: FieldFrame) -> Field:
-        governor = self.governor
-        weights, rates = (part.astype("<f4").tobytes() for part in (frame.weights.value, frame.weights.rate))
-        grid, support = len(frame.weights.value), 3.0 * frame.spacing
-        noise, policy = governor.hyper.noise, governor.policy
-        motion = (policy.temperature, governor.friction, policy.mu_ucr)
-        return Field(SCHEMA, ZONE, frame.tau, grid, support, frame.mean, noise, weights, rates, 0, *motion)
 
     # --- what is to be seen -----------------------------------------------------------------------------------------
 

@@ -59,6 +59,7 @@ class Entry(NamedTuple):
         rejected: Why the message was not taken in, if it was not.
         asked: A question about peers, to be answered from the state after the tick.
         status: What a host said of its presence.
+        boot: Of the host that sent what was rejected, where that is known.
     """
 
     commands: tuple[Record, ...] = ()
@@ -68,6 +69,7 @@ class Entry(NamedTuple):
     rejected: tuple[Reason, str] | None = None
     asked: Ask | None = None
     status: Status | None = None
+    boot: int = 0
 
 
 def _unseen(raw: bytes, last: int) -> bytes:
@@ -150,7 +152,7 @@ class Door:
     def _ask(self, state: State, ask: Ask) -> Entry:
         number = state.host_numbers.get(ask.host, 0)
         if number not in state.hosts or state.hosts[number].boot != ask.boot:
-            return Entry(host=ask.host, rejected=(Reason.STALE_BOOT, "introduce yourself again"))
+            return Entry(host=ask.host, rejected=(Reason.STALE_BOOT, "introduce yourself again"), boot=ask.boot)
         if len(ask.leases) > PEERS_ASKED_MAX or len(ask.hosts) > PEERS_ASKED_MAX:
             raise DecodeError(f"{len(ask.leases)} leases and {len(ask.hosts)} hosts: at most {PEERS_ASKED_MAX} of each")
         return Entry(host=ask.host, asked=ask)
@@ -182,7 +184,7 @@ class Door:
         session = state.hosts.get(number)
         if session is not None and hello.boot < session.boot:
             detail = f"{hello.host} has come up since under boot {session.boot}"
-            return Entry(host=hello.host, rejected=(Reason.STALE_BOOT, detail))
+            return Entry(host=hello.host, rejected=(Reason.STALE_BOOT, detail), boot=hello.boot)
         base = hello.base if hello.base >= 0 else self._base_for(state, number, hello.log2_slots)
         if base < 0:
             return Entry(host=hello.host, rejected=(Reason.REGION, f"the zone has no free run of 2^{hello.log2_slots}"))
@@ -207,7 +209,8 @@ class Door:
         session = state.hosts.get(number)
         if session is None or session.stale or session.boot != orders.boot:
             self.counts[Reason.STALE_BOOT.name] += 1
-            return Entry(host=orders.host, rejected=(Reason.STALE_BOOT, "introduce yourself again"))
+            rejected = (Reason.STALE_BOOT, "introduce yourself under a new boot")
+            return Entry(host=orders.host, rejected=rejected, boot=orders.boot)
         commands = _here_again(state, number)
         if session.outbox.acked < orders.event_ack <= session.outbox.last_seq:
             commands.append(Record(Op.ACKED, number, orders.boot, 0, Acked(orders.event_ack)))

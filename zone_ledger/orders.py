@@ -235,8 +235,17 @@ def _quoted(state: State, order: Order) -> Quoted:
             base, price = found
             if reason is Reason.OK and (order.limit_ucr < price or (leased and order.limit_ucr == price)):
                 reason, missing = Reason.PRICE, max(1, price - order.limit_ucr)
+            if reason is Reason.PRICE and order.limit_ucr and (short_ucr := _short_of_reserve(state, order)) > 0:
+                reason, missing = Reason.BANKRUPT, short_ucr
     gradient = _gradient(state, order, leased=leased) if price else (0, 0)
     return Quoted(order.ref, reason, missing, price, base, free, *gradient, state.tick)
+
+
+def _short_of_reserve(state: State, order: Order) -> int:
+    """What an endowment is short of one period at the least reserve: above 0, no price that can come is within it."""
+    classes = order.shape.classes
+    reserves = [reserve_ucr for slot_class, reserve_ucr in state.reserves.items() if classes >> slot_class & 1]
+    return charge_ucr(min(reserves, default=0), order.shape) - order.endow_ucr
 
 
 def _least(state: State, order: Order, region: Region, *, leased: bool) -> tuple[int, int] | None:

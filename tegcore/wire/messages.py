@@ -158,6 +158,7 @@ class Rejected(Message, frozen=True, tag="rejected"):
     """Input that was not taken in, and why: never a command's outcome.
 
     Attributes:
+        boot: Under which it was sent, where that matters; else 0.
         reason: A `Reason`.
         detail: One line for people.
     """

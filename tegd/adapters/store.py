@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from tegcore.errors import JournalError
+from tegd.link import boot_after
 from tegd.workload import Life, Workload
 from tegio.sqlite import open_durable
 
@@ -33,9 +34,9 @@ class Store:
         self._db = open_durable(path, _SCHEMA)
 
     def next_boot(self) -> int:
-        """The number of this start: greater than any before, also after a lost store where the clock is right."""
+        """The number of this start, kept before it is used."""
         (last,) = self._db.execute("SELECT coalesce(max(boot), 0) FROM boots").fetchone()
-        boot = max(int(last) + 1, int(time.time()))
+        boot = boot_after(int(last), int(time.time()))
         self._write("INSERT OR REPLACE INTO boots VALUES (1, ?)", (boot,))
         return boot
 

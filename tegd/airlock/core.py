@@ -5,8 +5,10 @@ comes back as another input. Nothing here reads a clock: `due_ns` says when the 
 
 The rules at the end of a term (DESIGN 2): work that can be saved runs on for its hook alone, at most `save_ns`, is
 frozen in the tick that sees its mark, and ended when the checkpoint is durable. A save that fails is tried
-`SAVE_TRIES_MAX` times, with the work frozen between; then it stays frozen until someone decides. Work without a hook
-is frozen, and ended after `notice_ns`. A term that is extended meanwhile lets both run on.
+`SAVE_TRIES_MAX` times, with the work frozen between; then it stays frozen until someone decides. No hook runs later
+than `grace_ns` past the term: from then on the slots may be another's, and whoever asks for a save has the work ended
+as its last checkpoint has it. Work without a hook is frozen, and ended after `notice_ns`. A term that is extended
+meanwhile lets both run on.
 """
 
 from dataclasses import dataclass, replace
@@ -241,7 +243,7 @@ def narrow(workload: Workload, told: Input, now_ns: int) -> Event | Refused:
         case Kind.THAW | Kind.RELEASE:
             return Refused.PAST_TERM if past else Event.THAW
         case Kind.SAVE:
-            return Event.SAVE if savable else Refused.NO_HOOK
+            return _save(workload, now_ns)
         case Kind.END:
             return Event.KILL if past or told.grace_ns <= 0 else Event.END
         case Kind.EXTEND:
@@ -281,10 +283,22 @@ def _is_due(workload: Workload, now_ns: int) -> bool:
     return at_ns is not None and at_ns <= now_ns
 
 
+def _save(workload: Workload, now_ns: int) -> Event | Refused:
+    if workload.spec.hook is None:
+        return Refused.NO_HOOK
+    late = workload.status.state is State.FROZEN and _last_run_ns(workload.spec, workload.status) <= now_ns
+    return Event.KILL if late else Event.SAVE
+
+
 def _flushed(status: Status, past: bool) -> Event:
     if status.exit_code is not None:
         return Event.SAVED_PARKED if status.then is Then.PARK else Event.SAVED_GONE
     return Event.SAVED_THAW if status.then is Then.THAW and not past else Event.SAVED_END
+
+
+def _last_run_ns(spec: Spec, status: Status) -> int:
+    """Until when its hook may run."""
+    return status.term_end_ns + spec.grace_ns if status.term_end_ns else 1 << 62
 
 
 def _failure(status: Status, past: bool) -> Event:
@@ -386,12 +400,15 @@ def _extended(status: Status, term_end_ns: int, now_ns: int) -> Status:
 
 def _deadline_ns(spec: Spec, status: Status, after: State, told: Input, now_ns: int) -> int:
     match after:
-        case State.SAVING | State.FLUSHING:
+        case State.SAVING:
+            return min(now_ns + spec.save_ns, max(now_ns, _last_run_ns(spec, status)))
+        case State.FLUSHING:
             return now_ns + spec.save_ns
         case State.FROZEN if status.held is Held.TERM and spec.hook is None:
             return now_ns + spec.notice_ns
         case State.FROZEN if status.held is Held.TERM and status.tries < SAVE_TRIES_MAX:
-            return now_ns + (RETRY_NS << max(0, status.tries - 1))
+            again_ns = now_ns + (RETRY_NS << max(0, status.tries - 1))
+            return again_ns if again_ns < _last_run_ns(spec, status) else 0
         case State.ENDING:
             return now_ns + told.grace_ns
         case State.KILLING:

@@ -76,6 +76,7 @@ class Spec:
         hook: Its checkpoint hook, if it can be saved.
         notice_ns: How long it is held past its term when it cannot be saved, before it is ended.
         save_ns: Longest that its hook may take, and longest that making the checkpoint durable may take.
+        grace_ns: How long past its term its hook may run: after that its slots may be another's.
         resume: Whether it is to go on from its checkpoint.
         resume_args: What its command then gets beside its arguments.
         rank: Who ranks least gives way first when memory runs short.
@@ -99,6 +100,7 @@ class Spec:
     rank: float = 0.0
     unit: str = ""
     group: str = ""
+    grace_ns: int = 1 << 60
 
 
 @dataclass(frozen=True, slots=True)

@@ -146,6 +146,7 @@ VERBS: dict[str, dict[str, Check]] = {
         "term_end_ns": _is_int,
         "notice_ns": _is_int,
         "save_ns": _is_int,
+        "grace_ns": _is_int,
         "resume": _is_flag,
         "rank": _is_number,
     },

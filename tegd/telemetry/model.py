@@ -5,6 +5,7 @@ Counters that ran back (a device went away, a counter wrapped) make a share of 0
 
 from typing import NamedTuple
 
+from tegcore.wire.messages import Sample
 from tegd.telemetry import parsers
 
 NAN = float("nan")
@@ -103,3 +104,19 @@ def rates(before: RawSample, now: RawSample, idle_c: float, critical_c: float) -
     if before.energy_uj is not None and now.energy_uj is not None and now.energy_uj >= before.energy_uj:
         power_w = (now.energy_uj - before.energy_uj) / max(elapsed_us, 1.0)
     return HostModel(now.at_ns, cpu, memory, io, network, heat, now.temperature_c, power_w)
+
+
+def sample_of(model: HostModel) -> Sample:
+    """The model as telemetry has it."""
+    return Sample(
+        model.at_ns,
+        model.cpu,
+        model.memory,
+        model.io,
+        model.network,
+        NAN,
+        model.heat,
+        NAN,
+        model.temperature_c,
+        model.power_w,
+    )

@@ -26,6 +26,7 @@ SHELLS = {
     "tegsim.claims.plots": "files",
     "zone_ledger.audit": "reads a journal by itself, sharing no code",
     "zone_ledger.replay": "reads journal and snapshots",
+    "tegsim.cluster.*": "the second shell around the cores: the real journals, on disks that fail",
 }
 """Modules that may do I/O, each with its reason. All else is a core."""
 

@@ -62,6 +62,7 @@ def what(name: str, *argv: str) -> dict[str, Any]:
         "notice_ns": 0,
         "rank": 0,
         "save_ns": 0,
+        "grace_ns": 0,
         "resume": False,
     }
 

@@ -121,6 +121,7 @@ class Rig:
             "notice_ns": SECOND_NS // 10,
             "rank": 0,
             "save_ns": 2 * SECOND_NS,
+            "grace_ns": 60 * SECOND_NS,
             "resume": False,
         }
         return self.call("start", **fields | changes)

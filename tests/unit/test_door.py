@@ -190,7 +190,7 @@ def test_orders_of_an_earlier_boot_are_void(ledger: Ledger) -> None:
     ledger.say(Hello(SCHEMA, "n1", 8, -1, 3, 0, 8000, 1 << 33))
     entry, _ = ledger.order(fok(1), boot=7)
     assert entry.rejected is not None
-    assert entry.rejected[0] is Reason.STALE_BOOT
+    assert (entry.rejected[0], entry.boot) == (Reason.STALE_BOOT, 7), "which boot is rejected is said"
     hello, _ = ledger.say(Hello(SCHEMA, "n1", 7, -1, 3, 0, 8000, 1 << 33))
     assert hello.rejected is not None
     assert ledger.engine.state.hosts[1].boot == 8

@@ -26,7 +26,7 @@ from tegcore.wire.records import (
 from tegcore.wire.signing import Key, host_key, ledger_keyring, tenant_token
 from tegcore.wire.topics import Channel, Topic
 from tegd.bidding import Usage
-from tegd.effects import Extend, Forget, Run, SaveAndEnd, Start
+from tegd.effects import Extend, Forget, Rejoin, Run, SaveAndEnd, Start
 from tegd.link import Link
 from tegd.modes import Happening, Mode
 from tegd.node import Node
@@ -399,3 +399,56 @@ def test_a_token_that_the_host_lacks_is_refused_with_a_reason() -> None:
     world.cycle(60)
     assert work.life is Life.SEEKING
     assert work.waits.reason == Reason.TENANT.name
+
+
+def test_a_ghost_that_cannot_pay_one_period_at_the_reserve_is_bankrupt_until_it_is_topped_up() -> None:
+    world = World()
+    work = world.submit(limit_ucr=300_000)
+    work.budget(90_000)
+    world.cycle(60)
+    assert (work.life, work.waits.reason, work.waits.missing) == (Life.PARKED, "BANKRUPT", 10_000)
+    world.carry_out(world.node.top_up(work, 2_000_000, 7, world.now_ns))
+    world.cycle(60)
+    assert work.life is Life.SEATED
+
+
+def test_a_ghost_whose_limit_is_low_and_whose_purse_is_not_goes_on_seeking() -> None:
+    world = World()
+    work = world.submit(limit_ucr=90_000, endow_ucr=900_000)
+    world.cycle(200)
+    assert work.life in {Life.SEEKING, Life.ORDERED}
+    assert work.waits.reason == "PRICE"
+
+
+def test_what_is_told_before_the_welcome_is_told_again() -> None:
+    """Simulated seed 3: the Welcome was lost, the truth was not, and the host never introduced itself again."""
+    world = World()
+    welcomed, world.node.welcomed = world.node.welcomed, lambda welcome: None
+    world.cycle(25)
+    assert (world.node.mode, world.node.link.inbox.last_seq) == (Mode.SYNC, 0)
+    world.node.welcomed = welcomed
+    world.cycle(25)
+    assert world.node.mode is Mode.RUN
+    assert world.node.zone is not None
+
+
+def test_a_rejection_of_an_earlier_boot_says_nothing_of_this_one() -> None:
+    world = World()
+    world.cycle(25)
+    assert world.node.disowned(0) == []
+    assert world.node.mode is Mode.RUN
+
+
+def test_a_session_that_the_ledger_does_not_go_on_with_begins_anew_under_a_new_boot() -> None:
+    world = World()
+    work = world.submit()
+    world.cycle(60)
+    lease = work.lease
+    world.engine.state.hosts[1].stale = True
+    assert [type(effect) for effect in world.node.disowned(1)] == [Rejoin]
+    world.node.rejoin(Link("n1", 2, world.now_ns))
+    world.cycle(60)
+    assert (world.node.mode, work.life, work.lease) == (Mode.RUN, Life.SEATED, lease)
+    before = work.term_end_ns
+    world.cycle(TERM)
+    assert work.term_end_ns > before, "renewed in the new session"

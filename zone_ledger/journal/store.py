@@ -10,7 +10,7 @@ state that it leads to, which a replay must reach. What each fault is called and
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tegcore.errors import JournalError
@@ -43,13 +43,22 @@ class Journal:
         path: Of the file; its folder must exist.
         zone: Whose it is; a file of another zone is refused.
         read_only: Look without the right to write, also beside a living writer.
+        through: What stands between it and SQLite where it writes: the simulator's disks fail there.
 
     Raises:
         JournalError: If it is in use, foreign, of a newer format, or no journal.
     """
 
-    def __init__(self, path: Path, zone: str = "", *, read_only: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        zone: str = "",
+        *,
+        read_only: bool = False,
+        through: Callable[[sqlite3.Connection], sqlite3.Connection] = lambda connection: connection,
+    ) -> None:
         self.path = path
+        self._through = through
         self._read_only = read_only
         self._lock = -1 if read_only else self._take_lock()
         self._mark: Mark | None = None
@@ -61,7 +70,7 @@ class Journal:
             raise
 
     def _open(self, zone: str) -> None:
-        self._db = open_read_only(self.path) if self._read_only else open_durable(self.path, _SCHEMA)
+        self._db = open_read_only(self.path) if self._read_only else self._through(open_durable(self.path, _SCHEMA))
         try:
             meta = dict(self._db.execute("SELECT key, value FROM meta"))
             self._format = int(meta.get("format", FORMAT))

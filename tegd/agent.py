@@ -1,0 +1,225 @@
+"""The agent side without its broker, its airlock side, its disk and its sensors: one cycle, and all that can be heard.
+
+Around `Node`: the flight of its ghosts, what is said in a cycle, and what each message leads to. What is to be kept is
+on disk before what is said in the same cycle leaves.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from tegcore.dynamics.mass import charge, mass
+from tegcore.wire.messages import (
+    SAMPLES_PER_MESSAGE_MAX,
+    SCHEMA,
+    AnyMessage,
+    Ask,
+    Beat,
+    Events,
+    Field,
+    Heat,
+    Hello,
+    Message,
+    Motion,
+    Peers,
+    Rejected,
+    Sample,
+    Status,
+    Telemetry,
+    Welcome,
+)
+from tegcore.wire.records import Reason
+from tegcore.wire.topics import Channel
+from tegd.bidding import Usage
+from tegd.calls import run_of
+from tegd.effects import AskPeers, Effect, Run
+from tegd.flight import Flight
+from tegd.link import Link
+from tegd.modes import Happening, Mode
+from tegd.node import Node
+from tegd.travel import Travel
+from tegd.workload import Workload
+
+HELLO_EVERY_CYCLES = 10
+HEARD_EVERY_CYCLES = 20
+"""The ledger hears of a host at least so often."""
+STATUS_EVERY_CYCLES = 200
+USAGE_EVERY_CYCLES = 10
+
+
+class Place(NamedTuple):
+    """What a host introduces itself with; see `tegcore.wire.messages.Hello`."""
+
+    host: str
+    base: int
+    log2_slots: int
+    slot_class: int
+    cpu_milli: int
+    mem_bytes: int
+
+
+class Say(NamedTuple):
+    """A message for the broker."""
+
+    channel: Channel
+    message: Message
+    retain: bool = False
+
+
+class AgentSide:
+    """One host's agent side under one boot.
+
+    Args:
+        place: Of the host.
+        boot: Number of this start.
+        seed: Of the random streams.
+        tokens: Token of each tenant that may submit here.
+        now_ns: Boot-time clock.
+
+    Attributes:
+        address: HOST:PORT at which this host hears others; empty: it hears none.
+    """
+
+    def __init__(self, place: Place, boot: int, seed: int, tokens: Mapping[str, int], now_ns: int) -> None:
+        self._place = place
+        self._seed = seed
+        self._flight: Flight | None = None
+        self._samples: deque[Sample] = deque(maxlen=SAMPLES_PER_MESSAGE_MAX)
+        self._telemetry_seq = 0
+        self.node = Node(place.host, Link(place.host, boot, now_ns), seed, tokens)
+        self.travel = self.node.travel = Travel(self.node, place.log2_slots)
+        self.address = ""
+
+    # --- what is heard ----------------------------------------------------------------------------------------------
+
+    def ready(self) -> None:
+        """The store is read and the airlock side answers."""
+        self.node.happen(Happening.LOADED)
+
+    def loaded(self, works: Iterable[Workload]) -> None:
+        """What was on disk."""
+        for work in works:
+            self.node.submitted(work)
+
+    def met(self, entries: Iterable[dict[str, Any]], now_ns: int) -> list[Effect]:
+        """The airlock side has told all that it holds: take it in, and ask for what it may not have heard."""
+        entries, effects = list(entries), []
+        self.node.runs = {entry["workload"]: entry["state"] for entry in entries}
+        for entry in entries:
+            effects += self.changed(entry, now_ns)
+        return effects + self.node.airlock_back()
+
+    def changed(self, entry: dict[str, Any], now_ns: int) -> list[Effect]:
+        """The airlock side has told of a run."""
+        return self.node.run_changed(run_of(entry), now_ns)
+
+    def refused(self, verb: str, airlock_id: str, reason: str, problem: str, now_ns: int) -> list[Effect]:
+        """A request was not taken: a refused start is the run's end, all else shows in what is told of the run."""
+        if verb != "start":
+            return []
+        cause = "term" if reason == "past_term" else "start_failed"
+        return self.node.run_changed(Run(airlock_id, "ended", cause, problem=problem), now_ns)
+
+    def heard(self, message: AnyMessage, now_ns: int) -> list[Effect]:
+        """A message came from the ledger or the governor."""
+        match message:
+            case Welcome():
+                self.node.welcomed(message)
+            case Peers():
+                if message.boot == self.node.link.boot:
+                    self.travel.peers_told(message)
+            case Events():
+                return self.node.told_events(message, now_ns)
+            case Rejected(reason=Reason.STALE_BOOT):
+                return self.node.disowned(message.boot)
+            case Beat():
+                self.node.beaten(message.tick, message.market, now_ns)
+            case Field():
+                if self._flight is not None:
+                    self._flight.field_came(message)
+                self.node.field_came(message.mu_ucr)
+            case Heat() if self._flight is not None:
+                self._flight.heat_came(message)
+        return []
+
+    def rejoin(self, boot: int, now_ns: int) -> None:
+        """Another session with the ledger begins, under a new boot."""
+        self.node.rejoin(Link(self._place.host, boot, now_ns))
+
+    def sensed(self, sample: Sample) -> None:
+        """A reading of the host."""
+        self._samples.append(sample)
+
+    # --- a cycle ----------------------------------------------------------------------------------------------------
+
+    @property
+    def wants_usage(self) -> bool:
+        """Whether the airlock side is to be asked in this cycle what runs use."""
+        return bool(self.node.runs) and self.node.cycle % USAGE_EVERY_CYCLES == 0
+
+    def cycle(self, usage: Mapping[str, Usage], now_ns: int) -> list[Effect]:
+        """One cycle: fly, then step."""
+        node = self.node
+        if node.zone is not None:
+            if self._flight is None:
+                self._flight = Flight(self._seed, node.zone.zone_k)
+            ghosts = node.ghosts()
+            works = [node.workloads[ref] for ref in ghosts]
+            masses = [mass(work.spec.mem_bytes, work.endow_ucr, work.shape.slots) for work in works]
+            charges = [charge(work.spec.sla_priority, 0.0) for work in works]
+            node.slots = self._flight.step(ghosts, masses, charges, node.tick)
+        return node.step(usage, now_ns)
+
+    def sayings(self) -> list[Say]:
+        """What is to be said in this cycle, once its effects are carried out."""
+        node, said = self.node, []
+        if node.zone is None and node.mode is Mode.SYNC and node.cycle % HELLO_EVERY_CYCLES == 0:
+            said.append(Say(Channel.ORDERS, Hello(SCHEMA, self._place.host, node.link.boot, *self._place[1:])))
+        elif node.zone is not None and (orders := node.link.message(node.cycle, HEARD_EVERY_CYCLES)):
+            said.append(Say(Channel.ORDERS, orders))
+        if node.cycle % STATUS_EVERY_CYCLES == 0 and node.zone is not None:
+            said.append(self.presence())
+        if len(self._samples) == SAMPLES_PER_MESSAGE_MAX and node.zone is not None:
+            said.append(Say(Channel.TELEMETRY, self._telemetry(node.zone.base)))
+            self._samples.clear()
+        return said
+
+    def goodbye(self, *, stopping: bool) -> Say:
+        """What is said of this host when it goes, by itself or by the broker in its name."""
+        if stopping:
+            self.node.happen(Happening.STOP)
+        return Say(Channel.STATUS, Status(SCHEMA, self._place.host, self.node.link.boot, up=False), retain=True)
+
+    def presence(self) -> Say:
+        """That this host is there, and where: said now and then, and when the broker comes."""
+        status = Status(SCHEMA, self._place.host, self.node.link.boot, up=True, address=self.address)
+        return Say(Channel.STATUS, status, retain=True)
+
+    def question(self, asked: AskPeers) -> Say:
+        """A question for the ledger: who leases are shared with, and how hosts are reached."""
+        leases, hosts = list(asked.leases), list(asked.hosts)
+        return Say(Channel.ORDERS, Ask(SCHEMA, self._place.host, self.node.link.boot, leases, hosts))
+
+    def gang(self, work: Workload) -> dict[str, str]:
+        """What each part of work over several hosts is told of the others."""
+        if not work.home or len(work.seats) < 2:
+            return {}
+        first, peers = work.seats[0], self.travel.peers
+        known = self.address if first == self._place.host else ""
+        master = known or (peers[first].address if first in peers else "")
+        host = master.rpartition(":")[0].strip("[]")
+        return {"TEG_RANK": str(work.rank), "TEG_WORLD": str(len(work.seats)), "TEG_MASTER": host or first}
+
+    def _telemetry(self, base: int) -> Telemetry:
+        self._telemetry_seq += 1
+        agents, ghosts, attempts, mean_mass = self.node.motion()
+        return Telemetry(
+            SCHEMA,
+            self._place.host,
+            self.node.link.boot,
+            self._telemetry_seq,
+            base,
+            self._place.log2_slots,
+            list(self._samples),
+            Motion(agents, ghosts, attempts, SAMPLES_PER_MESSAGE_MAX, mean_mass),
+        )

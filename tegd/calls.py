@@ -1,0 +1,91 @@
+"""What the airlock side is asked, and what it says of runs: the node's effects and runs in the socket's words."""
+
+from typing import Any, NamedTuple
+
+from tegcore.units import TICK_NS
+from tegcore.wire.messages import Welcome
+from tegd.bidding import rank
+from tegd.effects import Bound, Extend, Forget, Run, SaveAndEnd, SaveInPassing
+from tegd.workload import Workload
+
+END_GRACE_NS = 2_000_000_000
+SAVE_NS_MAX = 10_000_000_000
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class Call(NamedTuple):
+    """One request: its verb, and all fields of that verb (`tegd.airlock.protocol.VERBS`)."""
+
+    verb: str
+    fields: dict[str, Any]
+
+
+def call(effect: Extend | Bound | SaveAndEnd | SaveInPassing | Forget) -> Call:
+    """What the airlock side is asked to do for an effect on a run that it has."""
+    match effect:
+        case Extend(work):
+            return Call("extend", _fenced(work) | {"term_end_ns": work.term_end_ns})
+        case Bound(work):
+            return Call("bound", _fenced(work) | {"bytes": work.held_bytes})
+        case SaveInPassing(work):
+            return Call("save", _fenced(work) | {"then": "thaw"})
+        case SaveAndEnd(work, save=True):
+            return Call("save", _fenced(work) | {"then": "end"})
+        case SaveAndEnd(work):
+            return Call("end", _fenced(work) | {"grace_ns": END_GRACE_NS})
+        case Forget():
+            return Call("forget", {"workload": effect.airlock_id})
+
+
+def start_calls(work: Workload, zone: Welcome | None, folder: str, home: str, gang: dict[str, str]) -> tuple[Call, ...]:
+    """What it is asked to start a workload, one after the other.
+
+    Args:
+        work: Seated.
+        zone: Notice: how long it is held past its term where it cannot be saved. Grace: how long its hook may run past
+            its term, half of it: the other half is for an airlock side that has to be started again.
+        folder: Its own.
+        home: Of its user.
+        gang: What it is told of the other parts of the same work.
+    """
+    spec, hook = work.spec, None
+    if spec.hook is not None:
+        hook = {
+            "signal": spec.hook.signal,
+            "checkpoint": f"{folder}/{spec.hook.checkpoint}",
+            "mark": f"{folder}/{spec.hook.mark}",
+        }
+    fields = {
+        "lease": work.lease,
+        "argv": list(spec.argv),
+        "env": {"PATH": PATH, "HOME": home, "TEG_NAME": work.name, **gang, **spec.env},
+        "cwd": spec.cwd or folder,
+        "uid": work.uid,
+        "gid": work.gid,
+        "hook": hook,
+        "term_end_ns": work.term_end_ns,
+        "notice_ns": zone.notice_ticks * TICK_NS if zone else 0,
+        "save_ns": SAVE_NS_MAX,
+        "grace_ns": zone.grace_ticks * TICK_NS // 2 if zone else 0,
+        "resume": work.resume,
+        "rank": rank(work.purse_ucr, work.charge_ucr(work.price_ucr), work.mass_micro),
+    }
+    start = Call("start", _fenced(work) | fields)
+    return (start, call(Bound(work))) if work.held_bytes else (start,)
+
+
+def run_of(entry: dict[str, Any]) -> Run:
+    """A run, from a workload as `list`, replies and events give it."""
+    return Run(
+        entry["workload"],
+        entry["state"],
+        entry["cause"],
+        entry["exit_code"],
+        saved=entry["saved_ns"] > 0,
+        problem=entry["problem"],
+        saved_ns=entry["saved_ns"],
+    )
+
+
+def _fenced(work: Workload) -> dict[str, Any]:
+    return {"workload": work.airlock_id, "token": work.token}

@@ -1,0 +1,1 @@
+"""A cluster whose parts can fail: the cores of all programs behind simulated brokers, disks, clocks and processes."""

@@ -1,0 +1,383 @@
+"""What must hold whatever fails, and, once nothing fails any more, what must be agreed upon.
+
+Safety is looked at in every tick of the ledger and at every look around the hosts; each check names the invariant that
+it holds the cluster to, and knows nothing of how the programs keep it. Times are true time, that no program can read.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from governor.controller import Controller
+from tegcore.units import NS_PER_S
+from tegcore.wire.records import Market, Op, Record, unpack_all
+from tegd.airlock.model import Held
+from tegd.airlock.model import Workload as Run
+from tegd.airlock.transitions import State as RunState
+from tegd.handover import Stay
+from tegd.modes import Mode
+from tegd.workload import Life
+from zone_ledger.engine import Engine
+from zone_ledger.journal.store import Journal
+from zone_ledger.leases import Lease, charge_ucr
+from zone_ledger.replay import replay
+from zone_ledger.state import State
+
+if TYPE_CHECKING:
+    from tegsim.cluster.host import AgentPart
+    from tegsim.cluster.ledger import LedgerPart
+    from tegsim.cluster.world import Cluster
+
+DEEP_EVERY_TICKS = 16
+"""Ticks between two checks that compute all sums of the engine anew."""
+
+REPLAY_EVERY_LIVES = 3
+"""Lives of the ledger between two that are compared with a replay of the whole journal."""
+
+STILL_NS_MAX = 2 * NS_PER_S
+"""A process that is not to be held is held no longer than this (DESIGN 7)."""
+
+NOT_KEPT = frozenset({"book", "bids", "genesis", "admission"})
+"""Parts of a ledger's state that are compared by the hash, or are derived."""
+
+
+class ViolationError(Exception):
+    """Something does not hold that must.
+
+    Args:
+        rule: Its name.
+        what: What was seen.
+    """
+
+    def __init__(self, rule: str, what: str) -> None:
+        super().__init__(f"{rule}: {what}")
+        self.rule = rule
+
+
+def hold(rule: str, fine: bool, what: object) -> None:
+    """See that something holds."""
+    if not fine:
+        raise ViolationError(rule, str(what))
+
+
+@dataclass
+class Expected:
+    """What operators have asked for, whatever became of it: amounts by key, transfers by (zone, number)."""
+
+    mints: dict[int, int] = field(default_factory=dict)
+    transfers: dict[tuple[int, int], int] = field(default_factory=dict)
+
+
+@dataclass
+class Checkers:
+    """All of them, of one cluster.
+
+    Attributes:
+        expected: What operators have asked for.
+        checks: How many were made.
+        barrier_assumed: Whether Re has moved as the barrier's bound assumes.
+    """
+
+    cluster: "Cluster"
+    expected: Expected = field(default_factory=Expected)
+    checks: int = 0
+    barrier_assumed: bool = True
+    re_worst: float = 0.0
+    _hashes: dict[int, bytes] = field(default_factory=dict)
+    _durable: int = 0
+    _heard: dict[tuple[str, int], int] = field(default_factory=dict)
+    _told: dict[tuple[str, int], set[int]] = field(default_factory=dict)
+    _known: dict[str, tuple[int, int, int]] = field(default_factory=dict)
+    _minted: set[int] = field(default_factory=set)
+    _watched: tuple[int, float, float] | None = None
+    _escrowed: set[int] = field(default_factory=set)
+
+    # --- the ledger -------------------------------------------------------------------------------------------------
+
+    def matched(self, ledger: "LedgerPart") -> None:
+        """A tick of the ledger is over; it may not be on disk yet."""
+        assert ledger.ledger is not None, "it runs"
+        state, engine = ledger.engine.state, ledger.engine
+        self.checks += 1
+        self._hashes[ledger.ledger.matched] = state.hash()
+        self._conserved(state)
+        self._prices(state)
+        self._no_slot_twice(state)
+        self._fenced(state)
+        if state.tick % DEEP_EVERY_TICKS == 0:
+            engine.check()
+
+    def durable(self, number: int) -> None:
+        """A batch is on disk: whatever is said from now on rests on it."""
+        hold("acknowledged is never lost", number == self._durable + 1, f"batch {number} after {self._durable}")
+        self._durable = number
+        for key in [key for key in self._hashes if key < number]:
+            del self._hashes[key]
+
+    def recovered(self, ledger: "LedgerPart") -> None:
+        """The ledger has come back to what its disk holds."""
+        journal, engine = ledger.journal, ledger.engine
+        assert journal is not None, "it runs"
+        assert ledger.snapshots is not None, "it runs"
+        number, state = journal.last_number, engine.state
+        hold("acknowledged is never lost", number >= self._durable, f"batch {number} after {self._durable}")
+        hold("snapshots prove", not ledger.snapshots.broken, ledger.snapshots.broken)
+        if number in self._hashes:
+            hold("replay is equal", state.hash() == self._hashes[number], f"batch {number} leads elsewhere")
+        self._durable = number
+        self._hashes = {number: state.hash()}
+        if not journal.first.number and ledger.life % REPLAY_EVERY_LIVES == 0:
+            self._equal(engine, replay(journal.read()))
+        self._nothing_acknowledged_is_lost(state)
+        engine.check()
+
+    def _equal(self, recovered: Engine, replayed: Engine) -> None:
+        """By a snapshot and by the whole journal one comes to the same, in every field."""
+        hold("replay is equal", recovered.state.hash() == replayed.state.hash(), "by snapshot and by journal")
+        for name in State.__slots__:
+            if name not in NOT_KEPT:
+                one, other = getattr(recovered.state, name), getattr(replayed.state, name)
+                same = sorted(one) == sorted(other) if name == "due" else one == other
+                hold("replay is equal", same, f"{name} differs by snapshot and by journal")
+
+    def _nothing_acknowledged_is_lost(self, state: State) -> None:
+        for host, (boot, acked, heard) in sorted(self._known.items()):
+            if not (acked or heard):
+                continue
+            number = state.host_numbers.get(host, 0)
+            hold("acknowledged is never lost", number > 0, f"{host} is not known any more")
+            session = state.hosts[number]
+            if session.boot == boot and not session.stale:
+                hold("acknowledged is never lost", session.inbox.last_seq >= acked, f"{host}: command {acked}")
+                hold("acknowledged is never lost", session.outbox.last_seq >= heard, f"{host}: event {heard}")
+
+    def answered(self, key: int, amount_ucr: int) -> None:
+        """An operator was told that credits were minted."""
+        self._minted.add(key)
+        self.expected.mints[key] = amount_ucr
+
+    def _conserved(self, state: State) -> None:
+        """Credits by their parts, and against what operators have asked for."""
+        money = state.accounts
+        balances = sum(money.balances.values())
+        escrow = sum(lease.purse_ucr + lease.escrow_ucr for lease in state.leases.values())
+        escrow += sum(order.endow_ucr for order in state.orders.values())
+        came, went = money.minted + money.transferred_in, money.evaporated + money.transferred_out
+        hold("credits are conserved", came == balances + escrow + went, f"{came} != {balances} + {escrow} + {went}")
+        minted = sum(amount for key, amount in self.expected.mints.items() if key in state.operator_keys)
+        hold("credits are conserved", money.minted == minted, f"minted {money.minted}, asked for {minted}")
+        credited = sum(self.expected.transfers[transfer] for transfer in state.transfers)
+        hold("credits are conserved", money.transferred_in == credited, f"{money.transferred_in} came in, {credited}")
+        for key in self._minted:
+            hold("acknowledged is never lost", key in state.operator_keys, f"mint {key}")
+
+    def _prices(self, state: State) -> None:
+        """No rent is above its limit, or below the reserve; at fixed prices it is the reserve."""
+        for lease in state.leases.values():
+            if lease.granted != state.tick:
+                continue
+            reserve = state.book.reserve_of(lease.blocks, lease.shape.share_permille)
+            rent = charge_ucr(lease.price_ucr, lease.shape)
+            whole = -(-reserve // lease.shape.slots) * lease.shape.slots if not lease.shape.share_permille else rent
+            hold("rents are right", lease.price_ucr <= lease.limit_ucr, f"{lease.price_ucr} > {lease.limit_ucr}")
+            hold("rents are right", rent >= reserve, f"rent {rent} below the reserve {reserve}")
+            if state.market is Market.FIXED and not self.cluster.market_changed:
+                hold("rents are right", rent == whole, f"rent {rent} at a fixed reserve of {whole}")
+
+    def _no_slot_twice(self, state: State) -> None:
+        held: dict[int, int] = {}
+        for lease in state.leases.values():
+            for block in lease.blocks:
+                for slot in range(block.base, block.end):
+                    held[slot] = held.get(slot, 0) + (lease.shape.share_permille or 1000)
+                    hold("no slot is leased twice", held[slot] <= 1000, f"slot {slot}, tick {state.tick}")
+
+    def _fenced(self, state: State) -> None:
+        """What runs on any host runs under a lease that the ledger still knows, and no two on one slot."""
+        by_token = {lease.token: lease for lease in state.leases.values()}
+        held: dict[int, str] = {}
+        for host in self.cluster.hosts:
+            own = range(host.base, host.base + host.slots)
+            for name, process in host.machine.processes.items():
+                if not process.runs:
+                    continue
+                token = int(name.rpartition(".")[2])
+                lease = by_token.get(token)
+                where = f"{host.name}: {name} runs in tick {state.tick}, and its lease is over"
+                if lease is None:
+                    raise ViolationError("no work runs past its sure end", where)
+                self._occupied(lease, f"{host.name}: {name}", own, held)
+
+    def _occupied(self, lease: Lease, name: str, own: range, held: dict[int, str]) -> None:
+        slots = [slot for block in lease.blocks for slot in range(block.base, block.end) if slot in own]
+        hold("work runs where its slots are", bool(slots), f"{name} has slots {lease.blocks}")
+        for slot in slots:
+            hold("no slot is held twice", slot not in held, f"slot {slot}: {name} and {held.get(slot)}")
+            held[slot] = name
+
+    # --- hosts ------------------------------------------------------------------------------------------------------
+
+    def booted(self, part: "AgentPart") -> None:
+        """An agent side has begun a life: it has what was accepted."""
+        assert part.agent is not None, "it runs"
+        node = part.agent.node
+        for ref in part.accepted:
+            hold("acknowledged is never lost", ref in node.workloads, f"{part.host}: workload {ref}")
+        known = self._known.get(part.host)
+        hold("boots rise", known is None or node.link.boot > known[0], f"{part.host}: {node.link.boot} after {known}")
+        self._known[part.host] = (node.link.boot, 0, 0)
+
+    def heard(self, part: "AgentPart", record: Record) -> None:
+        """An agent takes in an event."""
+        assert part.agent is not None, "it runs"
+        boot = part.agent.node.link.boot
+        key = (part.host, boot)
+        last = self._heard.get(key, 0)
+        hold("events are delivered once, in order", record.seq == last + 1, f"{key}: event {record.seq} after {last}")
+        self._heard[key] = record.seq
+        if record.op is Op.FILLED:
+            told = self._told.setdefault(key, set())
+            hold("events are delivered once, in order", record.body.token not in told, f"{key}: {record.body}")
+            told.add(record.body.token)
+
+    def look(self) -> None:
+        """Look around the hosts, a few times a second."""
+        self.checks += 1
+        for host in self.cluster.hosts:
+            agent = host.agent.agent
+            if agent is not None:
+                link = agent.node.link
+                self._known[host.name] = (link.boot, link.outbox.acked, link.inbox.last_seq)
+            if host.airlock.up:
+                self._nothing_left_frozen(host.name, host.airlock.workloads.values(), host.machine.clock.now_ns())
+
+    def _nothing_left_frozen(self, host: str, runs: Iterable[Run], now_ns: int) -> None:
+        machine = self.cluster.machine(host)
+        for run in runs:
+            process, status = machine.processes.get(run.spec.workload), run.status
+            if process is None or not process.alive or not process.stopped:
+                continue
+            held_ns = machine.kernel.now_ns - process.stopped_since_ns
+            within = status.term_end_ns > now_ns + NS_PER_S
+            about_term = status.state is RunState.FROZEN and status.held is Held.TERM and within
+            running = status.state in {RunState.RUNNING, RunState.SAVING}
+            if (running or about_term) and held_ns > STILL_NS_MAX:
+                what = f"{host}: {run.spec.workload} is {status.state} and has been stopped for {held_ns / 1e9:.1f} s"
+                raise ViolationError("nothing stays frozen within its term", what)
+
+    # --- the governor -----------------------------------------------------------------------------------------------
+
+    def governed(self, controller: Controller) -> None:
+        """Re stays below its bound as long as what pushes it stays within what the bound assumes (27), (28)."""
+        watched = controller._watched
+        if watched is None or watched == self._watched:
+            return
+        barrier, (_, re_now, rate) = controller.barrier, watched
+        self.re_worst = max(self.re_worst, re_now)
+        if self._watched is not None:
+            pushed = rate - max(0.0, self._watched[2])
+            self.barrier_assumed = self.barrier_assumed and pushed <= barrier.push_max
+        self._watched = watched
+        hold("the barrier holds", not self.barrier_assumed or re_now <= barrier.re_max, f"Re {re_now}")
+        closed = controller.verdict.closed or re_now < barrier.re_max
+        hold("the barrier holds", closed, f"Re {re_now:.2f} of at most {barrier.re_max:.2f}, and admission is open")
+
+    def forget_governor(self) -> None:
+        """It began anew: what it had seen of Re is gone."""
+        self._watched = None
+
+    # --- the end ----------------------------------------------------------------------------------------------------
+
+    def journal(self, source: Journal, live: Engine) -> None:
+        """The whole journal leads to where the ledger is, and each host's commands stand in it once."""
+        if source.first.number:
+            return
+        last: dict[tuple[int, int], int] = {}
+        for record in chain.from_iterable(unpack_all(batch.records) for batch in source.read()):
+            if record.actor and record.op not in {Op.HOST_UP, Op.ACKED}:
+                key = (record.actor, record.boot)
+                hold("a command is applied once", record.seq == last.get(key, 0) + 1, record)
+                last[key] = record.seq
+        self._equal(live, replay(source.read()))
+
+
+def disagreement(cluster: "Cluster") -> str:
+    """What ledger, agents, airlock sides and fields do not agree upon now; nothing, if they do."""
+    ledger = cluster.ledger
+    if not ledger.well or not cluster.governor.up:
+        return "the ledger cannot write" if ledger.up else "a part is down"
+    state = ledger.engine.state
+    return next(
+        filter(
+            None,
+            chain(_of_sessions(cluster, state), _of_leases(cluster, state), _of_runs(cluster), _of_fields(cluster)),
+        ),
+        "",
+    )
+
+
+def _of_sessions(cluster: "Cluster", state: State) -> Iterable[str]:
+    for host in cluster.hosts:
+        node = host.agent.node
+        if node is None or not host.airlock.up:
+            yield f"{host.name} is down"
+            return
+        session = state.hosts.get(state.host_numbers.get(host.name, 0))
+        if node.mode is not Mode.RUN:
+            yield f"{host.name} is in mode {node.mode.value}"
+        elif session is None or session.boot != node.link.boot:
+            yield f"{host.name} is under boot {node.link.boot}, and the ledger knows another"
+        elif not state.tick - 8 <= node.tick <= state.tick:
+            yield f"{host.name} is at tick {node.tick} of {state.tick}"
+        elif len(node.link.outbox) > 24 or len(session.outbox) > 24:
+            yield f"{host.name}: much is not acknowledged"
+
+
+def _of_leases(cluster: "Cluster", state: State) -> Iterable[str]:
+    held = {}
+    for host in cluster.hosts:
+        node = host.agent.node
+        assert node is not None, "it is up"
+        for work in node.workloads.values():
+            if work.lease and not work.lease_why:
+                held[work.token] = f"{host.name}: {work.name}"
+                lease = state.leases.get(work.lease)
+                if lease is None or lease.token != work.token:
+                    yield f"{host.name}: {work.name} is seated under {work.lease}, which is over"
+    for lease in state.leases.values():
+        if lease.token not in held:
+            yield f"lease {lease.number} of {state.hosts[lease.origin].name} is held by nobody"
+        if lease.deadline and lease.deadline + 100 < state.tick and lease.challenger is None:
+            yield f"lease {lease.number} had to leave by tick {lease.deadline}"
+
+
+def _of_runs(cluster: "Cluster") -> Iterable[str]:
+    for host in cluster.hosts:
+        node, runs = host.agent.node, host.airlock.workloads
+        assert node is not None, "it is up"
+        for work in node.workloads.values():
+            run = runs.get(work.airlock_id)
+            placed = work.life is Life.SEATED and (not work.home or work.stay is Stay.SEATED)
+            if placed and (run is None or node.runs.get(work.airlock_id) != run.status.state):
+                seen = run.status.state if run is not None else "nothing"
+                yield f"{host.name}: {work.name} is {node.runs.get(work.airlock_id)}, and its run is {seen}"
+        tokens = {work.airlock_id for work in node.workloads.values() if work.lease}
+        for name, run in runs.items():
+            if name not in tokens and run.status.state is not RunState.ENDED:
+                yield f"{host.name}: run {name} is of no lease"
+
+
+def _of_fields(cluster: "Cluster") -> Iterable[str]:
+    fields, heats = set(), set()
+    for host in cluster.hosts:
+        flight = host.agent.agent._flight if host.agent.agent is not None else None
+        if flight is None:
+            yield f"{host.name} has no field"
+            return
+        fields.add(flight._physical.tau)
+        heats.add(flight._frame)
+    if len(fields) > 1:
+        yield f"hosts fly on fields of {sorted(fields)}"
+    if len(heats) > 1:
+        yield f"hosts fly on heat {sorted(heats)}"
