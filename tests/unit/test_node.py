@@ -30,6 +30,7 @@ from tegd.effects import Extend, Forget, Rejoin, Run, SaveAndEnd, Start
 from tegd.link import Link
 from tegd.modes import Happening, Mode
 from tegd.node import Node
+from tegd.travel import Travel
 from tegd.workload import Life, Workload
 from zone_ledger.book.reference import ReferenceBook
 from zone_ledger.door import Door
@@ -452,3 +453,15 @@ def test_a_session_that_the_ledger_does_not_go_on_with_begins_anew_under_a_new_b
     before = work.term_end_ns
     world.cycle(TERM)
     assert work.term_end_ns > before, "renewed in the new session"
+
+
+def test_notice_does_not_clear_a_seat_whose_work_still_runs() -> None:
+    """Simulated seed 11: every notice was answered with RELEASE at once, and the slot was another's while work ran."""
+    world = World()
+    world.node.travel = Travel(world.node, 3)
+    work = world.submit(hook=None)
+    world.cycle(60)
+    world.engine.apply(Record(Op.EVICT, 0, 0, 99, Evict(work.lease)))
+    world.cycle(10)
+    assert work.life is Life.LEAVING
+    assert work.lease in world.engine.state.leases
