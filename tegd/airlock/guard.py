@@ -5,6 +5,7 @@ What was decided, and on which figures, is kept for people: the last `HISTORY_MA
 
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,6 +30,8 @@ HISTORY_MAX = 256
 REST_NS = 250_000_000
 ALERT_NS = 100_000_000
 URGENT_NS = 40_000_000
+LOOK_SHARE = 5
+"""A look takes at most one part in this many of its thread's time, however slow the machine."""
 FIND_NS = 1_000_000_000
 RETRY_NS = 10_000_000_000
 """A save that failed, or a start that did, is tried again after this."""
@@ -80,7 +83,7 @@ class Guard:
         self._images: dict[str, int] = {}
         self._highs: dict[str, int] = {}
         self._problems: dict[str, str] = {}
-        self._find_ns = 0
+        self._find_ns = self._look_ns = 0
         self._last_asked: tuple[Phase, frozenset[Request]] = (Phase.NORMAL, frozenset())
         self._lines: SimpleQueue[str] = SimpleQueue()
         self.history: deque[dict[str, Any]] = deque(maxlen=HISTORY_MAX)
@@ -99,17 +102,20 @@ class Guard:
         """Take a reading and decide; what the workloads are to be told."""
         if now_ns < self.due_ns:
             return []
+        begun_ns = time.thread_time_ns()
         self._host = self._memory.host()
         members = tuple(
             self._member(entry, now_ns) for entry in known.values() if entry.status.state is not State.ENDED
         )
         reading = Reading(now_ns, *self._host, members)
-        limits = pressure.Settings(pressure.reserve_bytes(self._host.total_bytes))
+        poll_ns = max(ALERT_NS, LOOK_SHARE * self._look_ns)
+        limits = pressure.Settings(pressure.reserve_bytes(self._host.total_bytes), poll_ns)
         freeze_ns = self._hands.freeze_ns
         before = self._airlock.phase
         self._airlock, requests = pressure.step(self._airlock, reading, limits, freeze_ns)
         self._note(before, reading, requests, freeze_ns)
-        self.due_ns = now_ns + self._pause_ns(reading)
+        self._look_ns += (time.thread_time_ns() - begun_ns - self._look_ns) // 4
+        self.due_ns = now_ns + max(self._pause_ns(reading), LOOK_SHARE * self._look_ns)
         if self._settings.mode is Mode.OBSERVE:
             return []
         for request in requests:

@@ -11,9 +11,10 @@ what a reading means is a `Sign`.
 Nothing here is kept on disk: who is frozen, and why, is in the records of the workloads, and comes with each reading.
 """
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from tegd.airlock import thinning
 from tegd.airlock.thinning import Known, Part
@@ -313,8 +314,10 @@ class Growth(NamedTuple):
     rate: float
 
 
-@dataclass(frozen=True, slots=True)
-class Airlock:
+_NONE: Mapping[str, Any] = MappingProxyType({})
+
+
+class Airlock(NamedTuple):
     """What is kept between readings. All of it can be lost: the next readings bring it back.
 
     Attributes:
@@ -339,17 +342,17 @@ class Airlock:
     phase: Phase = Phase.NORMAL
     sign: Sign = Sign.CALM
     headroom_bytes: int = 0
-    growth: dict[str, Growth] = field(default_factory=dict)
-    outside: Growth = field(default_factory=lambda: Growth(0, 0.0))
-    known: dict[str, Known] = field(default_factory=dict)
+    growth: Mapping[str, Growth] = _NONE
+    outside: Growth = Growth(0, 0.0)
+    known: Mapping[str, Known] = _NONE
     ratio: float = RATIO_UNKNOWN
     stored: tuple[int, int] = (0, 0)
-    swapped: dict[str, int] = field(default_factory=dict)
-    ratios: dict[str, float] = field(default_factory=dict)
+    swapped: Mapping[str, int] = _NONE
+    ratios: Mapping[str, float] = _NONE
     unparkable: frozenset[str] = frozenset()
     frozen_ns: int = 0
     at_ns: int = 0
-    limits: dict[str, int] = field(default_factory=dict)
+    limits: Mapping[str, int] = _NONE
     shielded: frozenset[str] = frozenset()
     alerted: bool = False
 
@@ -379,16 +382,16 @@ def step(airlock: Airlock, reading: Reading, settings: Settings, freeze_ns: int)
     """
     airlock = _measured(airlock, reading, settings)
     means = sign(airlock, reading, settings, freeze_ns)
-    airlock = replace(airlock, phase=TABLE[airlock.phase, means], sign=means)
+    airlock = airlock._replace(phase=TABLE[airlock.phase, means], sign=means)
     airlock, requests = _DOES[airlock.phase](airlock, reading, settings, freeze_ns)
     if any(request.act in (Act.SEAL, Act.HOLD) or airlock.sign is Sign.SHORT for request in requests):
-        airlock = replace(airlock, frozen_ns=reading.at_ns)
+        airlock = airlock._replace(frozen_ns=reading.at_ns)
     limits = _limits(airlock, reading)
     asked = [Request(Act.LIMIT, name, to) for name, to in limits.items() if airlock.limits.get(name) != to]
     shielded = _shielded(airlock, reading)
     asked += [Request(Act.SHIELD, name) for name in sorted(shielded - airlock.shielded)]
     asked += [Request(Act.EXPOSE, m.name) for m in reading.members if m.name in airlock.shielded - shielded]
-    airlock = replace(airlock, limits=limits, shielded=shielded)
+    airlock = airlock._replace(limits=limits, shielded=shielded)
     return airlock, asked + (requests or _sample(airlock, reading, settings))
 
 
@@ -495,7 +498,7 @@ def _parts_back(airlock: Airlock, reading: Reading, settings: Settings, freeze_n
 
 def _at_ease(airlock: Airlock, reading: Reading, _settings: Settings, _freeze_ns: int) -> tuple[Airlock, list[Request]]:
     """Nobody is frozen for memory; the strongest that is parked comes back when there is room for all of it."""
-    airlock = replace(airlock, alerted=False)
+    airlock = airlock._replace(alerted=False)
     parked = _of(reading, Life.PARKED)
     if not parked or _of(reading, Life.OTHER):
         return airlock, []
@@ -537,7 +540,7 @@ def _slowed(airlock: Airlock, member: Member, share: float) -> Airlock:
     """With this share of a workload's growth, as fewer of its parts run."""
     growth = airlock.growth[member.name]
     slower = Growth(growth.demand_bytes, growth.rate * share)
-    return replace(airlock, growth=airlock.growth | {member.name: slower})
+    return airlock._replace(growth={**airlock.growth, member.name: slower})
 
 
 def _suspend(airlock: Airlock, reading: Reading, _settings: Settings, _freeze_ns: int) -> tuple[Airlock, list[Request]]:
@@ -545,7 +548,7 @@ def _suspend(airlock: Airlock, reading: Reading, _settings: Settings, _freeze_ns
     requests = [Request(Act.HOLD, member.name) for member in _of(reading, Life.RUNNING)]
     if airlock.sign is Sign.STUCK and not airlock.alerted:
         requests.append(Request(Act.ALERT, _of(reading, Life.SEALED, Life.HELD)[0].name))
-        airlock = replace(airlock, alerted=True)
+        airlock = airlock._replace(alerted=True)
     return airlock, requests
 
 
@@ -572,7 +575,7 @@ def _resume(airlock: Airlock, reading: Reading, settings: Settings, freeze_ns: i
         count = _parts_back(airlock, reading, settings, freeze_ns, back)
         return airlock, [_thin(back, len(back.run) + count)] if count else []
     if _has_room(airlock, reading, settings, freeze_ns, back):
-        return replace(airlock, frozen_ns=reading.at_ns), [Request(Act.THAW, back.name)]
+        return airlock._replace(frozen_ns=reading.at_ns), [Request(Act.THAW, back.name)]
     return airlock, []
 
 
@@ -680,14 +683,13 @@ def _measured(airlock: Airlock, reading: Reading, settings: Settings) -> Airlock
             after = after._replace(rate=max(after.rate, kept))
         growth[member.name] = after if runs else before
     outside = reading.demand_bytes - sum(member.demand_bytes for member in reading.members)
-    airlock = replace(
-        _compressed(airlock, reading),
+    airlock = _compressed(airlock, reading)._replace(
         growth=growth,
         known=known,
         outside=_grown(airlock.outside, outside, elapsed_ns),
         at_ns=reading.at_ns,
     )
-    return replace(airlock, headroom_bytes=headroom_bytes(reading, airlock.ratio, settings))
+    return airlock._replace(headroom_bytes=headroom_bytes(reading, airlock.ratio, settings))
 
 
 def _grown(before: Growth, demand_bytes: int, elapsed_ns: int) -> Growth:
@@ -703,9 +705,9 @@ def _compressed(airlock: Airlock, reading: Reading) -> Airlock:
     stored, used = reading.zram_stored_bytes, reading.zram_used_bytes
     swapped = {member.name: member.swapped_bytes for member in reading.members}
     if stored < SAMPLE_BYTES:
-        return replace(airlock, ratio=RATIO_UNKNOWN, stored=(stored, used), swapped=swapped)
+        return airlock._replace(ratio=RATIO_UNKNOWN, stored=(stored, used), swapped=swapped)
     if abs(stored - airlock.stored[0]) < MIB:
-        return replace(airlock, ratio=min(airlock.ratio, _ratio_of_rest(airlock, reading, airlock.ratio)))
+        return airlock._replace(ratio=min(airlock.ratio, _ratio_of_rest(airlock, reading, airlock.ratio)))
     more, taken = stored - airlock.stored[0], used - airlock.stored[1]
     last = max(1.0, more / max(1, taken)) if more > 0 else float("inf")
     ratios = {name: ratio for name, ratio in airlock.ratios.items() if name in swapped}
@@ -713,12 +715,12 @@ def _compressed(airlock: Airlock, reading: Reading) -> Airlock:
     most = max(came, key=lambda name: came[name], default="")
     if more > 0 and came[most] > ALONE * max(more, sum(came.values())):
         ratios[most] = min(last, RATIO_MAX)
-    airlock = replace(airlock, stored=(stored, used), swapped=swapped, ratios=ratios)
+    airlock = airlock._replace(stored=(stored, used), swapped=swapped, ratios=ratios)
     ratio = max(1.0, min(stored / max(1, used), last))
     ratio = min(ratio, _ratio_of_rest(airlock, reading, ratio))
     sealed = {member.name for member in _of(reading, Life.SEALED) if member.swapped_bytes >= SAMPLE_BYTES}
     unparkable = airlock.unparkable | sealed if ratio < RATIO_MIN else airlock.unparkable - sealed
-    return replace(airlock, ratio=ratio, unparkable=unparkable)
+    return airlock._replace(ratio=ratio, unparkable=unparkable)
 
 
 def _ratio_of_rest(airlock: Airlock, reading: Reading, ratio: float) -> float:
