@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: docs airlock-histories help install demo test check lint types crash sim vm-image vm-test bench-book bench-ledger bench-physics bench-oom bench-idle claims claims-quick clean
+.PHONY: docs airlock-histories help install demo test check lint types crash sim deb vm-image vm-test bench-book bench-ledger bench-physics bench-oom bench-idle claims claims-quick clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ sim: $(STAMP) ## run small clusters under faults: SEEDS of them from FIRST on; S
 
 crash: $(STAMP) ## kill the ledger under load, 200 times
 	TEG_KILLS=200 $(BIN)/pytest tests/crash/test_ledger_kill.py
+
+deb: $(STAMP) ## make a Debian package of this tree in build/
+	$(BIN)/python install/deb.py build
 
 vm-image: $(STAMP) ## make the image of the guest that vm-test runs in (root; once)
 	PYTHONPATH=tests $(BIN)/python -m vm.image

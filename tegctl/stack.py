@@ -10,7 +10,6 @@ import contextlib
 import fcntl
 import json
 import os
-import platform
 import pwd
 import re
 import shutil
@@ -27,6 +26,7 @@ from tegcore.errors import TegError, UnavailableError
 from tegcore.wire import control
 from tegcore.wire.signing import Key, governor_key, host_key, members_key, tenant_token
 from tegio.control import ControlClient
+from tegio.host import host_name
 from tegio.keys import make_key, write_key
 from tegio.paths import private_dir, socket_path
 
@@ -163,7 +163,7 @@ class Stack:
 
     def _provision(self, broker: str) -> None:
         state, settings = self.state_dir, self._settings
-        zone, host = settings.zone, str(settings.host.get("host", _host_name()))
+        zone, host = settings.zone, str(settings.host.get("host", host_name()))
         folders = {name: private_dir(state / name) for name in ("ledger", "governor", "tegd", "run")}
         (state / "airlock").mkdir(mode=0o750, exist_ok=True)
         secret = make_key(folders["ledger"] / "zone.key")
@@ -279,10 +279,6 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def _host_name() -> str:
-    return re.sub(r"[^a-z0-9._-]", "-", platform.node().lower()).strip("._-") or "host"
 
 
 def _tail(path: Path, lines: int = 8) -> str:

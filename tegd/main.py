@@ -2,8 +2,6 @@
 
 import asyncio
 import os
-import platform
-import re
 import sys
 from pathlib import Path
 from typing import NoReturn
@@ -15,20 +13,18 @@ from tegcore.ids import checked_name
 from tegcore.wire.signing import Keyring
 from tegd.adapters.airlock_client import AirlockClient
 from tegd.adapters.store import Store
+from tegd.alone import AloneService
 from tegd.service import HostService
 from tegd.settings import HostSettings
 from tegio.clock import SystemClock
-from tegio.keys import read_key, secret_file
+from tegio.host import host_name
+from tegio.keys import read_key, secret_file, tokens
 from tegio.logs import start_logs
 from tegio.mqtt import MqttTransport, parse_broker
-from tegio.paths import default_state_dir, private_dir, socket_path
+from tegio.paths import SYSTEM_STATE, default_state_dir, private_dir, socket_path
 from tegio.program import serve
 from tegio.settings import run_program, with_settings
 from tegio.tls import certificates
-
-
-def _host_name() -> str:
-    return re.sub(r"[^a-z0-9._-]", "-", platform.node().lower()).strip("._-") or "host"
 
 
 async def _serve(settings: HostSettings) -> None:
@@ -38,6 +34,7 @@ async def _serve(settings: HostSettings) -> None:
     members_file = secret_file(settings.members_key_file, "members.key", state_dir / "members.key")
     settings = msgspec.structs.replace(settings, tls_key=str(secret_file(settings.tls_key, "tls.key", Path())))
     tls = certificates(settings.tls_ca, settings.tls_certificate, settings.tls_key)
+    settings = msgspec.structs.replace(settings, tokens=tokens(state_dir) | settings.tokens)
     host = settings.host
     keyring = Keyring(read_key(members_file), None, lambda name: host_key if name == host else None)
     socket = socket_path(state_dir.parent, "tegd")
@@ -54,9 +51,12 @@ async def _serve(settings: HostSettings) -> None:
     await serve(service, socket)
 
 
-def _become_airlock(settings: HostSettings) -> NoReturn:
+async def _beside_the_airlock(settings: HostSettings) -> None:
+    await serve(AloneService(settings.host), socket_path(SYSTEM_STATE, "tegd"))
+
+
+def _become_airlock(settings: HostSettings, state_dir: Path) -> NoReturn:
     """Without a cluster, the airlock side is all there is: it looks after the memory of this host's slice."""
-    state_dir = Path(settings.state_dir) if settings.state_dir else default_state_dir()
     (state_dir / "airlock").mkdir(mode=0o750, parents=True, exist_ok=True)
     (state_dir / "run").mkdir(mode=0o711, exist_ok=True)
     paths = ["--state-dir", str(state_dir / "airlock"), "--socket", str(socket_path(state_dir, "airlock"))]
@@ -67,13 +67,17 @@ def _become_airlock(settings: HostSettings) -> NoReturn:
 @click.command()
 @with_settings(HostSettings, "tegd")
 def command(settings: HostSettings) -> None:
-    """Run the agent side of this host's daemon."""
+    """Run the agent side of this host's daemon; without a broker, the airlock side if nothing else does."""
     start_logs("tegd")
-    if not settings.broker:
-        _become_airlock(settings)
-    settings = msgspec.structs.replace(settings, host=checked_name(settings.host or _host_name(), "host"))
+    settings = msgspec.structs.replace(settings, host=checked_name(settings.host or host_name(), "host"))
     os.umask(0o077)
-    asyncio.run(_serve(settings))
+    if settings.broker:
+        asyncio.run(_serve(settings))
+        return
+    state_dir = Path(settings.state_dir) if settings.state_dir else default_state_dir()
+    if state_dir != SYSTEM_STATE:
+        _become_airlock(settings, state_dir)
+    asyncio.run(_beside_the_airlock(settings))
 
 
 def main() -> None:

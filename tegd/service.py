@@ -270,7 +270,7 @@ class HostService:
 
     async def _start(self, work: Workload) -> None:
         folder = self.folder(work)
-        if not folder.exists():
+        if not self._probe.get("folders", "").startswith("present") and not folder.exists():
             folder.mkdir(mode=0o700, parents=True)
             if os.geteuid() == 0:
                 os.chown(folder, work.uid, work.gid)
@@ -298,11 +298,15 @@ class HostService:
 
     def _keep_log(self, airlock_id: str) -> None:
         ref, _, token = airlock_id.partition(".")
-        log, kept = self._run_log(airlock_id), self._state_dir / "work" / ref / f"log.{token}"
-        if log.exists() and not kept.exists() and kept.parent.exists():
+        log, kept = self._run_log(airlock_id), self._kept_logs(int(ref)) / f"log.{token}"
+        if log.exists() and not kept.exists():
+            kept.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             fresh = kept.with_suffix(".fresh")
             shutil.copyfile(log, fresh)
             fresh.replace(kept)
+
+    def _kept_logs(self, ref: int) -> Path:
+        return courier.logs_of(self._state_dir / "work" / str(ref))
 
     def _run_log(self, airlock_id: str) -> Path:
         return self._state_dir / "airlock" / "workloads" / airlock_id / "log"
@@ -403,10 +407,11 @@ class HostService:
         return await self._courier.read_log(work, offset - before) if offset >= before else b""
 
     def _log_bytes(self, work: Workload) -> int:
-        return sum(path.stat().st_size for path in self.folder(work).glob("log.*") if path.suffix[1:].isdigit())
+        return sum(path.stat().st_size for path in self._kept_logs(work.ref).glob("log.*") if path.suffix[1:].isdigit())
 
     def _read_log(self, work: Workload, offset: int) -> bytes:
-        kept = {path.suffix[1:]: path for path in self.folder(work).glob("log.*") if path.suffix[1:].isdigit()}
+        found = self._kept_logs(work.ref).glob("log.*")
+        kept = {path.suffix[1:]: path for path in found if path.suffix[1:].isdigit()}
         living = {path.suffix[1:]: path / "log" for path in self._run_log("x").parent.parent.glob(f"{work.ref}.*")}
         for token in sorted(living | kept, key=int):
             path = (living | kept)[token]

@@ -1,19 +1,24 @@
-"""Where the programs of one host keep their state and their sockets."""
+"""Where the programs of one host keep their state and their sockets.
+
+A stack that a user runs has all in one folder. Installed on a host, state is below /var/lib/teg and each program's
+socket in a folder of its own below /run/teg, both made by systemd: no program can take another's place.
+"""
 
 import os
 from pathlib import Path
 
 SOCKETS = ("tegd", "airlock", "ledger", "governor")
+SYSTEM_STATE = Path("/var/lib/teg")
+SYSTEM_RUN = Path("/run/teg")
 
 
 def default_state_dir() -> Path:
-    """`$TEG_STATE`, else /var/lib/teg where systemd made it, else the user's own state folder."""
+    """`$TEG_STATE`, else the system's where TEG is installed, but for users who ran a stack; else the user's own."""
     if chosen := os.environ.get("TEG_STATE"):
         return Path(chosen)
-    if os.geteuid() == 0 and Path("/var/lib/teg").is_dir():
-        return Path("/var/lib/teg")
     base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(base) / "teg"
+    own = Path(base) / "teg"
+    return SYSTEM_STATE if SYSTEM_STATE.is_dir() and (os.geteuid() == 0 or not own.is_dir()) else own
 
 
 def private_dir(path: Path) -> Path:
@@ -26,4 +31,5 @@ def private_dir(path: Path) -> Path:
 def socket_path(state_dir: Path, program: str) -> Path:
     """The control socket of a program, one of `SOCKETS`."""
     assert program in SOCKETS, program
-    return state_dir / "run" / f"{program}.sock"
+    folder = SYSTEM_RUN / program if state_dir == SYSTEM_STATE else state_dir / "run"
+    return folder / f"{program}.sock"

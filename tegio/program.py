@@ -8,7 +8,7 @@ from typing import Protocol
 
 from tegcore.wire.control import AnyRequest, Reply
 from tegio.control import ControlServer, Peer
-from tegio.paths import private_dir
+from tegio.paths import SYSTEM_RUN, private_dir
 
 
 class Service(Protocol):
@@ -30,7 +30,8 @@ async def serve(service: Service, socket: Path) -> None:
     Raises:
         UnavailableError: If the socket belongs to a living program.
     """
-    private_dir(socket.parent)
+    if SYSTEM_RUN not in socket.parents:
+        private_dir(socket.parent)
     server = ControlServer(socket, service.answer)
     for signum in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signum, service.stop)

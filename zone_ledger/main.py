@@ -11,7 +11,8 @@ from tegcore.errors import ConfigError, JournalError
 from tegcore.ids import checked_name
 from tegcore.wire.signing import governor_key, host_key, members_key, tenant_token
 from tegio.clock import SystemClock
-from tegio.keys import make_key, read_key, secret_file
+from tegio.host import host_name
+from tegio.keys import make_key, read_key, secret_file, write_key, write_token
 from tegio.logs import event, start_logs
 from tegio.mqtt import MqttTransport, parse_broker
 from tegio.paths import default_state_dir, private_dir, socket_path
@@ -128,6 +129,27 @@ def keys(settings: LedgerSettings, host: str) -> None:
             }
         )
     )
+
+
+@command.command()
+@click.option("--to", "folder", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder of keys.")
+@click.option("--host", default=host_name(), show_default=True, help="Host whose keys are written.")
+@click.option("--tenant", "tenants", multiple=True, help="Whose credits that host may spend; may be repeated.")
+@click.pass_obj
+def provision(settings: LedgerSettings, folder: Path, host: str, tenants: tuple[str, ...]) -> None:
+    """Write the keys that ledger, governor and one host are to hold, each in a folder of its own.
+
+    The zone's secret is made if there is none. Tenants are added to those that the host has.
+    """
+    secret = make_key(folder / "ledger" / "zone.key")
+    members = members_key(secret, settings.zone)
+    write_key(folder / "governor" / "governor.key", governor_key(secret, settings.zone))
+    write_key(folder / "governor" / "members.key", members)
+    write_key(folder / "tegd" / "members.key", members)
+    write_key(folder / "tegd" / "host.key", host_key(secret, checked_name(host, "host")))
+    for name in tenants:
+        write_token(folder / "tegd" / f"{checked_name(name, 'tenant')}.token", tenant_token(secret, name))
+    click.echo(f"{folder}: keys of zone {settings.zone} for host {host}")
 
 
 @command.command()

@@ -3,15 +3,19 @@
 import contextlib
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
 from tegcore.errors import UnavailableError
 from tegcore.units import PERMILLE
 from tegcore.wire import control
+from tegctl import alone
 from tegctl.quantities import Bytes, Credits, Slots
 from tegctl.render import show_json
 from tegctl.session import Session, fresh_key
+from tegio.paths import socket_path
+from tegio.seqpacket import ask
 
 
 @click.command(name="run", context_settings={"ignore_unknown_options": True})
@@ -34,6 +38,7 @@ from tegctl.session import Session, fresh_key
     help="Small input file, put into the working folder wherever it runs; repeatable.",
 )
 @click.option("--here", is_flag=True, help="On this host only.")
+@click.option("--rank", type=float, help="On this host alone, without a market: who ranks least gives way for memory.")
 @click.option("-d", "--detach", is_flag=True, help="Return at once.")
 @click.argument("argv", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.pass_obj
@@ -48,6 +53,7 @@ def command(
     sla: int,
     name: str,
     tenant: str,
+    rank: float | None,
     argv: tuple[str, ...],
     checkpoint_every: int,
     files: tuple[Path, ...],
@@ -57,6 +63,8 @@ def command(
     detach: bool,
 ) -> None:
     """Run COMMAND; without money options it bids for itself. Ends with the command's exit code."""
+    if rank is not None:
+        _alone(session, alone.Order(argv, name, rank, hook), detach=detach)
     spec = control.WorkloadSpec(
         argv=argv,
         cwd="" if files else str(Path.cwd()),
@@ -92,3 +100,19 @@ def command(
     if not isinstance(code, int) or code:
         click.echo(f"{answer['name']}: {last.get('outcome') or 'its exit code was not seen'}", err=True)
     sys.exit(code if isinstance(code, int) else 1)
+
+
+def _alone(session: Session, order: alone.Order, *, detach: bool) -> NoReturn:
+    airlock = socket_path(session.state_dir, "airlock")
+    ask(airlock, "hello")
+    unit = alone.start(order)
+    if detach:
+        if session.output == "json":
+            show_json("Started", {"unit": unit})
+        else:
+            click.echo(unit)
+        sys.exit(0)
+    code = alone.follow(unit, airlock)
+    if code:
+        click.echo(f"{unit}: exit code {code}", err=True)
+    sys.exit(code)

@@ -149,7 +149,7 @@ class Courier:
                 answer = await self._taken(host, peer.Drop(work.ref, token, rank))
                 self._carry_out(self._travel.dropped(work.ref, host, rank, token, ok=answer.ok))
             case Clear(work):
-                await asyncio.to_thread(_remove, self._folder(work), self._shelf(work))
+                await asyncio.to_thread(_remove, self._folder(work), self._shelf(work), logs_of(self._folder(work)))
 
     async def _tell_seat(self, work: Workload, rank: int) -> None:
         token = work.token
@@ -292,7 +292,7 @@ class Courier:
         work = self._node.workloads.get(report.ref)
         if work is None or work.home:
             return
-        folder = self._folder(work)
+        folder = logs_of(self._folder(work))
         name = f"log.{report.token}" if report.rank == 0 else f"log-{report.rank}.{report.token}"
         path, fresh = folder / name, folder / f".{name}"
         if path.exists():
@@ -378,6 +378,11 @@ def shelf_of(folder: Path) -> Path:
     return folder.parent.parent / "shelf" / folder.name
 
 
+def logs_of(folder: Path) -> Path:
+    """Where the output of a workload's runs is kept, beside its own folder."""
+    return folder.parent.parent / "logs" / folder.name
+
+
 def ticket() -> str:
     """What readers of a workload's files must show: nobody guesses it."""
     return os.urandom(16).hex()
@@ -401,6 +406,9 @@ def _root(shelf: Path, bundle: Bundle) -> Path:
 
 
 def _own_folder(folder: Path, uid: int, gid: int) -> None:
+    """Make a workload's folder, but where that is for the airlock side to do."""
+    if folder.parent.exists() and not os.access(folder.parent, os.W_OK):
+        return
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if os.geteuid() == 0:
         os.chown(folder, uid, gid)

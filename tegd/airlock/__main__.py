@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import fcntl
 import os
+import pwd
 import select
 import signal
 import sys
@@ -27,35 +28,44 @@ NICE = -15
 """It has little to do, and that at once."""
 
 
-def build(state_dir: Path, socket: Path, agent_uid: int, settings: AirlockSettings) -> Airlock:
+def build(
+    state_dir: Path, socket: Path, agent: pwd.struct_passwd | None, settings: AirlockSettings, folders: str = ""
+) -> Airlock:
     """Put an airlock together.
 
     Args:
         state_dir: Its folder, made if need be.
         socket: Where the agent side finds it.
-        agent_uid: User of the agent side; root and our own user may always connect.
+        agent: User of the agent side, if it is another; root and our own user may always connect.
         settings: Mode, slice and units.
+        folders: Below /var/lib, where each workload gets a folder, and is started by the system's manager; empty: it
+            is a child of ours.
 
     Raises:
         UnavailableError: If another airlock has the folder.
         JournalError: If the journal cannot be trusted.
     """
-    (state_dir / "workloads").mkdir(mode=0o750, parents=True, exist_ok=True)
+    (state_dir / "workloads").mkdir(parents=True, exist_ok=True)
+    (state_dir / "workloads").chmod(0o750)
     _lock(state_dir)
-    holder, held = capabilities.containment()
+    if folders:
+        holder, held = capabilities.services(settings.slice, folders)
+    else:
+        holder, held = capabilities.containment()
     table = {
         "cgroup": held,
         "memory_lock": capabilities.lock_memory(),
         "oom_exemption": capabilities.exempt_from_oom(),
         "users": capabilities.users(),
+        "folders": capabilities.Capability(bool(folders), "made for each workload" if folders else "the agent's"),
     }
     boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     journal = Journal(state_dir, boot_id)
     epoll = select.epoll()
     _wake_by_signals(epoll)
-    server = Server(socket, frozenset({0, os.geteuid(), agent_uid}), epoll)
-    if agent_uid != os.geteuid():
-        os.chown(socket, agent_uid, -1)
+    server = Server(socket, frozenset({0, os.geteuid(), *([agent.pw_uid] if agent else [])}), epoll)
+    if agent is not None and agent.pw_uid != os.geteuid():
+        _open_to(socket, agent)
     units = capabilities.units(settings.slice)
     hands = Hands(state_dir, holder, epoll, units)
     guard = Guard(settings, units[0], hands, MemoryReader(), Reclaimer()) if units else None
@@ -70,7 +80,16 @@ def build(state_dir: Path, socket: Path, agent_uid: int, settings: AirlockSettin
         clock=SystemClock(),
         guard=guard,
         stalls=watch_stalls() if units else None,
+        uid_min=settings.uid_min,
     )
+
+
+def _open_to(socket: Path, agent: pwd.struct_passwd) -> None:
+    """Let the agent side's user come in: by its group where that is ours, else the socket becomes its own."""
+    if agent.pw_gid == os.getegid():
+        socket.chmod(0o660)
+    else:
+        os.chown(socket, agent.pw_uid, -1)
 
 
 def _lock(state_dir: Path) -> None:
@@ -79,6 +98,13 @@ def _lock(state_dir: Path) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         raise UnavailableError(f"another airlock works in {state_dir}", "end it, or use another folder") from error
+
+
+def _user(text: str) -> pwd.struct_passwd:
+    try:
+        return pwd.getpwnam(text)
+    except KeyError:
+        raise argparse.ArgumentTypeError(f"there is no user {text!r}") from None
 
 
 def _wake_by_signals(epoll: select.epoll) -> None:
@@ -94,11 +120,14 @@ def main() -> int:
     parser.add_argument("--state-dir", type=Path, required=True, help="folder of its journal and the workloads' logs")
     parser.add_argument("--socket", type=Path, required=True, help="where the agent side finds it")
     parser.add_argument("--config", type=Path, help="settings file; without one, no unit is looked after")
-    parser.add_argument("--agent-uid", type=int, default=os.geteuid(), help="user of the agent side")
+    parser.add_argument("--agent", type=_user, help="user of the agent side; default: our own")
+    parser.add_argument(
+        "--folders", default="", help="systemd starts workloads, each with a folder in /var/lib/FOLDERS"
+    )
     wanted = parser.parse_args()
     try:
-        settings = read(wanted.config) if wanted.config else AirlockSettings(slice="")
-        airlock = build(wanted.state_dir.absolute(), wanted.socket, wanted.agent_uid, settings)
+        settings = read(wanted.config) if wanted.config else AirlockSettings(slice="", uid_min=0)
+        airlock = build(wanted.state_dir.absolute(), wanted.socket, wanted.agent, settings, wanted.folders)
         for signum in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, lambda *_: airlock.stop())
         notify("READY=1")

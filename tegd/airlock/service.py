@@ -56,6 +56,7 @@ class Airlock:
         clock: The boot-time clock.
         guard: What looks after the host's memory, where that can be done.
         stalls: Descriptor that wakes it when tasks stall on memory.
+        uid_min: Least user whose work is started.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Airlock:
         clock: Clock,
         guard: Guard | None = None,
         stalls: int | None = None,
+        uid_min: int = 0,
     ) -> None:
         self._journal = journal
         self._hands = hands
@@ -78,6 +80,7 @@ class Airlock:
         self._clock = clock
         self._guard = guard
         self._stalls = stalls
+        self._uid_min = uid_min
         if stalls is not None:
             epoll.register(stalls, select.EPOLLPRI)
         self._workloads = journal.workloads
@@ -274,6 +277,9 @@ class Airlock:
             return self._refuse(asker, Reason.TOO_MANY, f"{WORKLOADS_MAX} workloads are there: forget some that ended")
         if spec.uid != os.geteuid() != 0:
             return self._refuse(asker, Reason.NO_RIGHTS, f"uid {os.geteuid()} cannot start work of uid {spec.uid}")
+        if spec.uid < self._uid_min:
+            message = f"work of uid {spec.uid} is not started: uid_min is {self._uid_min} in the airlock's settings"
+            return self._refuse(asker, Reason.NO_RIGHTS, message)
         begun = core.begin(spec, term_end_ns, self._clock.now_ns())
         if isinstance(begun, Refused):
             return self._refuse(asker, Reason(begun), f"the term of {spec.workload} is over")

@@ -2,6 +2,7 @@
 
     mode = "act"                    # "observe", the default, only says what it would do
     slice = "teg.slice"             # whose units it looks after
+    uid_min = 1000                  # the agent side starts no work of users below this
 
     [units."web-*.service"]         # the first pattern that matches counts
     rank = 10                       # the least gives way first
@@ -66,11 +67,13 @@ class AirlockSettings:
         mode: See `Mode`.
         slice: Name of the slice whose units are looked after; empty: none.
         units: Tables by pattern.
+        uid_min: Least user whose work the agent side may have started: what takes over the agent side is not root.
     """
 
     mode: Mode = Mode.OBSERVE
     slice: str = "teg.slice"
     units: dict[str, dict[str, Any]] = field(default_factory=dict)
+    uid_min: int = 1000
 
     def of_unit(self, unit: str, environment: Mapping[str, str]) -> UnitSettings:
         """What holds for a unit.
@@ -101,7 +104,7 @@ def read(path: Path) -> AirlockSettings:
         raise _wrong(str(path), str(error)) from error
     if len(text) > FILE_BYTES_MAX:
         raise _wrong(str(path), f"it is larger than {FILE_BYTES_MAX} bytes")
-    if unknown := set(data) - {"mode", "slice", "units"}:
+    if unknown := set(data) - {"mode", "slice", "units", "uid_min"}:
         raise _wrong(str(path), f"no setting {min(unknown)!r}")
     if data.get("mode", "observe") not in tuple(Mode):
         raise _wrong(str(path), "mode is `observe` or `act`")
@@ -111,7 +114,10 @@ def read(path: Path) -> AirlockSettings:
     units = data.get("units", {})
     if not isinstance(units, dict) or not all(isinstance(table, dict) for table in units.values()):
         raise _wrong(str(path), "units holds one table a pattern")
-    settings = AirlockSettings(Mode(data.get("mode", "observe")), name, units)
+    uid_min = data.get("uid_min", 1000)
+    if type(uid_min) is not int or uid_min < 0:
+        raise _wrong(str(path), "uid_min is the number of a user")
+    settings = AirlockSettings(Mode(data.get("mode", "observe")), name, units, uid_min)
     for pattern, table in units.items():
         _unit_settings(pattern, table)
     return settings

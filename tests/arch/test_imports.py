@@ -12,6 +12,7 @@ PACKAGES = ("tegcore", "tegio", *PROGRAMS, "tegsim")
 
 SHELLS = {
     "tegio.*": "shells that programs share",
+    "tegd.alone": "the loop of a host without a cluster",
     "tegd.airlock.guard": "reads the host, writes a log",
     "tegctl.*": "a command line is a shell",
     "*.main": "wiring",

@@ -47,6 +47,8 @@ class Rig:
     def start(self, die_at: int = 0) -> None:
         arguments = ["--state-dir", str(self.state_dir), "--socket", str(self.socket)]
         program = [str(DRIVER), str(die_at)] if die_at else ["-m", "tegd.airlock"]
+        # A child that still waits holds the socket of an airlock that died a moment ago.
+        self.socket.unlink(missing_ok=True)
         self.process = subprocess.Popen([sys.executable, *program, *arguments])
         eventually(lambda: self.connect() or self.process.poll() is not None, "the airlock answers")
 

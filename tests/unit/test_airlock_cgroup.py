@@ -57,7 +57,7 @@ def test_a_group_that_is_gone_is_no_fault(tmp_path: Path) -> None:
 
 
 def test_preparing_makes_the_group_and_says_how_to_enter_it(tmp_path: Path) -> None:
-    entry = Path(Cgroups(tmp_path).prepare("w2"))
+    entry = Path(Cgroups(tmp_path).entry("w2"))
     assert entry == tmp_path / "teg-w2" / "cgroup.procs"
     assert entry.parent.is_dir()
     Cgroups(tmp_path).clear(Leader("w2", 1, 1))

@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 from vm import image as images
 from vm.guest import Guest, Lan
+from vm.host import FAST, Host
 from vm.image import Image
+
+from install import deb
 
 Boot = Callable[..., Guest]
 
@@ -30,6 +33,34 @@ def image() -> Image:
 def booted(image: Image) -> Path:
     """A snapshot of a guest that has booted and holds nothing of TEG."""
     return snapshot(image, None, b"booted", lambda guest: guest.run(IDLE, limit_s=300))
+
+
+@pytest.fixture(scope="session")
+def installed(image: Image, booted: Path) -> Path:
+    """A snapshot of a guest on which the package of this tree was installed and nothing was started."""
+    package = deb.make(Path(__file__).parents[2] / "build")
+
+    def install(guest: Guest) -> None:
+        guest.put(package, "/var/tmp/teg.deb")
+        guest.run("dpkg --install --force-unsafe-io /var/tmp/teg.deb && rm /var/tmp/teg.deb && " + IDLE, limit_s=400)
+
+    return snapshot(image, booted, deb.contents().encode(), install)
+
+
+@pytest.fixture(scope="session")
+def cluster(image: Image, installed: Path) -> Path:
+    """A snapshot of a guest that runs broker, ledger, governor and both sides of tegd, with `vagrant` as its tenant."""
+
+    def start(guest: Guest) -> None:
+        guest.run(f"printf '%s' '{FAST}' >> /etc/teg/ledger.toml")
+        guest.run("printf 'zone_k = 2\nepoch_ticks = 100\n' >> /etc/teg/governor.toml")
+        guest.run("printf 'broker = \"mqtt://127.0.0.1:1883\"\nlog2_slots = 2\n' > /etc/teg/tegd.toml")
+        guest.run("systemctl start mosquitto zone-ledger governor", limit_s=200)
+        guest.run("zone-ledger --config /etc/teg/ledger.toml provision --to /etc/teg/credentials --tenant vagrant")
+        guest.run("systemctl start tegd", limit_s=200)
+        guest.until(Host(guest).answers, 120, "the cluster answers")
+
+    return snapshot(image, installed, FAST.encode(), start)
 
 
 IDLE = "systemctl is-system-running --wait || systemctl --failed --no-legend; sync"

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from tegd.airlock.adapters.cgroupfs import Cgroups, own_group, usable
 from tegd.airlock.adapters.containment import Containment, Sessions
+from tegd.airlock.adapters.manager import Services
 from tegd.airlock.adapters.units import Slice
 
 _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
@@ -37,6 +38,16 @@ def containment(mount: Path = Path("/sys/fs/cgroup")) -> tuple[Containment, Capa
         return Cgroups(group), Capability(True, f"groups below {group}")
     instead = "sessions and SIGSTOP; what leaves its session is not frozen with it, and is killed when it ends"
     return Sessions(), Capability(False, f"{problem}: {instead}")
+
+
+def services(slice_name: str, folders: str) -> tuple[Containment, Capability]:
+    """Containment by services that the system's manager starts.
+
+    Args:
+        slice_name: Slice that they are started in.
+        folders: Below /var/lib, where each gets a folder.
+    """
+    return Services(slice_name, folders), Capability(True, f"services of {slice_name}, folders in /var/lib/{folders}")
 
 
 def units(name: str, mount: Path = Path("/sys/fs/cgroup")) -> tuple[Slice, Cgroups] | None:

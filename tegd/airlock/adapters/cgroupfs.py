@@ -11,6 +11,8 @@ from pathlib import Path
 
 from tegd.airlock.adapters import procfs
 from tegd.airlock.adapters.containment import Leader, Parts, stop
+from tegd.airlock.adapters.launch import Launched, launch
+from tegd.airlock.model import Spec
 
 FREEZE_NS = 200_000_000
 """What freezing is taken to last before it was done."""
@@ -62,8 +64,12 @@ class Cgroups:
         self.adopted: dict[str, Path] = {}
         self.freeze_ns = FREEZE_NS
 
-    def prepare(self, workload: str) -> str:
-        """Make its group."""
+    def launch(self, spec: Spec, home: Path) -> Launched | str:
+        """A child that enters a group of its own."""
+        return launch(spec, home, self.entry(spec.workload))
+
+    def entry(self, workload: str) -> str:
+        """Make the group of a workload; the file by which a process enters it."""
         folder = self.folder(workload)
         folder.mkdir(exist_ok=True)
         return str(folder / "cgroup.procs")

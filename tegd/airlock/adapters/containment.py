@@ -9,9 +9,12 @@ import signal
 import time
 from collections.abc import Iterable
 from contextlib import suppress
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from tegd.airlock.adapters import procfs
+from tegd.airlock.adapters.launch import Launched, launch, marker
+from tegd.airlock.model import Spec
 
 STOP_ROUNDS_MAX = 20
 _STOP_PAUSE_S = 0.001
@@ -43,8 +46,8 @@ class Leader(NamedTuple):
 class Containment(Protocol):
     """See `Sessions` and `Cgroups`."""
 
-    def prepare(self, workload: str) -> str:
-        """Make room for a new workload; the file that its first process writes itself into, or nothing."""
+    def launch(self, spec: Spec, home: Path) -> Launched | str:
+        """Make the first process of a workload, which waits for `launch.go`; or why it cannot be, for people."""
 
     def freeze(self, leader: Leader) -> None:
         """Hold every process of it."""
@@ -65,11 +68,6 @@ class Containment(Protocol):
         """Of all processes, those that belong to it and live."""
 
 
-def marker(workload: str) -> str:
-    """The entry of its environment that names a process's workload."""
-    return f"TEG_WORKLOAD={workload}"
-
-
 def send(pid: int, signum: int) -> None:
     """Signal one process; one that has gone meanwhile needs none."""
     with suppress(ProcessLookupError):
@@ -79,9 +77,9 @@ def send(pid: int, signum: int) -> None:
 class Sessions:
     """Containment by session and signals."""
 
-    def prepare(self, workload: str) -> str:  # noqa: ARG002 - a session is made by its first process
-        """Nothing to make."""
-        return ""
+    def launch(self, spec: Spec, home: Path) -> Launched | str:
+        """A child that leads a session."""
+        return launch(spec, home, "")
 
     def freeze(self, leader: Leader) -> None:
         """SIGSTOP to each, until a look finds none that runs: a fork may escape one round, not all."""

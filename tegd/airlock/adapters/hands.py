@@ -174,10 +174,11 @@ class Hands:
     def _start(self, workload: Workload) -> Input:
         spec, name = workload.spec, workload.spec.workload
         try:
-            self._home(name).mkdir(mode=0o750, exist_ok=True)
+            self._home(name).mkdir(exist_ok=True)
+            self._home(name).chmod(0o750)
             launch.clear_mark(spec)
             resumed = replace(spec, resume=spec.resume or workload.status.saved_ns > 0)
-            child = launch.launch(resumed, self._home(name), self._containment.prepare(name))
+            child = self._containment.launch(resumed, self._home(name))
         except OSError as error:
             return Input(Kind.START_FAILED, problem=f"{error.filename or name}: {error.strerror}")
         if isinstance(child, str):
@@ -241,7 +242,8 @@ class Hands:
         if afresh:
             launch.clear_mark(workload.spec)
         own = workload.spec.hook.mark == workload.spec.hook.checkpoint
-        self._marks[workload.spec.workload] = launch.identity(workload.spec.hook.mark) if own else None
+        old = afresh or own or launch.older(workload.spec.hook.mark, workload.status.since_ns)
+        self._marks[workload.spec.workload] = launch.identity(workload.spec.hook.mark) if old else None
         self._watch_marks.watch(workload.spec.workload, workload.spec.hook.mark, lambda: self._freeze_marked(workload))
         self._unasked.add(workload.spec.workload)
         self._try_to_ask(workload)

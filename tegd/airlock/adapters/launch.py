@@ -18,22 +18,27 @@ import os
 import pwd
 import select
 import signal
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from tegd.airlock.adapters import procfs
-from tegd.airlock.adapters.containment import marker
 from tegd.airlock.model import Spec
 
 READY_MS_MAX = 5_000
 """Longest that a child may take to get ready: a working folder on a dead server must not hold up the rest."""
 
-_KEEPER = 'trap : HUP INT QUIT USR1 USR2 ALRM TERM; "$@" 3>&-; echo $? >&3'
+KEEPER = 'trap : HUP INT QUIT USR1 USR2 ALRM TERM; "$@" 3>&-; echo $? >&3'
 _STATUS_FD = 3
 _HIGH_FD = 10
 _FAILED = 125
+
+
+def marker(workload: str) -> str:
+    """The entry of its environment that names a process's workload."""
+    return f"TEG_WORKLOAD={workload}"
 
 
 class Launched(NamedTuple):
@@ -85,7 +90,7 @@ def launch(spec: Spec, folder: Path, enter: str) -> Launched | str:
 def go(descriptor: int) -> None:
     """Let a waiting child run."""
     with contextlib.suppress(BrokenPipeError):
-        os.write(descriptor, b"g")
+        os.write(descriptor, b"g\n")
     os.close(descriptor)
 
 
@@ -111,6 +116,13 @@ def identity(path: str) -> Identity:
     return about.st_dev, about.st_ino, about.st_mtime_ns
 
 
+def older(path: str, since_ns: int) -> bool:
+    """Whether a file was made before a moment of the boot-time clock: an old mark that could not be taken away."""
+    file = identity(path)
+    age_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - since_ns
+    return file is not None and file[2] < time.time_ns() - age_ns
+
+
 def has_mark(spec: Spec, before: Identity) -> bool:
     """Whether the hook has made its mark.
 
@@ -124,10 +136,10 @@ def has_mark(spec: Spec, before: Identity) -> bool:
 def clear_mark(spec: Spec) -> None:
     """Take an old mark away, with the rights of the workload: its path is not ours to trust.
 
-    A checkpoint that is its own mark stays: it is the last that is whole.
+    A checkpoint that is its own mark stays: it is the last that is whole. So does a mark that we may not take away.
     """
     if spec.hook is not None and spec.hook.mark != spec.hook.checkpoint:
-        with _as_user(spec.uid, spec.gid), contextlib.suppress(OSError):
+        with contextlib.suppress(OSError), _as_user(spec.uid, spec.gid):
             Path(spec.hook.mark).unlink()
 
 
@@ -196,14 +208,20 @@ def _become(spec: Spec, enter: str, ends: _Ends) -> None:
     if os.read(go_read, 1) != b"g":
         os._exit(_FAILED)
     os.write(_STATUS_FD, b"ran\n")
-    os.execve("/bin/sh", ["sh", "-c", _KEEPER, "sh", program, *_arguments(spec)], _environment(spec))  # noqa: S606 - that is its job
+    os.execve("/bin/sh", ["sh", "-c", KEEPER, "sh", program, *_arguments(spec)], environment(spec))  # noqa: S606 - that is its job
 
 
 def _arguments(spec: Spec) -> list[str]:
-    return [*spec.argv[1:], *(spec.resume_args if spec.resume else ())]
+    return [*spec.argv[1:], *resume_arguments(spec)]
 
 
-def _environment(spec: Spec) -> dict[str, str]:
+def resume_arguments(spec: Spec) -> tuple[str, ...]:
+    """What its command gets beside its own arguments."""
+    return spec.resume_args if spec.resume else ()
+
+
+def environment(spec: Spec) -> dict[str, str]:
+    """The whole environment of a workload's command."""
     name, _, value = marker(spec.workload).partition("=")
     hook = {"TEG_CHECKPOINT": spec.hook.checkpoint, "TEG_MARK": spec.hook.mark} if spec.hook else {}
     return spec.env | {name: value} | hook

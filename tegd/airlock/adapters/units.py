@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tegd.airlock.adapters import procfs
+from tegd.airlock.adapters.manager import PREFIX
 
 _ENVIRON_BYTES_MAX = 1 << 20
 _DROP_IN = "90-teg-resume.conf"
@@ -55,10 +56,11 @@ class Slice:
         self._units = units
 
     def names(self) -> list[str]:
-        """Of the services and scopes in it that have a group, running or not."""
+        """Of the services and scopes in it that have a group, running or not, and that others started."""
         try:
             with os.scandir(self._folder) as entries:
-                return [entry.name for entry in entries if entry.name.endswith((".service", ".scope"))]
+                found = [entry.name for entry in entries if entry.name.endswith((".service", ".scope"))]
+                return [name for name in found if not name.startswith(PREFIX)]
         except OSError:
             return []
 

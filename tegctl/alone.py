@@ -1,0 +1,144 @@
+"""`tegctl run --rank`: work on this host alone, as a service of teg.slice that the airlock side takes in.
+
+The system's service manager starts it (`systemd-run`), so that it is whoever asked for it and nothing of ours is its
+parent. What the airlock is to know of it stands in its environment (docs/reference/airlock.md). It outlives this
+command; one that the airlock has saved and ended for memory is waited for until it is back and done.
+"""
+
+import os
+import pwd
+import secrets
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from tegcore.errors import TegError, UnavailableError
+from tegio.seqpacket import ask
+
+SLICE = "teg.slice"
+FOLDERS = "teg/alone"
+LOOK_S = 0.3
+_SHOWN = ("LoadState", "ActiveState", "ExecMainStatus", "ExecMainCode")
+_KILLED = "2"
+"""What `ExecMainCode` says of a process that a signal ended (CLD_KILLED)."""
+
+
+class Order(NamedTuple):
+    """What is to run.
+
+    Attributes:
+        argv: Command and arguments.
+        name: Of the unit, without what is put around it; empty: one is made up.
+        rank: Who ranks least gives way first.
+        hook: Whether it saves itself on SIGUSR1 and resumes with `--resume`.
+    """
+
+    argv: tuple[str, ...]
+    name: str
+    rank: float
+    hook: bool
+
+
+def start(order: Order) -> str:
+    """Start it.
+
+    Returns:
+        Name of its unit.
+
+    Raises:
+        UnavailableError: If systemd does not start it; with what it says.
+    """
+    name = order.name or f"run-{secrets.token_hex(3)}"
+    unit = f"teg-{name}.service"
+    folder = f"{FOLDERS}/{name}"
+    environment = {"TEG_RANK": f"{order.rank:g}", "PATH": os.environ.get("PATH", os.defpath)}
+    if order.hook:
+        checkpoint = f"/var/lib/{folder}/checkpoint"
+        environment |= {"TEG_CHECKPOINT": checkpoint, "TEG_MARK": f"{checkpoint}.mark", "TEG_SIGNAL": "SIGUSR1"}
+    words = [
+        *("systemd-run", "--quiet", f"--unit={unit}", f"--slice={SLICE}", "--service-type=exec"),
+        *(f"--working-directory={Path.cwd()}", f"--description=tegctl run: {order.argv[0]}", *_as_caller()),
+        *(f"--property={entry}" for entry in (f"StateDirectory={folder}", "StateDirectoryMode=0700")),
+        *("--property=OOMPolicy=continue", *(f"--setenv={key}={value}" for key, value in environment.items())),
+        *("--", *(word.replace("$", "$$") for word in (_program(order.argv[0]), *order.argv[1:]))),
+    ]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)  # noqa: S603 - what was asked for
+    if done.returncode:
+        hint = "only root starts services: `sudo tegctl run --rank`" if os.geteuid() else "see `systemctl status`"
+        raise UnavailableError(f"{unit} was not started: {done.stderr.strip()}", hint)
+    return unit
+
+
+def follow(unit: str, airlock: Path) -> int:
+    """Show what a unit prints until it is done for good.
+
+    Args:
+        unit: Its name.
+        airlock: Socket of the airlock side.
+
+    Returns:
+        Its exit code, as a shell gives it.
+    """
+    words = ["journalctl", "--quiet", "--follow", "--lines=all", "--output=cat", f"_SYSTEMD_UNIT={unit}"]
+    with subprocess.Popen(words) as journal:  # noqa: S603 - as above
+        try:
+            while (code := _code(unit)) is None or _is_parked(unit, airlock):
+                time.sleep(LOOK_S)
+            time.sleep(LOOK_S)  # the journal is a moment behind
+        finally:
+            journal.terminate()
+    subprocess.run(["systemctl", "reset-failed", unit], capture_output=True, check=False)  # noqa: S603, S607
+    return code
+
+
+def _as_caller() -> list[str]:
+    """Under sudo, work runs as who called it."""
+    uid = os.environ.get("SUDO_UID", "")
+    if os.geteuid() != 0 or not uid.isdigit():
+        return []
+    return [f"--uid={uid}", f"--gid={pwd.getpwuid(int(uid)).pw_gid}"]
+
+
+def _program(name: str) -> str:
+    found = name if "/" in name else shutil.which(name)
+    if found is None:
+        raise UnavailableError(f"{name} was not found on the path", "name it with its folder")
+    return str(Path(found).absolute())
+
+
+def _code(unit: str) -> int | None:
+    """The exit code of a unit that has ended; None while it runs."""
+    shown = _shown(unit)
+    if shown.get("ActiveState") not in {"inactive", "failed"}:
+        return None
+    if shown.get("LoadState") == "not-found":
+        return 0  # the manager forgets at once only what ended well
+    status = int(shown.get("ExecMainStatus") or 0)
+    return 128 + status if shown.get("ExecMainCode") == _KILLED else status
+
+
+def _shown(unit: str) -> Mapping[str, str]:
+    words = ["systemctl", "show", f"--property={','.join(_SHOWN)}", unit]
+    said = subprocess.run(words, capture_output=True, text=True, check=False).stdout  # noqa: S603 - as above
+    return dict(line.partition("=")[::2] for line in said.splitlines())
+
+
+def _is_parked(unit: str, airlock: Path) -> bool:
+    """Whether the airlock side has ended it for memory, and will bring it back."""
+    try:
+        after = ""
+        while True:
+            page = ask(airlock, "list", after=after)
+            for entry in page["workloads"]:
+                if entry["workload"] == unit:
+                    return bool(entry["state"] != "ended")
+            if not page["more"]:
+                return False
+            after = page["workloads"][-1]["workload"]
+    except TegError as error:
+        print(f"the airlock side does not answer: {error}", file=sys.stderr)
+        return False

@@ -1,0 +1,151 @@
+"""Workloads that the service manager starts: each a transient service of a slice, in no way within our own walls.
+
+The handshake is that of `launch`: the service's first process, a shell, waits at a pipe whose only writer is the
+airlock; when its pid is in the journal it hears "go", and if the airlock dies before that it reads the end and is gone.
+Then it writes `ran` to the status file, runs the command as its only child, and writes its exit code there. The manager
+opens log and status file, makes the workload's own folder, and drops rights.
+"""
+
+import os
+import select
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from tegd.airlock.adapters import launch, procfs
+from tegd.airlock.adapters.cgroupfs import FREEZE_ROUNDS_MAX, Cgroups
+from tegd.airlock.adapters.containment import Leader
+from tegd.airlock.model import Spec
+
+PREFIX = "teg-work-"
+"""Of the units' names: they are not taken for units that others started."""
+START_MS_MAX = 10_000
+_KEEPER = "exec 3>&2 2>&1; read -r go || exit 125; exec </dev/null; echo ran >&3; " + launch.KEEPER
+_PAUSE_S = 0.01
+
+
+class Services(Cgroups):
+    """Containment by the groups of services.
+
+    Args:
+        slice_name: Slice that they are started in.
+        folders: Folder of state, below /var/lib, in which each workload gets one of its own.
+        mount: Where cgroup v2 is mounted.
+    """
+
+    def __init__(self, slice_name: str, folders: str, mount: Path = Path("/sys/fs/cgroup")) -> None:
+        super().__init__(mount / slice_name)
+        self._slice = slice_name
+        self._folders = folders
+
+    def folder(self, workload: str) -> Path:
+        """Its group."""
+        return self.adopted.get(workload) or self._group / unit_of(workload)
+
+    def launch(self, spec: Spec, home: Path) -> launch.Launched | str:
+        """Have the manager start it; it waits for `go`."""
+        (home / "status").unlink(missing_ok=True)
+        (home / "go").unlink(missing_ok=True)
+        os.close(os.open(home / "status", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        log = os.open(home / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC)
+        os.fchmod(log, 0o640)
+        os.close(log)
+        os.mkfifo(home / "go", 0o600)
+        # Opened for both, so that this does not wait for the other end.
+        go = os.open(home / "go", os.O_RDWR | os.O_CLOEXEC)
+        problem = run(self._command(spec, home), START_MS_MAX)
+        if problem:
+            # What is left of a run before it is in the way: once.
+            run(["systemctl", "kill", "--signal=SIGKILL", unit_of(spec.workload)], START_MS_MAX)
+            run(["systemctl", "reset-failed", unit_of(spec.workload)], START_MS_MAX)
+            problem = run(self._command(spec, home), START_MS_MAX)
+        found = None if problem else self._first(spec.workload)
+        if found is None:
+            os.close(go)
+            return problem or "it was killed before it ran"
+        return launch.Launched(found.pid, found.start_ticks, go)
+
+    def clear(self, leader: Leader) -> None:
+        """Kill what is left, and wait, for a bounded time, until the manager has let go of the group."""
+        self.kill(leader)
+        for _ in range(FREEZE_ROUNDS_MAX):
+            if leader.workload in self.adopted or not self.folder(leader.workload).exists():
+                return
+            time.sleep(_PAUSE_S)
+
+    def _first(self, workload: str) -> procfs.Process | None:
+        with suppress(OSError, ValueError, IndexError):
+            return procfs.process(int((self.folder(workload) / "cgroup.procs").read_text().split()[0]))
+        return None
+
+    def _command(self, spec: Spec, home: Path) -> list[str]:
+        folder = f"{self._folders}/{spec.workload.partition('.')[0]}"
+        properties = [
+            f"StandardInput=file:{home / 'go'}",
+            f"StandardOutput=append:{home / 'log'}",
+            f"StandardError=append:{home / 'status'}",
+            f"StateDirectory={folder}",
+            "StateDirectoryMode=0700",
+            "OOMPolicy=continue",
+            "OOMScoreAdjust=0",
+        ]
+        environment = launch.environment(spec)
+        return [
+            *("systemd-run", "--quiet", "--collect", "--service-type=exec"),
+            *(f"--unit={unit_of(spec.workload)}", f"--slice={self._slice}", "--description=TEG workload"),
+            *(f"--uid={spec.uid}", f"--gid={spec.gid}", f"--working-directory={spec.cwd}"),
+            *(f"--property={entry}" for entry in properties),
+            *(f"--setenv={name}={value}" for name, value in environment.items()),
+            *("--", "/bin/sh", "-c", _unexpanded(_KEEPER), "sh"),
+            *(_unexpanded(word) for word in (*spec.argv, *launch.resume_arguments(spec))),
+        ]
+
+
+def unit_of(workload: str) -> str:
+    """Name of a workload's unit."""
+    return f"{PREFIX}{workload}.service"
+
+
+def run(words: list[str], limit_ms: int) -> str:
+    """Run a program of the system's, for a bounded time.
+
+    Returns:
+        What went wrong, in the program's own words; nothing where it ended well.
+    """
+    ear, mouth = os.pipe2(os.O_CLOEXEC)
+    quiet = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    actions = [(os.POSIX_SPAWN_DUP2, quiet, 0), (os.POSIX_SPAWN_DUP2, quiet, 1), (os.POSIX_SPAWN_DUP2, mouth, 2)]
+    try:
+        pid = os.posix_spawnp(words[0], words, {"PATH": os.defpath}, file_actions=actions)
+    except OSError as error:
+        os.close(ear)
+        return f"{words[0]}: {error.strerror}"
+    finally:
+        os.close(mouth)
+        os.close(quiet)
+    said = _heard(ear, pid, limit_ms)
+    os.close(ear)
+    _, status = os.waitpid(pid, 0)
+    return "" if os.waitstatus_to_exitcode(status) == 0 else said.strip() or f"{words[0]} failed"
+
+
+def _heard(ear: int, pid: int, limit_ms: int) -> str:
+    """What a program says until it ends; one that does not is killed."""
+    poll, said = select.poll(), b""
+    poll.register(ear, select.POLLIN)
+    until_s = time.monotonic() + limit_ms / 1000
+    while len(said) < 4096:
+        if not poll.poll(max(0.0, until_s - time.monotonic()) * 1000):
+            os.kill(pid, signal.SIGKILL)
+            return f"no answer within {limit_ms} ms"
+        part = os.read(ear, 4096)
+        if not part:
+            break
+        said += part
+    return said.decode(errors="replace")
+
+
+def _unexpanded(word: str) -> str:
+    """The manager puts values of the environment in place of `$NAME`; a shell is to do that, if anyone."""
+    return word.replace("$", "$$")
