@@ -240,6 +240,7 @@ class Ledger:
     def recovered(self, engine: Engine, number: int) -> None:
         """Go on from what is on disk, after a batch of that number."""
         self.engine, self.matched, self.fault, self._sent = engine, number, False, {}
+        self._heard_ns.clear()
         self._counted = dataclasses.replace(engine.state.counters)
 
     def _read_only(self, hosts: set[str]) -> list[Saying]:
