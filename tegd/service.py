@@ -30,7 +30,6 @@ from tegcore.wire.transport import Transport
 from tegd import views
 from tegd.adapters import courier
 from tegd.adapters.airlock_client import AirlockClient
-from tegd.adapters.bundles import lay_out
 from tegd.adapters.courier import Courier
 from tegd.adapters.store import Store
 from tegd.agent import AgentSide, Place, Say
@@ -110,7 +109,15 @@ class HostService:
         )
         self._agent = AgentSide(place, store.next_boot(), settings.seed, settings.tokens, clock.now_ns())
         self._courier = Courier(
-            settings, key, self.node, self._carry_out, self.folder, self._read_log, store.next_ref, clock.now_ns
+            settings,
+            key,
+            self.node,
+            self._carry_out,
+            self.folder,
+            self._read_log,
+            airlock,
+            store.next_ref,
+            clock.now_ns,
         )
         self._raw: RawSample | None = None
         self._usage: dict[str, Usage] = {}
@@ -176,6 +183,7 @@ class HostService:
             for name, state in probe.items():
                 event("airlock.capability", name=name, state=state)
         self._probe = probe
+        self._courier.closed = probe.get("folders", "").startswith("present")
         runs: list[dict[str, Any]] = []
         more = True
         while more:
@@ -270,13 +278,12 @@ class HostService:
 
     async def _start(self, work: Workload) -> None:
         folder = self.folder(work)
-        if not self._probe.get("folders", "").startswith("present") and not folder.exists():
+        if not self._courier.closed and not folder.exists():
             folder.mkdir(mode=0o700, parents=True)
             if os.geteuid() == 0:
                 os.chown(folder, work.uid, work.gid)
         if work.files and not work.home:
-            given = courier.shelf_of(folder) / "files"
-            await asyncio.to_thread(lay_out, given, folder, work.uid, work.gid)
+            await self._courier.lay_out(work, courier.shelf_of(folder) / "files")
         gang = self._agent.gang(work)
         for wanted in start_calls(work, self.node.zone, str(folder), _home(work.uid), gang):
             await self._asked(wanted)

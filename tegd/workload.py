@@ -151,7 +151,7 @@ class Workload(msgspec.Struct):
     def stays_home(self) -> bool:
         """Whether it can sit on the host of its submission only."""
         hook = self.spec.hook
-        return self.spec.here or (hook is not None and (hook.checkpoint.startswith("/") or hook.mark.startswith("/")))
+        return self.spec.here or (hook is not None and ("/" in hook.checkpoint or "/" in hook.mark))
 
     @property
     def slots_here(self) -> int:

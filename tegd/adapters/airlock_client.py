@@ -7,6 +7,7 @@ listens is to ask for `list` again.
 import asyncio
 import itertools
 import json
+import os
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -134,17 +135,20 @@ class AirlockClient:
                 if self._met.is_set():
                     self._tell({"event": "reconnected"})
                 self._met.set()
-                while packet := await loop.sock_recv(link, PACKET_BYTES_MAX):
-                    self._take(json.loads(packet))
+                while (arrived := await _packet(link))[0]:
+                    self._take(json.loads(arrived[0]), arrived[1])
             finally:
                 self._link = None
                 self._break_off()
 
-    def _take(self, data: dict[str, Any]) -> None:
-        if "event" in data:
+    def _take(self, data: dict[str, Any], files: list[int]) -> None:
+        call = self._calls.get(data["id"]) if "id" in data else None
+        if call is not None and not call.done():
+            call.set_result(data | ({"file": files.pop()} if files else {}))
+        elif "event" in data:
             self._tell(data)
-        elif (call := self._calls.get(data["id"])) is not None and not call.done():
-            call.set_result(data)
+        for file in files:
+            os.close(file)
 
     def _tell(self, event: dict[str, Any]) -> None:
         """Through the loop, so that a listener's fault is the listener's and not the connection's."""
@@ -156,5 +160,33 @@ class AirlockClient:
             if not call.done():
                 call.set_exception(self._unavailable("the connection ended"))
 
+    async def open_saved(self, folder: int, name: str, uid: int) -> int:
+        """A file that a workload has written, open for reading; the caller closes it. Raises as `call` does."""
+        reply = await self.call("open_saved", folder=str(folder), name=name, uid=uid)
+        return int(reply["file"])
+
+    async def open_given(self, folder: int, name: str, uid: int, gid: int, *, executable: bool) -> int:
+        """A fresh file in a workload's folder, open for writing; the caller closes it. Raises as `call` does."""
+        fields = {"name": name, "uid": uid, "gid": gid, "executable": executable}
+        reply = await self.call("open_given", folder=str(folder), **fields)
+        return int(reply["file"])
+
     def _unavailable(self, why: str) -> UnavailableError:
         return UnavailableError(f"the airlock side at {self._path}: {why}", "look whether `tegd.airlock` runs")
+
+
+async def _packet(link: socket.socket) -> tuple[bytes, list[int]]:
+    """The next packet, and the files that came with it; an empty one at the end."""
+    loop = asyncio.get_running_loop()
+    while True:
+        try:
+            packet, files, _, _ = socket.recv_fds(link, PACKET_BYTES_MAX, 1, socket.MSG_CMSG_CLOEXEC)
+        except BlockingIOError:
+            ready = asyncio.Event()
+            loop.add_reader(link, ready.set)
+            try:
+                await ready.wait()
+            finally:
+                loop.remove_reader(link)
+        else:
+            return packet, files

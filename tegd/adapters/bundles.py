@@ -95,6 +95,38 @@ def keep(place: Path, checkpoint: Path, uid: int) -> None:
     _into_place(fresh, place)
 
 
+def keep_open(place: Path, name: str, file: int) -> None:
+    """Keep a checkpoint that was opened elsewhere; closes it.
+
+    Raises:
+        OSError: If it cannot be read or kept.
+    """
+    with os.fdopen(file, "rb") as source:
+        if (place / LISTING).exists():
+            return
+        fresh = place.with_name(f".{place.name}")
+        shutil.rmtree(fresh, ignore_errors=True)
+        (fresh / "files").mkdir(parents=True)
+        with (fresh / "files" / name).open("wb") as target:
+            shutil.copyfileobj(source, target, 1 << 20)
+            target.flush()
+            os.fsync(target.fileno())
+    _seal(fresh, listing(fresh / "files"))
+    _into_place(fresh, place)
+
+
+def copy_open(source: Path, file: int) -> None:
+    """Copy a file into one that was opened elsewhere, durable; closes that.
+
+    Raises:
+        OSError: If it cannot be read or written.
+    """
+    with os.fdopen(file, "wb") as target, source.open("rb") as given:
+        shutil.copyfileobj(given, target, 1 << 20)
+        target.flush()
+        os.fsync(target.fileno())
+
+
 def _link(source: str, target: str) -> None:
     try:
         os.link(source, target, follow_symlinks=False)

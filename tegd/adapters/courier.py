@@ -18,6 +18,7 @@ from tegcore.wire.messages import Peers
 from tegcore.wire.peer import Answer, AnySaid, Bundle, Chunk, Listing, Report, Source
 from tegcore.wire.signing import Key, sealed
 from tegd.adapters import bundles
+from tegd.adapters.airlock_client import AirlockClient
 from tegd.adapters.bundles import BundleError, Gathering
 from tegd.adapters.peers import PeerLink, PeerServer
 from tegd.effects import Clear, Collect, Copy, DropThere, Effect, Fetch, TellHome, TellSeat
@@ -41,8 +42,13 @@ class Courier:
         carry_out: Carries out effects, durable ones before it returns.
         folder: Of a workload; its shelf is beside it.
         read_log: A part of a workload's output here, from an offset.
+        airlock: Opens files in folders that are closed to this side; see `closed`.
         next_ref: A number that no workload of this host ever had.
         now_ns: The boot-time clock.
+
+    Attributes:
+        address: HOST:PORT at which other hosts reach this one.
+        closed: Whether the workloads' folders are made by the airlock side, each for its user alone.
     """
 
     def __init__(
@@ -53,6 +59,7 @@ class Courier:
         carry_out: Callable[[list[Effect]], None],
         folder: Callable[[Workload], Path],
         read_log: ReadLog,
+        airlock: AirlockClient,
         next_ref: Callable[[], int],
         now_ns: Callable[[], int],
     ) -> None:
@@ -64,6 +71,8 @@ class Courier:
         self._carry_out = carry_out
         self._folder = folder
         self._read_log = read_log
+        self._airlock = airlock
+        self.closed = False
         self._next_ref = next_ref
         self._now_ns = now_ns
         self._certificates = certificates(settings.tls_ca, settings.tls_certificate, settings.tls_key)
@@ -168,8 +177,12 @@ class Courier:
         try:
             checkpoint = self._folder(work) / work.spec.hook.checkpoint
             place = bundles.kept_folder(shelf, token, number, work.rank)
-            await asyncio.to_thread(bundles.keep, place, checkpoint, work.uid)
-        except (OSError, BundleError) as error:
+            if self.closed:
+                file = await self._airlock.open_saved(work.ref, checkpoint.name, work.uid)
+                await asyncio.to_thread(bundles.keep_open, place, checkpoint.name, file)
+            else:
+                await asyncio.to_thread(bundles.keep, place, checkpoint, work.uid)
+        except (OSError, TegError) as error:
             problem = str(error)
         self._carry_out(self._travel.collected(work.ref, token, number, problem))
         await asyncio.to_thread(bundles.prune, shelf, (token, number), work.rank)
@@ -197,11 +210,12 @@ class Courier:
 
     async def _fetched(self, part: Workload) -> None:
         folder, shelf = self._folder(part), self._shelf(part)
-        await asyncio.to_thread(_own_folder, folder, part.uid, part.gid)
+        if not self.closed:
+            await asyncio.to_thread(_own_folder, folder, part.uid, part.gid)
         if part.files:
             bundle = Bundle(part.home, part.home_ref, part.ticket)
             await self._gather(part.home, bundle, shelf / "given")
-            await asyncio.to_thread(bundles.lay_out, shelf / "given" / "files", folder, part.uid, part.gid)
+            await self.lay_out(part, shelf / "given" / "files")
         if not part.sources:
             return
         problems = []
@@ -213,11 +227,23 @@ class Courier:
             except TegError as error:
                 problems.append(str(error))
                 continue
-            assert part.spec.hook is not None
-            target = (folder / part.spec.hook.checkpoint).parent
-            await asyncio.to_thread(bundles.lay_out, place / "files", target, part.uid, part.gid)
+            await self.lay_out(part, place / "files")
             return
         raise BundleError("; ".join(problems))
+
+    async def lay_out(self, work: Workload, source: Path) -> None:
+        """Put the files of a folder into a workload's own.
+
+        Raises:
+            OSError, TegError: If it cannot be done.
+        """
+        if not self.closed:
+            await asyncio.to_thread(bundles.lay_out, source, self._folder(work), work.uid, work.gid)
+            return
+        for path in await asyncio.to_thread(lambda: sorted(source.iterdir())):
+            executable = os.access(path, os.X_OK)
+            file = await self._airlock.open_given(work.ref, path.name, work.uid, work.gid, executable=executable)
+            await asyncio.to_thread(bundles.copy_open, path, file)
 
     async def _gather(self, holder: str, bundle: Bundle, place: Path) -> None:
         """Bring a bundle here, from where an earlier try ended."""

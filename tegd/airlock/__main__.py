@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tegcore.errors import Exit, TegError, UnavailableError
 from tegd.airlock.adapters import capabilities
+from tegd.airlock.adapters.folders import Folders
 from tegd.airlock.adapters.hands import Hands
 from tegd.airlock.adapters.journal import Journal
 from tegd.airlock.adapters.memory import MemoryReader, watch_stalls
@@ -80,6 +81,7 @@ def build(
         clock=SystemClock(),
         guard=guard,
         stalls=watch_stalls() if units else None,
+        folders=Folders(Path("/var/lib") / folders) if folders else None,
         uid_min=settings.uid_min,
     )
 

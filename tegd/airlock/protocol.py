@@ -4,6 +4,8 @@
     reply     {"v": 1, "id": n, "ok": true, ...}  or  {"v": 1, "id": n, "ok": false, "reason": "...", "message": "..."}
     event     {"v": 1, "event": "...", ...a workload as `list` gives it}
 
+The replies to `open_saved` and `open_given` carry an open file (SCM_RIGHTS).
+
 A request is checked whole before any of it is acted upon: each verb's fields stand in one table, with what they must
 be. Unknown fields are refused, so that a misspelt limit does not pass for none.
 """
@@ -54,6 +56,7 @@ class Reason(StrEnum):
     MEMORY = "memory"
     PAST_TERM = "past_term"
     NO_RIGHTS = "no_rights"
+    NO_FILE = "no_file"
 
 
 class Request(NamedTuple):
@@ -89,6 +92,14 @@ def _is_path(value: object) -> bool:
 
 def _is_name(value: object) -> bool:
     return isinstance(value, str) and _NAME.fullmatch(value) is not None
+
+
+def _is_folder(value: object) -> bool:
+    return isinstance(value, str) and len(value) < 20 and value.isascii() and value.isdigit()
+
+
+def _is_plain(value: object) -> bool:
+    return _is_text(value) and value not in ("", ".", "..") and "/" not in str(value) and len(str(value)) < 256
 
 
 def _is_argv(value: object) -> bool:
@@ -161,6 +172,8 @@ VERBS: dict[str, dict[str, Check]] = {
     "list": {"after": _is_text},
     "usage": {},
     "memory": {"after_ns": _is_int},
+    "open_saved": {"folder": _is_folder, "name": _is_plain, "uid": _is_int},
+    "open_given": {"folder": _is_folder, "name": _is_plain, "uid": _is_int, "gid": _is_int, "executable": _is_flag},
 }
 """Every verb with its fields and what each must be. All must be there."""
 

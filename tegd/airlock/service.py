@@ -17,6 +17,7 @@ from tegcore.clock import Clock
 from tegcore.units import NS_PER_S
 from tegd.airlock import core, protocol
 from tegd.airlock.adapters.capabilities import Capability
+from tegd.airlock.adapters.folders import Folders
 from tegd.airlock.adapters.hands import Hands
 from tegd.airlock.adapters.journal import Journal, forget_record, new_record, status_record
 from tegd.airlock.adapters.server import Server
@@ -57,6 +58,7 @@ class Airlock:
         guard: What looks after the host's memory, where that can be done.
         stalls: Descriptor that wakes it when tasks stall on memory.
         uid_min: Least user whose work is started.
+        folders: Of the workloads, where this side makes them.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class Airlock:
         guard: Guard | None = None,
         stalls: int | None = None,
         uid_min: int = 0,
+        folders: Folders | None = None,
     ) -> None:
         self._journal = journal
         self._hands = hands
@@ -81,6 +84,7 @@ class Airlock:
         self._guard = guard
         self._stalls = stalls
         self._uid_min = uid_min
+        self._folders = folders
         if stalls is not None:
             epoll.register(stalls, select.EPOLLPRI)
         self._workloads = journal.workloads
@@ -253,8 +257,24 @@ class Airlock:
                 self._start(request, asker)
             case "forget":
                 self._forget(request, asker)
+            case "open_saved" | "open_given":
+                self._open(request, asker)
             case _:
                 self._request(request, asker)
+        return None
+
+    def _open(self, request: Request, asker: _Asker) -> None:
+        if self._folders is None or request.fields["uid"] < self._uid_min:
+            return self._refuse(asker, Reason.NO_RIGHTS, "the folders are not made here, or not for this user")
+        opened = self._folders.open_saved if request.verb == "open_saved" else self._folders.open_given
+        try:
+            descriptor = opened(**request.fields)
+        except OSError as error:
+            return self._refuse(asker, Reason.NO_FILE, f"{error.filename or request.verb}: {error.strerror}")
+        try:
+            self._server.send(asker.client, protocol.reply(asker.number, {}), descriptor)
+        finally:
+            os.close(descriptor)
         return None
 
     def _request(self, request: Request, asker: _Asker) -> None:

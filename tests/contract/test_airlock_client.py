@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+import select
 import sys
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,9 @@ import pytest
 from tegcore.errors import RefusedError, UnavailableError
 from tegd.adapters import airlock_client
 from tegd.adapters.airlock_client import AirlockClient, AirlockRefusedError
+from tegd.airlock import protocol
+from tegd.airlock.adapters.folders import Folders
+from tegd.airlock.adapters.server import Server
 
 PATIENCE_S = 10.0
 
@@ -139,3 +144,47 @@ async def test_nobody_there_is_an_error_that_names_the_socket(tmp_path: Path, mo
     monkeypatch.setattr(airlock_client, "START_S_MAX", 0.2)
     with pytest.raises(UnavailableError, match="no-socket"):
         await AirlockClient(tmp_path / "no-socket").start()
+
+
+class Opener:
+    """The airlock's socket and its folders, on a thread: what `--folders` serves where there is a service manager."""
+
+    def __init__(self, folder: Path) -> None:
+        self.epoll, self.folders, self.stopping = select.epoll(), Folders(folder), False
+        self.server = Server(folder / "s", frozenset({os.geteuid()}), self.epoll)
+        self.thread = threading.Thread(target=self.serve)
+        self.thread.start()
+
+    def serve(self) -> None:
+        while not self.stopping:
+            for descriptor, _ in self.epoll.poll(0.05):
+                for client, packet in self.server.read(descriptor):
+                    request = protocol.decode(packet)
+                    opened = getattr(self.folders, request.verb)(**request.fields)
+                    self.server.send(client, protocol.reply(request.number, {}), opened)
+                    os.close(opened)
+
+    def stop(self) -> None:
+        self.stopping = True
+        self.thread.join()
+        self.server.close()
+        self.epoll.close()
+
+
+async def test_open_files_come_with_their_answers(tmp_path: Path) -> None:
+    opener = Opener(tmp_path)
+    client = AirlockClient(tmp_path / "s")
+    try:
+        await client.start()
+        names = [f"n{number}" for number in range(8)]
+        mine = {"uid": os.getuid(), "gid": os.getgid(), "executable": False}
+        files = await asyncio.gather(*(client.open_given(7, name, **mine) for name in names))
+        for name, file in zip(names, files, strict=True):
+            with os.fdopen(file, "w") as given:
+                given.write(name)
+        for name in names:
+            with os.fdopen(await client.open_saved(7, name, os.getuid())) as saved:
+                assert saved.read() == name
+    finally:
+        await client.stop()
+        opener.stop()

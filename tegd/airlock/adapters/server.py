@@ -60,11 +60,12 @@ class Server:
                 packets.append((descriptor, None if flags & socket.MSG_TRUNC else data))
         return packets
 
-    def send(self, client: int, packet: bytes) -> None:
-        """Send to one client, if it is still there; one that does not read is dropped."""
+    def send(self, client: int, packet: bytes, descriptor: int | None = None) -> None:
+        """Send to one client, if it is still there, with an open file if there is one; who does not read is dropped."""
         if client in self._clients:
             try:
-                self._clients[client].send(packet, socket.MSG_NOSIGNAL)
+                files = [] if descriptor is None else [descriptor]
+                socket.send_fds(self._clients[client], [packet], files, socket.MSG_NOSIGNAL)
             except OSError:
                 self._drop(client)
 
