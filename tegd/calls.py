@@ -38,7 +38,7 @@ def call(effect: Extend | Bound | SaveAndEnd | SaveInPassing | Forget) -> Call:
 
 
 def start_calls(work: Workload, zone: Welcome | None, folder: str, home: str, gang: dict[str, str]) -> tuple[Call, ...]:
-    """What it is asked to start a workload, one after the other.
+    """What it is asked to start a workload, one after the other; nothing, where its lease is over meanwhile.
 
     Args:
         work: Seated.
@@ -48,6 +48,8 @@ def start_calls(work: Workload, zone: Welcome | None, folder: str, home: str, ga
         home: Of its user.
         gang: What it is told of the other parts of the same work.
     """
+    if not work.lease:
+        return ()
     spec, hook = work.spec, None
     if spec.hook is not None:
         hook = {

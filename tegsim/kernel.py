@@ -162,6 +162,7 @@ class Part:
         self.where: list[str] = []
         self.restart_ns: Callable[[], int] = lambda: NS_PER_S // 10
         self._doom = 0
+        self._within = False
 
     def start(self) -> None:
         """Begin a life."""
@@ -199,11 +200,17 @@ class Part:
         self.kernel.after(delay_ns, in_this_life)
 
     def guard(self, act: Act) -> None:
-        """Do something that the part may die of."""
+        """Do something that the part may die of; within it, more of the kind is a part of the same."""
+        if self._within:
+            act()
+            return
+        self._within = True
         try:
             act()
         except CrashError as crash:
             self._died(str(crash))
+        finally:
+            self._within = False
 
     def _died(self, where: str) -> None:
         if not self.up:

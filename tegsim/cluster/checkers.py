@@ -4,6 +4,7 @@ Safety is looked at in every tick of the ledger and at every look around the hos
 it holds the cluster to, and knows nothing of how the programs keep it. Times are true time, that no program can read.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import chain
@@ -17,6 +18,7 @@ from tegd.airlock.model import Workload as Run
 from tegd.airlock.transitions import State as RunState
 from tegd.handover import Stay
 from tegd.modes import Mode
+from tegd.node import Node
 from tegd.workload import Life
 from zone_ledger.engine import Engine
 from zone_ledger.journal.store import Journal
@@ -91,6 +93,8 @@ class Checkers:
     _known: dict[str, tuple[int, int, int]] = field(default_factory=dict)
     _minted: set[int] = field(default_factory=set)
     _watched: tuple[int, float, float] | None = None
+    _closed: bool = False
+    _pushed: float = 0.0
     _escrowed: set[int] = field(default_factory=set)
 
     # --- the ledger -------------------------------------------------------------------------------------------------
@@ -249,8 +253,21 @@ class Checkers:
             if agent is not None:
                 link = agent.node.link
                 self._known[host.name] = (link.boot, link.outbox.acked, link.inbox.last_seq)
+                self._given_back_is_free(host.name, agent.node)
             if host.airlock.up:
                 self._nothing_left_frozen(host.name, host.airlock.workloads.values(), host.machine.clock.now_ns())
+
+    def _given_back_is_free(self, host: str, node: Node) -> None:
+        """Where RELEASE is acknowledged, the lease is over, unless other hosts have to give back their part."""
+        ledger = self.cluster.ledger.ledger
+        if ledger is None or len(node.link.outbox):
+            return
+        for work in node.workloads.values():
+            lease = ledger.state.leases.get(work.lease)
+            if work.life is not Life.LEAVING or not node.agents[work.ref].released or lease is None:
+                continue
+            alone = len(lease.hosts) == 1 and lease.token == work.token
+            hold("a seat that is given back is free", not alone, f"{host}: lease {lease.number} of {work.name}")
 
     def _nothing_left_frozen(self, host: str, runs: Iterable[Run], now_ns: int) -> None:
         machine = self.cluster.machine(host)
@@ -269,15 +286,23 @@ class Checkers:
     # --- the governor -----------------------------------------------------------------------------------------------
 
     def governed(self, controller: Controller) -> None:
-        """Re stays below its bound as long as what pushes it stays within what the bound assumes (27), (28)."""
+        """Re stays below its bound as long as what pushes it stays within what the bound assumes (27), (28).
+
+        Assumed: while admission is open, dRe/dtau rises by at most D from one decision to the next; from closing on it
+        falls as the brake has it, but for at most D in all.
+        """
         watched = controller._watched
         if watched is None or watched == self._watched:
             return
-        barrier, (_, re_now, rate) = controller.barrier, watched
+        barrier, (tick, re_now, rate) = controller.barrier, watched
         self.re_worst = max(self.re_worst, re_now)
         if self._watched is not None:
-            pushed = rate - max(0.0, self._watched[2])
-            self.barrier_assumed = self.barrier_assumed and pushed <= barrier.push_max
+            before_tick, _, before = self._watched
+            kept = math.exp(-(tick - before_tick) / barrier.brake_ticks) if self._closed else 1.0
+            push = rate - max(0.0, before) * kept
+            self._pushed = self._pushed + max(0.0, push) if self._closed else push
+            self.barrier_assumed = self.barrier_assumed and self._pushed <= barrier.push_max
+        self._closed = controller.verdict.closed
         self._watched = watched
         hold("the barrier holds", not self.barrier_assumed or re_now <= barrier.re_max, f"Re {re_now}")
         closed = controller.verdict.closed or re_now < barrier.re_max

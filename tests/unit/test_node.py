@@ -26,6 +26,7 @@ from tegcore.wire.records import (
 from tegcore.wire.signing import Key, host_key, ledger_keyring, tenant_token
 from tegcore.wire.topics import Channel, Topic
 from tegd.bidding import Usage
+from tegd.calls import start_calls
 from tegd.effects import Extend, Forget, Rejoin, Run, SaveAndEnd, Start
 from tegd.link import Link
 from tegd.modes import Happening, Mode
@@ -465,3 +466,13 @@ def test_notice_does_not_clear_a_seat_whose_work_still_runs() -> None:
     world.cycle(10)
     assert work.life is Life.LEAVING
     assert work.lease in world.engine.state.leases
+
+
+def test_nothing_is_started_whose_lease_is_over_before_it_starts() -> None:
+    """Simulated seed 130: FILLED and ENDED came in one message, and the run was started without token and term."""
+    world = World()
+    work = world.submit()
+    world.cycle(60)
+    assert [wanted.verb for wanted in start_calls(work, None, "/w", "/", {})] == ["start"]
+    work.unseat()
+    assert start_calls(work, None, "/w", "/", {}) == ()
