@@ -66,9 +66,21 @@ def test_a_stale_token_does_nothing(running: Rig) -> None:
         "extend": {"term_end_ns": 1},
         "freeze": {},
         "save": {"then": "end"},
+        "bound": {"bytes": 1},
     }.items():
         assert running.call(verb, workload="a", token=4, **fields)["reason"] == "stale_token"
     assert running.listed()["a"]["state"] == "running"
+
+
+def test_what_a_lease_has_bought_is_kept_over_a_crash(running: Rig) -> None:
+    running.work_on("a")
+    assert running.call("bound", workload="a", token=1, bytes=1 << 30)["bound_bytes"] == 1 << 30
+    running.kill()
+    running.start()
+    assert running.listed()["a"]["bound_bytes"] == 1 << 30
+    running.call("end", workload="a", token=1, grace_ns=0)
+    running.until("a", "ended")
+    assert running.call("bound", workload="a", token=1, bytes=0)["reason"] == "not_now"
 
 
 def test_freeze_holds_every_process_of_a_workload(running: Rig) -> None:
