@@ -87,8 +87,10 @@ class Sign(StrEnum):
     """A save is under way."""
     HELD = "held"
     """All are frozen, and one can be saved."""
+    SPARE = "spare"
+    """All are frozen, none can be saved, and one is expected to come to its end within what is left of the reserve."""
     STUCK = "stuck"
-    """All are frozen, and none can be saved."""
+    """All are frozen, none can be saved, and none would come to its end."""
     DRY = "dry"
     """Even the strongest alone would use up the headroom before it could be frozen."""
     SHORT = "short"
@@ -105,6 +107,7 @@ class Sign(StrEnum):
 
 _ROWS: dict[Phase, dict[Sign, Phase]] = {
     Phase.NORMAL: {
+        Sign.SPARE: Phase.RESUMED,
         Sign.DRY: Phase.SUSPENDED,
         Sign.SHORT: Phase.SEALED,
         Sign.TIGHT: Phase.GLASSY,
@@ -115,6 +118,7 @@ _ROWS: dict[Phase, dict[Sign, Phase]] = {
         Sign.ROOM: Phase.RESUMED,
     },
     Phase.GLASSY: {
+        Sign.SPARE: Phase.RESUMED,
         Sign.DRY: Phase.SUSPENDED,
         Sign.SHORT: Phase.SEALED,
         Sign.CALM: Phase.NORMAL,
@@ -125,6 +129,7 @@ _ROWS: dict[Phase, dict[Sign, Phase]] = {
         Sign.ROOM: Phase.RESUMED,
     },
     Phase.SEALED: {
+        Sign.SPARE: Phase.RESUMED,
         Sign.DRY: Phase.SUSPENDED,
         Sign.HELD: Phase.SUSPENDED,
         Sign.STUCK: Phase.SUSPENDED,
@@ -134,6 +139,7 @@ _ROWS: dict[Phase, dict[Sign, Phase]] = {
         Sign.CALM: Phase.RESUMED,
     },
     Phase.SUSPENDED: {
+        Sign.SPARE: Phase.RESUMED,
         Sign.HELD: Phase.ESCAPING,
         Sign.BUSY: Phase.ESCAPING,
         Sign.ROOM: Phase.RESUMED,
@@ -141,11 +147,13 @@ _ROWS: dict[Phase, dict[Sign, Phase]] = {
         Sign.CALM: Phase.RESUMED,
     },
     Phase.ESCAPING: {
+        Sign.SPARE: Phase.RESUMED,
         Sign.SAVED: Phase.RESUMED,
         Sign.MORE: Phase.SUSPENDED,
         Sign.STUCK: Phase.SUSPENDED,
     },
     Phase.RESUMED: {
+        Sign.SPARE: Phase.RESUMED,
         Sign.DRY: Phase.SUSPENDED,
         Sign.SHORT: Phase.SEALED,
         Sign.HELD: Phase.SUSPENDED,
@@ -219,6 +227,11 @@ class Member(NamedTuple):
     def run(self) -> list[Part]:
         """Its parts that are not held, oldest first."""
         return thinning.oldest_first(self.parts, held=False)
+
+    @property
+    def oldest(self) -> list[Part]:
+        """The oldest of its parts, the first of those that are not held."""
+        return [*self.run, *self.waiting][:1]
 
     @property
     def waiting(self) -> list[Part]:
@@ -469,7 +482,17 @@ def _held(airlock: Airlock, reading: Reading, settings: Settings, freeze_ns: int
     frozen = _of(reading, Life.SEALED, Life.HELD)
     if len(frozen) == 1 or _has_room(airlock, reading, settings, freeze_ns, frozen[-1]):
         return Sign.ROOM
-    return Sign.STUCK if _next_to_save(reading) is None else Sign.HELD
+    if _next_to_save(reading) is not None:
+        return Sign.HELD
+    return Sign.STUCK if _modest(airlock, reading, settings) is None else Sign.SPARE
+
+
+def _modest(airlock: Airlock, reading: Reading, settings: Settings) -> Member | None:
+    """The strongest that is frozen and expected to come to its end, or one part of it, in what is left."""
+    left = airlock.headroom_bytes + _last_bytes(reading, settings)
+    frozen = _of(reading, Life.SEALED, Life.HELD) if left > 0 else []
+    fits = (m for m in reversed(frozen) if (airlock.fitting(m, m.oldest, left) if m.parts else not airlock.grows(m)))
+    return next(fits, None)
 
 
 def _has_room(airlock: Airlock, reading: Reading, settings: Settings, freeze_ns: int, back: Member) -> bool:
@@ -566,6 +589,11 @@ def _escape(airlock: Airlock, reading: Reading, settings: Settings, _freeze_ns: 
 def _resume(airlock: Airlock, reading: Reading, settings: Settings, freeze_ns: int) -> tuple[Airlock, list[Request]]:
     """Those that were held run on; of those that gave way the strongest, while there is room for it or parts of it."""
     held = _of(reading, Life.HELD)
+    if airlock.sign is Sign.SPARE:
+        modest = _modest(airlock, reading, settings)
+        assert modest is not None
+        thin = [_thin(modest, 1)] if len(modest.run) > 1 or (modest.parts and not modest.run) else []
+        return airlock, [*thin, Request(Act.THAW, modest.name)]
     if held:
         return airlock, [Request(Act.THAW, member.name) for member in held]
     back = _next_back(reading)
@@ -605,7 +633,10 @@ def _gave_way(reading: Reading) -> list[Member]:
 
 
 def _next_back(reading: Reading) -> Member | None:
-    """Who is let run on first: the strongest of those that gave way or are held."""
+    """Who is let run on first: one that runs without any of its parts, else the strongest that gave way or is held."""
+    idle = [member for member in _of(reading, Life.RUNNING) if member.waiting and not member.run]
+    if idle:
+        return idle[-1]
     names = {member.name for member in _gave_way(reading)}
     back = [m for m in _of(reading, Life.RUNNING, Life.SEALED, Life.HELD) if m.name in names or m.life is Life.HELD]
     return back[-1] if back else None

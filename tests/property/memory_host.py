@@ -54,6 +54,7 @@ class Work:
     saving_s: float = 0.0
     shielded: bool = False
     failed_s: float = -1e9
+    comes_s: float = 0.0
     pieces: list[Piece] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -81,8 +82,10 @@ class Host:
     asked: list[Request] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.later = sorted((work for work in self.works if work.comes_s > 0), key=lambda work: -work.comes_s)
+        self.works = [work for work in self.works if work.comes_s <= 0]
         self.settings = Settings(reserve_bytes(int(self.ram)), int(TICK_S * 1e9))
-        for work in self.works:
+        for work in (*self.works, *self.later):
             work.resident = work.start_bytes
 
     @property
@@ -95,6 +98,8 @@ class Host:
 
     def tick(self) -> None:
         self.now_s += TICK_S
+        while self.later and self.later[-1].comes_s <= self.now_s:
+            self.works.append(self.later.pop())
         for work in self.works:
             self._live(work)
         self._kernel()
@@ -208,5 +213,5 @@ class Host:
 
     def run(self, seconds: float) -> None:
         end = self.now_s + seconds
-        while self.works and not self.killed and self.now_s < end:
+        while (self.works or self.later) and not self.killed and self.now_s < end:
             self.tick()
