@@ -16,8 +16,9 @@ WORKLOADS = (
     ("RANK", lambda row: f"{row['rank']:g}"),
     ("STATE", plain("state")),
     ("HELD", plain("held")),
-    ("SAVABLE", lambda row: "hook" if row["checkpoint"] else "no"),
-    ("PROBLEM", plain("problem")),
+    ("SAVABLE", lambda row: row["savable"] or "no"),
+    ("PROVED", lambda row: {"proved": "yes", "failed": "no"}.get(row["proof"], "")),
+    ("PROBLEM", lambda row: row["problem"] or row["flaw"]),
 )
 HISTORY = (
     ("AT", lambda row: f"{row['at_ns'] / 1e9:.1f}"),

@@ -9,13 +9,14 @@ import select
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 
 from tegcore.errors import Exit, TegError, UnavailableError
 from tegd.airlock.adapters import capabilities
 from tegd.airlock.adapters.folders import Folders
 from tegd.airlock.adapters.hands import Hands
-from tegd.airlock.adapters.journal import Journal
+from tegd.airlock.adapters.journal import ALIVE, Journal
 from tegd.airlock.adapters.memory import MemoryReader, watch_stalls
 from tegd.airlock.adapters.reclaim import Reclaimer
 from tegd.airlock.adapters.server import Server
@@ -25,12 +26,19 @@ from tegd.airlock.settings import AirlockSettings, read
 from tegio.clock import SystemClock
 from tegio.notify import notify
 
+LOCK_TRIES = 100
+LOCK_PAUSE_S = 0.01
 NICE = -15
 """It has little to do, and that at once."""
 
 
 def build(
-    state_dir: Path, socket: Path, agent: pwd.struct_passwd | None, settings: AirlockSettings, folders: str = ""
+    state_dir: Path,
+    socket: Path,
+    agent: pwd.struct_passwd | None,
+    settings: AirlockSettings,
+    folders: str = "",
+    criu_socket: Path | None = None,
 ) -> Airlock:
     """Put an airlock together.
 
@@ -41,6 +49,7 @@ def build(
         settings: Mode, slice and units.
         folders: Below /var/lib, where each workload gets a folder, and is started by the system's manager; empty: it
             is a child of ours.
+        criu_socket: Where the dumper is found; None: there is none.
 
     Raises:
         UnavailableError: If another airlock has the folder.
@@ -53,8 +62,10 @@ def build(
         holder, held = capabilities.services(settings.slice, folders)
     else:
         holder, held = capabilities.containment()
+    dumper, dumps = capabilities.dumper(criu_socket)
     table = {
         "cgroup": held,
+        "criu": dumps,
         "memory_lock": capabilities.lock_memory(),
         "oom_exemption": capabilities.exempt_from_oom(),
         "users": capabilities.users(),
@@ -68,7 +79,7 @@ def build(
     if agent is not None and agent.pw_uid != os.geteuid():
         _open_to(socket, agent)
     units = capabilities.units(settings.slice)
-    hands = Hands(state_dir, holder, epoll, units)
+    hands = Hands(state_dir, holder, epoll, units, dumper)
     guard = Guard(settings, units[0], hands, MemoryReader(), Reclaimer()) if units else None
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
@@ -95,11 +106,14 @@ def _open_to(socket: Path, agent: pwd.struct_passwd) -> None:
 
 
 def _lock(state_dir: Path) -> None:
-    descriptor = os.open(state_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise UnavailableError(f"another airlock works in {state_dir}", "end it, or use another folder") from error
+    """Hold the lock that a deadman sleeps on; it may hold it for the blink of an eye."""
+    descriptor = os.open(state_dir / ALIVE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    for _ in range(LOCK_TRIES):
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        time.sleep(LOCK_PAUSE_S)
+    raise UnavailableError(f"another airlock works in {state_dir}", "end it, or use another folder")
 
 
 def _user(text: str) -> pwd.struct_passwd:
@@ -126,10 +140,13 @@ def main() -> int:
     parser.add_argument(
         "--folders", default="", help="systemd starts workloads, each with a folder in /var/lib/FOLDERS"
     )
+    parser.add_argument("--criu-socket", type=Path, help="where the CRIU service is found, if there is one")
     wanted = parser.parse_args()
     try:
         settings = read(wanted.config) if wanted.config else AirlockSettings(slice="", uid_min=0)
-        airlock = build(wanted.state_dir.absolute(), wanted.socket, wanted.agent, settings, wanted.folders)
+        airlock = build(
+            wanted.state_dir.absolute(), wanted.socket, wanted.agent, settings, wanted.folders, wanted.criu_socket
+        )
         for signum in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, lambda *_: airlock.stop())
         notify("READY=1")

@@ -9,26 +9,35 @@ frozen in the tick that sees its mark, and ended when the checkpoint is durable.
 than `grace_ns` past the term: from then on the slots may be another's, and whoever asks for a save has the work ended
 as its last checkpoint has it. Work without a hook is frozen, and ended after `notice_ns`. A term that is extended
 meanwhile lets both run on.
+
+The ladder: a save for memory is made by the hook, and where that fails or there is none by a dump of the processes;
+each failure leads to the next rung, after the last to the first. A dump is of use on this host alone, so whatever has
+to leave is saved by its hook, also where a dump was under way. A dump has no deadline: one that is cut off may take the
+work with it. That a rung holds is proved by a save in passing (`Then.PROVE`) when there is memory to spare.
 """
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from tegd.airlock.model import Cause, Held, Spec, Status, Then, Workload
+from tegd.airlock.model import Cause, Held, Proof, Spec, Status, Then, Way, Workload
 from tegd.airlock.transitions import TABLE, Event, State
 
 SAVE_TRIES_MAX = 3
 RETRY_NS = 1_000_000_000
 """Pause before the second save at a term's end; it doubles."""
 KILL_AGAIN_NS = 1_000_000_000
+PROVE_NS = 30_000_000_000
+"""Longest that a hook may take to prove itself."""
 
 _TERM_BINDS = frozenset(
     {State.STARTING, State.RUNNING, State.FROZEN, State.SAVING, State.FLUSHING, State.ENDING, State.PARKED}
 )
 
 
+_KILLED = 137
 _NO_MARK = "the hook did not make its mark in time"
+_NO_USE = "a dump cannot be taken elsewhere, and there is no hook"
 
 
 class Kind(StrEnum):
@@ -54,6 +63,7 @@ class Kind(StrEnum):
     MARKED = "marked"
     FLUSHED = "flushed"
     FLUSH_FAILED = "flush_failed"
+    SAVE_FAILED = "save_failed"
     DUE = "due"
 
 
@@ -66,7 +76,7 @@ class Input:
         pid: STARTED: the session's leader.
         start_ticks: STARTED: its start time.
         exit_code: EXITED.
-        problem: START_FAILED, FLUSH_FAILED: what went wrong.
+        problem: START_FAILED, FLUSH_FAILED, SAVE_FAILED: what went wrong; MARKED: what a proof left untried.
         signum: SIGNAL.
         then: SAVE.
         grace_ns: END: time between the request to end and the kill; 0 kills at once.
@@ -99,7 +109,9 @@ class Act(StrEnum):
     SIGNAL = "signal"
     ASK = "ask"
     ASK_AGAIN = "ask_again"
+    DUMP = "dump"
     FLUSH = "flush"
+    DISCARD = "discard"
     TERMINATE = "terminate"
     KILL = "kill"
     CLEAR = "clear"
@@ -119,6 +131,7 @@ class Refused(StrEnum):
     NOT_NOW = "not_now"
     MEMORY = "memory"
     PAST_TERM = "past_term"
+    WATCHDOG = "watchdog"
 
 
 class Step(NamedTuple):
@@ -131,6 +144,7 @@ class Step(NamedTuple):
 
 _ONLY_IN = {
     Kind.MARKED: {State.SAVING},
+    Kind.SAVE_FAILED: {State.SAVING},
     Kind.FLUSHED: {State.FLUSHING},
     Kind.FLUSH_FAILED: {State.FLUSHING},
 }
@@ -145,6 +159,8 @@ REQUESTS = frozenset(
 _HOLDS_PARTS = frozenset({State.RUNNING, State.FROZEN})
 """Where parts may be held: what saves, ends or starts does so whole."""
 FOR_MEMORY = frozenset({Held.MEMORY, Held.SAVE})
+_BY_LADDER = frozenset({Then.PARK, Then.PROVE})
+"""Saves that any rung will do for."""
 _PLAIN = {
     Kind.STARTED: Event.STARTED,
     Kind.START_FAILED: Event.START_FAILED,
@@ -208,7 +224,7 @@ def step(workload: Workload, told: Input, now_ns: int) -> Step | Refused:
         assert told.kind in REQUESTS, f"{workload.spec.workload}: {event} cannot be in state {before}"
         return Refused.NOT_NOW
     status = _entered(workload, event, after, told, now_ns)
-    effects = _effects(before, event, after, told)
+    effects = _effects(workload.status, event, status, told)
     if status.parts != workload.status.parts:
         effects = (Effect(Act.THIN), *effects)
     return Step(replace(workload, status=status), effects, _told(before, event, status))
@@ -216,10 +232,26 @@ def step(workload: Workload, told: Input, now_ns: int) -> Step | Refused:
 
 def resumed(workload: Workload) -> tuple[Effect, ...]:
     """What carries a workload's step on after the airlock itself was gone."""
-    if workload.status.state is State.SAVING:
+    status = workload.status
+    if status.state is State.SAVING and status.by is Way.HOOK:
         return (Effect(Act.ASK_AGAIN),)
-    entry = () if workload.status.state is State.ENDED else _ON_ENTRY[workload.status.state]
-    return (*entry, Effect(Act.THIN)) if workload.status.state in _HOLDS_PARTS else entry
+    entry = () if status.state is State.ENDED else _entry(status.state, status.by)
+    return (*entry, Effect(Act.THIN)) if status.state in _HOLDS_PARTS else entry
+
+
+def let_go(workload: Workload) -> Input | None:
+    """What an airlock that is to stop tells a workload, so that nothing stays held for it; None: nothing.
+
+    A save for memory that is under way becomes one in passing; one that is being made durable goes on to its end.
+    """
+    status = workload.status
+    if status.state is State.FROZEN and status.held in FOR_MEMORY:
+        return Input(Kind.RELEASE)
+    if status.state is State.FROZEN and status.held is Held.REQUEST:
+        return Input(Kind.THAW)
+    if status.state is State.SAVING and status.then is Then.PARK:
+        return Input(Kind.SAVE, then=Then.THAW)
+    return Input(Kind.THIN) if status.parts else None
 
 
 def due_ns(workload: Workload) -> int | None:
@@ -235,42 +267,45 @@ def narrow(workload: Workload, told: Input, now_ns: int) -> Event | Refused:
     """The event of the table that an input is for this workload, or why it is refused."""
     status, savable = workload.status, workload.spec.hook is not None
     past = 0 < status.term_end_ns <= now_ns
-    if (about_memory := _narrowed_by_memory(status, told)) is not None:
+    if (about_memory := _narrowed_by_memory(workload, told, now_ns)) is not None:
         return about_memory
     match told.kind:
         case Kind.NEVER_RAN:
             return Event.NEVER_RAN if status.state is State.RUNNING and not past else Event.EXITED
         case Kind.THAW | Kind.RELEASE:
             return Refused.PAST_TERM if past else Event.THAW
-        case Kind.SAVE:
-            return _save(workload, now_ns)
         case Kind.END:
             return Event.KILL if past or told.grace_ns <= 0 else Event.END
         case Kind.EXTEND:
             frees = status.state is State.FROZEN and status.held is Held.TERM and told.term_end_ns > now_ns
             return Event.EXTEND_HELD if frees else Event.EXTEND
         case Kind.FLUSHED:
-            return _flushed(status, past)
-        case Kind.FLUSH_FAILED:
-            return _failure(status, past)
+            return _flushed(workload, past)
+        case Kind.FLUSH_FAILED | Kind.SAVE_FAILED:
+            return _failure(workload, past)
         case Kind.DUE if _term_pending(status) and past:
             return Event.TERM_SAVABLE if savable else Event.TERM_UNSAVABLE
         case Kind.DUE if status.state in (State.SAVING, State.FLUSHING):
-            return _failure(status, past)
+            return _failure(workload, past)
         case Kind.DUE:
             return Event.RETRY if status.state is State.FROZEN and savable else Event.DEADLINE
         case _:
             return _PLAIN[told.kind]
 
 
-def _narrowed_by_memory(status: Status, told: Input) -> Event | Refused | None:
+def _narrowed_by_memory(workload: Workload, told: Input, now_ns: int) -> Event | Refused | None:
     """What differs for a workload that is held, saved or started again for memory."""
+    spec, status = workload.spec, workload.status
     match told.kind:
+        case Kind.FREEZE | Kind.SEAL | Kind.HOLD | Kind.SAVE if spec.watchdog:
+            return Refused.WATCHDOG
+        case Kind.SAVE:
+            return _save(workload, told, now_ns)
         case Kind.THAW if status.held in FOR_MEMORY:
             return Refused.MEMORY
         case Kind.RELEASE if status.held not in FOR_MEMORY:
             return Refused.NOT_NOW
-        case Kind.START_FAILED if status.saved_ns:
+        case Kind.START_FAILED if status.saved_ns or status.dumped_ns:
             return Event.RESTORE_FAILED
         case Kind.EXITED if status.state is State.KILLING and status.cause is Cause.MEMORY:
             return Event.GONE_PARKED
@@ -283,17 +318,22 @@ def _is_due(workload: Workload, now_ns: int) -> bool:
     return at_ns is not None and at_ns <= now_ns
 
 
-def _save(workload: Workload, now_ns: int) -> Event | Refused:
-    if workload.spec.hook is None:
-        return Refused.NO_HOOK
-    late = workload.status.state is State.FROZEN and _last_run_ns(workload.spec, workload.status) <= now_ns
+def _save(workload: Workload, told: Input, now_ns: int) -> Event | Refused:
+    spec, status = workload.spec, workload.status
+    if spec.hook is None:
+        ladder = spec.dump and (told.then in _BY_LADDER or status.by is Way.DUMP)
+        return Event.SAVE if ladder else Refused.NO_HOOK
+    late = status.state is State.FROZEN and _last_run_ns(spec, status) <= now_ns
     return Event.KILL if late else Event.SAVE
 
 
-def _flushed(status: Status, past: bool) -> Event:
-    if status.exit_code is not None:
+def _flushed(workload: Workload, past: bool) -> Event:
+    status = workload.status
+    if status.gone:
         return Event.SAVED_PARKED if status.then is Then.PARK else Event.SAVED_GONE
-    return Event.SAVED_THAW if status.then is Then.THAW and not past else Event.SAVED_END
+    if status.by is Way.DUMP and (past or status.then is Then.END):
+        return _failure(workload, past)
+    return Event.SAVED_THAW if status.then in (Then.THAW, Then.PROVE) and not past else Event.SAVED_END
 
 
 def _last_run_ns(spec: Spec, status: Status) -> int:
@@ -301,9 +341,12 @@ def _last_run_ns(spec: Spec, status: Status) -> int:
     return status.term_end_ns + spec.grace_ns if status.term_end_ns else 1 << 62
 
 
-def _failure(status: Status, past: bool) -> Event:
-    if status.exit_code is not None:
+def _failure(workload: Workload, past: bool) -> Event:
+    spec, status = workload.spec, workload.status
+    if status.gone:
         return Event.FAILED_GONE
+    if status.by is Way.DUMP and status.then is Then.END and spec.hook is not None:
+        return Event.NEXT
     return Event.FAILED_HOLD if past or status.held else Event.FAILED_RUN
 
 
@@ -312,54 +355,81 @@ def _term_pending(status: Status) -> bool:
 
 
 def _entered(workload: Workload, event: Event, after: State, told: Input, now_ns: int) -> Status:
-    status = _noted(workload.status, event, told, now_ns)
+    status = _noted(workload, event, told, now_ns)
     if after not in _HOLDS_PARTS:
         status = replace(status, parts=())
     if after is State.ENDED and status.cause is Cause.NONE:
         over = event in (Event.TERM_SAVABLE, Event.TERM_UNSAVABLE)
         status = replace(status, cause=Cause.TERM if over else Cause.EXITED)
     moved = after is not workload.status.state
-    timed_again = moved or (after is State.FROZEN and event is Event.TERM_UNSAVABLE) or event is Event.DEADLINE
+    timed_again = moved or (after is State.FROZEN and event is Event.TERM_UNSAVABLE)
+    timed_again = timed_again or event in (Event.DEADLINE, Event.NEXT)
     if timed_again:
         status = replace(status, state=after, deadline_ns=_deadline_ns(workload.spec, status, after, told, now_ns))
-    return replace(status, since_ns=now_ns) if moved else status
+    return replace(status, since_ns=now_ns) if moved or event is Event.NEXT else status
 
 
-def _noted(status: Status, event: Event, told: Input, now_ns: int) -> Status:
+def _noted(workload: Workload, event: Event, told: Input, now_ns: int) -> Status:
+    status = workload.status
     match event:
+        case Event.BOUND:
+            return replace(status, bound_bytes=told.bytes)
+        case Event.THIN:
+            return replace(status, parts=told.parts)
+        case Event.SAVE | Event.NEXT | Event.FAILED_RUN | Event.FAILED_GONE | Event.FAILED_HOLD:
+            return _noted_save(workload, event, told, now_ns)
         case Event.FREEZE if status.held is Held.NO:
             return replace(status, held=_HOLDS[told.kind])
         case Event.THAW:
             return replace(status, held=Held.NO)
-        case Event.FAILED_RUN | Event.FAILED_GONE:
-            return replace(status, problem=told.problem or _NO_MARK)
-        case Event.SAVE:
-            return replace(status, then=Then.END if status.held is Held.TERM else told.then)
         case Event.END | Event.KILL:
             known = status.cause not in (Cause.NONE, Cause.MEMORY)
             return status if known else replace(status, cause=Cause.ASKED)
         case Event.EXTEND | Event.EXTEND_HELD:
             return _extended(status, told.term_end_ns, now_ns)
         case Event.TERM_SAVABLE | Event.RETRY:
-            return replace(status, held=Held.TERM, then=Then.END, tries=status.tries + 1)
+            by = status.by if status.state in (State.SAVING, State.FLUSHING) else Way.HOOK
+            return replace(status, held=Held.TERM, then=Then.END, by=by, tries=status.tries + 1)
         case Event.TERM_UNSAVABLE:
-            return replace(status, held=Held.TERM)
-        case Event.FAILED_HOLD:
-            return replace(status, held=status.held or Held.TERM, then=Then.END, problem=told.problem or _NO_MARK)
+            return replace(status, held=Held.TERM, then=Then.END)
         case Event.DEADLINE if status.held is Held.TERM:
             return replace(status, cause=status.cause or Cause.TERM)
         case _:
             return _noted_outcome(status, event, told, now_ns)
 
 
+def _noted_save(workload: Workload, event: Event, told: Input, now_ns: int) -> Status:
+    spec, status = workload.spec, workload.status
+    problem = told.problem or (_NO_MARK if status.by is Way.HOOK else _NO_USE)
+    match event:
+        case Event.SAVE if status.state in (State.SAVING, State.FLUSHING) and told.then is Then.PROVE:
+            return status
+        case Event.SAVE:
+            status = replace(status, then=Then.END if status.held is Held.TERM else told.then)
+            begins = status.state not in (State.SAVING, State.FLUSHING)
+            return _begun(workload, status) if begins else status
+        case Event.NEXT:
+            return replace(status, by=Way.HOOK)
+        case Event.FAILED_HOLD:
+            return replace(_fallen(spec, status), held=status.held or Held.TERM, then=Then.END, problem=problem)
+        case _ if status.then is Then.PROVE:
+            return _disproved(spec, status, problem, now_ns)
+        case _:
+            return replace(_fallen(spec, status), problem=problem)
+
+
+def _begun(workload: Workload, status: Status) -> Status:
+    """A save that begins: by the hook where it has to be of use elsewhere, else by the rung that is next."""
+    by = (workload.way or _first(workload.spec)) if status.then in _BY_LADDER else Way.HOOK
+    return replace(status, by=by, problem=status.problem if status.then is Then.PROVE else "")
+
+
 def _noted_outcome(status: Status, event: Event, told: Input, now_ns: int) -> Status:
     match event:
-        case Event.BOUND:
-            return replace(status, bound_bytes=told.bytes)
-        case Event.THIN:
-            return replace(status, parts=told.parts)
+        case Event.MARKED if told.problem:
+            return replace(status, flaw=told.problem)
         case Event.STARTED:
-            return replace(status, pid=told.pid, start_ticks=told.start_ticks)
+            return replace(status, pid=told.pid, start_ticks=told.start_ticks, dumped_ns=0, gone=False)
         case Event.NEVER_RAN:
             return replace(status, pid=0, start_ticks=0, held=Held.NO)
         case Event.START_FAILED:
@@ -367,22 +437,70 @@ def _noted_outcome(status: Status, event: Event, told: Input, now_ns: int) -> St
         case Event.LOST:
             return replace(status, cause=Cause.LOST)
         case Event.EXITED:
-            over = told.kind is Kind.NEVER_RAN and 0 < status.term_end_ns <= now_ns
-            return replace(status, exit_code=told.exit_code, cause=status.cause or (Cause.TERM if over else Cause.NONE))
-        case Event.SAVED_END:
-            return replace(status, saved_ns=now_ns, cause=_why_ended(status))
-        case Event.SAVED_PARKED | Event.GONE_PARKED | Event.RESTORE_FAILED:
-            return replace(status, **_PARKED, saved_ns=status.saved_ns or now_ns, problem=told.problem)
-        case Event.SAVED_THAW:
-            return replace(status, saved_ns=now_ns, held=Held.NO)
-        case Event.SAVED_GONE:
-            return replace(status, saved_ns=now_ns, cause=Cause.EXITED if status.then is Then.THAW else Cause.ASKED)
+            killed = told.kind is Kind.NEVER_RAN or told.exit_code in (None, _KILLED)
+            over = killed and 0 < status.term_end_ns <= now_ns
+            cause = status.cause or (Cause.TERM if over else Cause.NONE)
+            return replace(status, exit_code=told.exit_code, cause=cause, gone=True)
+        case Event.GONE_PARKED | Event.RESTORE_FAILED:
+            return replace(status, **_PARKED, problem=told.problem)
+        case Event.SAVED_END | Event.SAVED_PARKED | Event.SAVED_THAW | Event.SAVED_GONE:
+            return _noted_saved(_saved(status, now_ns), event)
         case _:
             return status
 
 
+def _noted_saved(status: Status, event: Event) -> Status:
+    match event:
+        case Event.SAVED_END:
+            return replace(status, cause=_why_ended(status))
+        case Event.SAVED_PARKED:
+            return replace(status, **_PARKED, problem="")
+        case Event.SAVED_THAW:
+            return replace(status, held=Held.NO, dumped_ns=0)
+        case _:
+            passing = status.then in (Then.THAW, Then.PROVE)
+            return replace(status, cause=Cause.EXITED if passing else Cause.ASKED)
+
+
+def _saved(status: Status, now_ns: int) -> Status:
+    """A save that came to its end also proves that there can be one."""
+    status = replace(status, proof=Proof.PROVED, proof_ns=now_ns, way=status.by)
+    if status.by is Way.DUMP:
+        return replace(status, dumped_ns=now_ns)
+    return replace(status, saved_ns=now_ns, flaw="")
+
+
+def _first(spec: Spec) -> Way:
+    return Way.HOOK if spec.hook is not None else Way.DUMP
+
+
+def _fallen(spec: Spec, status: Status) -> Status:
+    """The rung after the one that failed; what was known of it is known no more."""
+    return replace(status, way=_after(spec, status.by) or _first(spec), proof=Proof.UNTRIED)
+
+
+def _disproved(spec: Spec, status: Status, problem: str, now_ns: int) -> Status:
+    """A proof that failed: the next rung is to be proved, and after the last it is known not to be savable."""
+    below = _after(spec, status.by)
+    said = f"{'hook' if status.by is Way.HOOK else 'CRIU'}: {problem}"
+    flaw = f"{status.flaw}; {said}" if spec.hook is not None and status.by is Way.DUMP else said
+    proof = Proof.UNTRIED if below else Proof.FAILED
+    return replace(status, way=below or _first(spec), proof=proof, proof_ns=now_ns, flaw=flaw)
+
+
+def _after(spec: Spec, way: Way) -> Way | None:
+    return Way.DUMP if way is Way.HOOK and spec.dump else None
+
+
 _HOLDS = {Kind.FREEZE: Held.REQUEST, Kind.SEAL: Held.MEMORY, Kind.HOLD: Held.SAVE}
-_PARKED: dict[str, Any] = {"held": Held.NO, "cause": Cause.NONE, "pid": 0, "start_ticks": 0, "exit_code": None}
+_PARKED: dict[str, Any] = {
+    "held": Held.NO,
+    "cause": Cause.NONE,
+    "pid": 0,
+    "start_ticks": 0,
+    "exit_code": None,
+    "gone": False,
+}
 
 
 def _why_ended(status: Status) -> Cause:
@@ -400,8 +518,11 @@ def _extended(status: Status, term_end_ns: int, now_ns: int) -> Status:
 
 def _deadline_ns(spec: Spec, status: Status, after: State, told: Input, now_ns: int) -> int:
     match after:
+        case State.SAVING if status.by is Way.DUMP:
+            return 0
         case State.SAVING:
-            return min(now_ns + spec.save_ns, max(now_ns, _last_run_ns(spec, status)))
+            allowed_ns = min(spec.save_ns, PROVE_NS) if status.then is Then.PROVE else spec.save_ns
+            return min(now_ns + allowed_ns, max(now_ns, _last_run_ns(spec, status)))
         case State.FLUSHING:
             return now_ns + spec.save_ns
         case State.FROZEN if status.held is Held.TERM and spec.hook is None:
@@ -417,13 +538,21 @@ def _deadline_ns(spec: Spec, status: Status, after: State, told: Input, now_ns: 
             return 0
 
 
-def _effects(before: State, event: Event, after: State, told: Input) -> tuple[Effect, ...]:
+def _entry(state: State, by: Way) -> tuple[Effect, ...]:
+    dumps = state is State.SAVING and by is Way.DUMP
+    return (Effect(Act.FREEZE), Effect(Act.DUMP)) if dumps else _ON_ENTRY[state]
+
+
+def _effects(was: Status, event: Event, status: Status, told: Input) -> tuple[Effect, ...]:
+    before, after = was.state, status.state
     if event is Event.STARTED:
         return (Effect(Act.GO),)
     if event is Event.SIGNAL:
         return (Effect(Act.SIGNAL, told.signum),)
-    again = event in (Event.THAW, Event.FREEZE) or (event is Event.DEADLINE and after is State.KILLING)
-    return _ON_ENTRY[after] if before is not after or again else ()
+    again = event in (Event.THAW, Event.FREEZE, Event.NEXT) or (event is Event.DEADLINE and after is State.KILLING)
+    entry = _entry(after, status.by) if before is not after or again else ()
+    useless = was.by is Way.DUMP and before in (State.SAVING, State.FLUSHING) and not status.dumped_ns
+    return (*entry, Effect(Act.DISCARD)) if useless and after is not State.FLUSHING and entry else entry
 
 
 _TELLS = {
@@ -442,6 +571,8 @@ _TELLS = {
 
 def _told(before: State, event: Event, status: Status) -> tuple[str, ...]:
     told = [_TELLS[event]] if event in _TELLS else []
+    if status.then is Then.PROVE and event in (Event.SAVED_THAW, Event.FAILED_RUN):
+        told = {Proof.PROVED: ["proved"], Proof.FAILED: ["unsavable"]}.get(status.proof, [])
     if status.state is not before:
         if status.state is State.FROZEN:
             told.append("frozen")

@@ -46,11 +46,15 @@ def encode(records: list[Record]) -> bytes:
     return front + _CHECK.pack(zlib.crc32(front)) + body
 
 
-def recover(data: bytes) -> Recovered:
+def recover(data: bytes, *, damaged: bool = False) -> Recovered:
     """Read a journal by the table above.
 
+    Args:
+        data: The whole file.
+        damaged: Whether what stands before damage is better than nothing.
+
     Raises:
-        JournalError: In the cases E and F; the message names the byte.
+        JournalError: In the cases E and F, unless `damaged` was said; the message names the byte.
     """
     records: list[Record] = []
     at = 0
@@ -62,12 +66,14 @@ def recover(data: bytes) -> Recovered:
         size, crc = _FRONT.unpack(front)
         end = at + _HEAD_BYTES + size
         if zlib.crc32(front) != check:
+            if damaged:
+                break
             raise _damaged(at)
         if end > len(data):
             break
         body = data[at + _HEAD_BYTES : end]
         if zlib.crc32(body) != crc:
-            if end < len(data):
+            if end < len(data) and not damaged:
                 raise _damaged(at)
             break
         records.extend(json.loads(body))

@@ -13,14 +13,15 @@ from queue import SimpleQueue
 from typing import Any, Protocol
 
 from tegcore.errors import ConfigError
-from tegd.airlock import pressure
+from tegd.airlock import pressure, proof
 from tegd.airlock.adapters.hands import Hands
 from tegd.airlock.adapters.memory import GroupMemory, GroupReader, MemoryReader
 from tegd.airlock.adapters.parts import PartReader
 from tegd.airlock.adapters.reclaim import expose, shield, unbound
+from tegd.airlock.adapters.room import Room
 from tegd.airlock.adapters.units import Slice
 from tegd.airlock.core import Input, Kind
-from tegd.airlock.model import Cause, Held, Spec, Status, Then, Workload
+from tegd.airlock.model import Cause, Held, Proof, Spec, Status, Then, Way, Workload
 from tegd.airlock.pressure import MIB, Act, Life, Member, Phase, Reading, Request, Sign
 from tegd.airlock.settings import AirlockSettings, Mode
 from tegd.airlock.thinning import Part
@@ -36,7 +37,12 @@ FIND_NS = 1_000_000_000
 RETRY_NS = 10_000_000_000
 """A save that failed, or a start that did, is tried again after this."""
 SAVE_NS = 600_000_000_000
+HOOK_NS = 60_000_000_000
+"""A program that has no handler for its hook yet is given this long before it is asked to prove it."""
 NOTICE_NS = 0
+CALM_S = 30
+"""Memory is plenty when headroom would last this long, and is half of all there is."""
+ROOM_SPARE_BYTES = 16 * MIB
 
 _INPUTS = {
     Act.SEAL: Input(Kind.SEAL),
@@ -80,7 +86,9 @@ class Guard:
         self._reclaimer = reclaimer
         self._airlock = pressure.Airlock()
         self._host = memory.host()
+        self._room = Room()
         self._images: dict[str, int] = {}
+        self._demands: dict[str, int] = {}
         self._highs: dict[str, int] = {}
         self._problems: dict[str, str] = {}
         self._find_ns = self._look_ns = 0
@@ -105,8 +113,11 @@ class Guard:
         begun_ns = time.thread_time_ns()
         self._host = self._memory.host()
         members = tuple(
-            self._member(entry, now_ns) for entry in known.values() if entry.status.state is not State.ENDED
+            self._member(entry, now_ns)
+            for entry in known.values()
+            if entry.status.state is not State.ENDED and not entry.spec.watchdog
         )
+        self._demands = {member.name: member.demand_bytes for member in members}
         reading = Reading(now_ns, *self._host, members)
         poll_ns = max(ALERT_NS, LOOK_SHARE * self._look_ns)
         limits = pressure.Settings(pressure.reserve_bytes(self._host.total_bytes), poll_ns)
@@ -118,6 +129,8 @@ class Guard:
         self.due_ns = now_ns + max(self._pause_ns(reading), LOOK_SHARE * self._look_ns)
         if self._settings.mode is Mode.OBSERVE:
             return []
+        if self._settings.prove and not requests and self._is_plenty(reading):
+            return self._prove(known, now_ns)
         for request in requests:
             if request.act is Act.SAVE:
                 self._images[request.name] = next(m.demand_bytes for m in members if m.name == request.name)
@@ -153,6 +166,7 @@ class Guard:
         self._parts.forget(name)
         for table in (self._images, self._highs):
             table.pop(name, None)
+        self._room.forget(self._hands.saves_to(workload))
 
     def view(self) -> dict[str, Any]:
         """How the host stands, for people."""
@@ -166,6 +180,7 @@ class Guard:
             "freeze_ns": self._hands.freeze_ns,
             **self._host._asdict(),
             "problems": self._problems,
+            "prove": self._settings.prove,
         }
 
     def _adopted(self, name: str, now_ns: int) -> Workload | None:
@@ -195,6 +210,8 @@ class Guard:
             rank=said.rank,
             unit=name,
             group=str(unit.group),
+            dump=said.dump and self._hands.can_dump,
+            watchdog="WATCHDOG_USEC" in unit.environment,
         )
         self._lines.put(f"{name}: found, rank {said.rank:g}, {'with' if said.hook else 'without'} a hook")
         return Workload(spec, Status(State.RUNNING, now_ns, 0, unit.main.pid, unit.main.start_ticks))
@@ -218,8 +235,8 @@ class Guard:
             life=Life.OTHER if status.state is State.PARKED and status.problem and recent else life(status),
             resident_bytes=held.resident_bytes,
             swapped_bytes=held.swapped_bytes,
-            savable=spec.hook is not None,
-            failed=bool(status.problem) and recent,
+            savable=entry.way is not None and self._armed(entry, held.resident_bytes + held.swapped_bytes),
+            failed=bool(status.problem) and recent and not _has_next_rung(entry),
             throttled=throttled,
             image_bytes=self._image_bytes(entry) if status.state is State.PARKED else 0,
             parts=parts,
@@ -232,14 +249,46 @@ class Guard:
         return self._airlock.phase is not Phase.NORMAL or self._airlock.headroom_bytes < half
 
     def _image_bytes(self, entry: Workload) -> int:
-        """What it held when it was saved; after a restart of ours, the size of its checkpoint."""
+        """What it held when it was saved; after a restart of ours, the size of its checkpoint or image."""
         if entry.spec.workload not in self._images:
-            hook = entry.spec.hook
-            try:
-                self._images[entry.spec.workload] = Path(hook.checkpoint).stat().st_size if hook else 0
-            except OSError:
-                return 0
+            self._images[entry.spec.workload] = self._hands.saved_bytes(entry)
         return self._images[entry.spec.workload]
+
+    def _armed(self, entry: Workload, demand_bytes: int) -> bool:
+        """Whether the disk has room for a save of it: for what it holds, or for a checkpoint as large as its last."""
+        name, status = entry.spec.workload, entry.status
+        by_hook = entry.way is Way.HOOK and status.saved_ns
+        needed = min(demand_bytes, self._hands.saved_bytes(entry) * 5 // 4) if by_hook else demand_bytes
+        folder = self._hands.saves_to(entry)
+        free = self._room.free_bytes(folder)
+        armed = free >= needed + ROOM_SPARE_BYTES
+        said = f"{name}: not to be saved while {folder} has {free // MIB} MiB free, of {needed // MIB} MiB and a spare"
+        if armed:
+            self._problems.pop(f"{name} room", None)
+        else:
+            self._problems[f"{name} room"] = said
+        return armed
+
+    def _is_plenty(self, reading: Reading) -> bool:
+        airlock = self._airlock
+        growth = airlock.rate([member for member in reading.members if member.life is Life.RUNNING])
+        half = airlock.headroom_bytes * 2 > reading.total_bytes
+        return airlock.phase is Phase.NORMAL and half and airlock.headroom_bytes > growth * CALM_S
+
+    def _prove(self, known: Mapping[str, Workload], now_ns: int) -> list[tuple[str, Input]]:
+        """One that is to show that it can be saved: its image and the copy that is tried are to fit beside the rest."""
+        spare = self._airlock.headroom_bytes // 2
+
+        def count(entry: Workload) -> int:
+            return self._demands.get(entry.spec.workload, spare + 1)
+
+        def fits(entry: Workload) -> bool:
+            demand = count(entry)
+            ready = self._hands.answers_its_hook(entry) or now_ns - entry.status.since_ns > HOOK_NS
+            return demand <= spare and ready and self._armed(entry, demand)
+
+        entry = proof.candidate(known.values(), count, fits, now_ns)
+        return [(entry.spec.workload, Input(Kind.SAVE, then=Then.PROVE))] if entry is not None else []
 
     def _pause_ns(self, reading: Reading) -> int:
         airlock = self._airlock
@@ -273,6 +322,11 @@ class Guard:
     def _say(self) -> None:
         while True:
             print(f"tegd-airlock: {self._lines.get()}", file=sys.stderr, flush=True)
+
+
+def _has_next_rung(entry: Workload) -> bool:
+    """Whether the way in which it would be saved next is another than the one that failed."""
+    return entry.status.proof is Proof.UNTRIED and entry.way is not entry.status.by
 
 
 def _told(request: Request) -> Input | None:

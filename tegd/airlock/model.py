@@ -30,6 +30,24 @@ class Then(StrEnum):
     THAW = "thaw"
     PARK = "park"
     """It is ended, and started again when there is memory for it."""
+    PROVE = "prove"
+    """It goes on: the save was made to know that it can be."""
+
+
+class Way(StrEnum):
+    """How a save is made: the rungs of the ladder, the first that works."""
+
+    HOOK = "hook"
+    DUMP = "dump"
+    """An image of its processes by CRIU, kept on this host: of use for parking alone."""
+
+
+class Proof(StrEnum):
+    """Whether it is known that it can be saved."""
+
+    UNTRIED = ""
+    PROVED = "proved"
+    FAILED = "failed"
 
 
 class Cause(StrEnum):
@@ -82,6 +100,8 @@ class Spec:
         rank: Who ranks least gives way first when memory runs short.
         unit: The systemd unit that it is, where the airlock did not start it itself.
         group: Folder of that unit's control group.
+        dump: Whether its processes may be dumped, where there is no hook or it fails.
+        watchdog: The service manager ends it when it does not report in time: it is never frozen.
     """
 
     workload: str
@@ -101,6 +121,8 @@ class Spec:
     unit: str = ""
     group: str = ""
     grace_ns: int = 1 << 60
+    dump: bool = False
+    watchdog: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +145,13 @@ class Status:
         problem: What went wrong last, for people.
         bound_bytes: Memory that its lease has bought; 0: none is said.
         parts: Of its processes, those that are held while the others run: pid and start time.
+        way: The rung that a save for memory would take; a workload without a hook has only the dump.
+        by: How the save in progress is made, or the last was.
+        proof: Whether it is known to be savable.
+        proof_ns: When that was found out; 0: never.
+        flaw: Why it cannot be saved, or not by its hook, for people.
+        dumped_ns: When the image that it is to be restored from became durable; 0: there is none.
+        gone: Its processes ended while its checkpoint was made durable.
     """
 
     state: State
@@ -140,6 +169,13 @@ class Status:
     problem: str = ""
     bound_bytes: int = 0
     parts: tuple[tuple[int, int], ...] = ()
+    way: Way = Way.HOOK
+    by: Way = Way.HOOK
+    proof: Proof = Proof.UNTRIED
+    proof_ns: int = 0
+    flaw: str = ""
+    dumped_ns: int = 0
+    gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +184,15 @@ class Workload:
 
     spec: Spec
     status: Status
+
+    @property
+    def way(self) -> Way | None:
+        """How it would be saved for memory; None: it cannot be, or is known not to be."""
+        if self.status.proof is Proof.FAILED:
+            return None
+        if self.spec.hook is not None and (self.status.way is Way.HOOK or not self.spec.dump):
+            return Way.HOOK
+        return Way.DUMP if self.spec.dump and not self.spec.watchdog else None
 
 
 def spec_data(spec: Spec) -> dict[str, Any]:
@@ -169,6 +214,9 @@ def status_data(status: Status) -> dict[str, Any]:
 
 def status_from(data: dict[str, Any]) -> Status:
     """The status that `status_data` gave, after JSON."""
-    typed: dict[str, Any] = {"state": State(data["state"]), "cause": Cause(data["cause"])}
-    typed |= {"held": Held(data["held"]), "then": Then(data["then"])}
+    words = ((name, kind) for name, kind in _WORDS.items() if name in data)
+    typed: dict[str, Any] = {name: kind(data[name]) for name, kind in words}
     return Status(**(data | typed | {"parts": tuple((pid, ticks) for pid, ticks in data.get("parts", ()))}))
+
+
+_WORDS = {"state": State, "cause": Cause, "held": Held, "then": Then, "way": Way, "by": Way, "proof": Proof}

@@ -57,6 +57,7 @@ class Reason(StrEnum):
     PAST_TERM = "past_term"
     NO_RIGHTS = "no_rights"
     NO_FILE = "no_file"
+    WATCHDOG = "watchdog"
 
 
 class Request(NamedTuple):
@@ -138,7 +139,7 @@ def _is_signal(value: object) -> bool:
 
 
 def _is_then(value: object) -> bool:
-    return value in tuple(Then)
+    return value in (Then.END, Then.THAW, Then.PARK)
 
 
 _WORKLOAD: dict[str, Check] = {"workload": _is_name}
@@ -224,6 +225,9 @@ def refusal(refused: Refusal) -> bytes:
     return encode({"id": refused.number, "ok": False, "reason": refused.reason, "message": refused.message})
 
 
+_WATCHED = "the service manager ends it when it does not report (WatchdogSec=): it is never frozen"
+
+
 def view(workload: Workload, log: str) -> dict[str, Any]:
     """A workload as `list`, replies and events give it."""
     spec, status = workload.spec, workload.status
@@ -243,6 +247,9 @@ def view(workload: Workload, log: str) -> dict[str, Any]:
         "exit_code": status.exit_code,
         "checkpoint": spec.hook.checkpoint if spec.hook else "",
         "saved_ns": status.saved_ns,
+        "savable": workload.way or "",
+        "proof": status.proof,
+        "flaw": _WATCHED if spec.watchdog else status.flaw,
         "tries": status.tries,
         "problem": status.problem,
         "log": log,

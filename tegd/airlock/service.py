@@ -11,6 +11,7 @@ it, its boot-time clock does not); every `MARK_POLL_NS` while a hook is at work.
 import os
 import select
 from collections import deque
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from tegcore.clock import Clock
@@ -24,7 +25,7 @@ from tegd.airlock.adapters.server import Server
 from tegd.airlock.core import Effect, Input, Kind, Refused, Step
 from tegd.airlock.frames import Record
 from tegd.airlock.guard import Guard
-from tegd.airlock.model import Held, Hook, Spec, Workload
+from tegd.airlock.model import Cause, Held, Hook, Spec, Workload
 from tegd.airlock.protocol import Reason, Refusal, Request
 from tegd.airlock.transitions import State
 
@@ -32,6 +33,8 @@ WORKLOADS_MAX = 256
 WAKE_NS = 1_000_000_000
 MARK_POLL_NS = 5_000_000
 LOG_LOOK_NS = 5_000_000_000
+LET_GO_NS = 20_000_000_000
+"""Longest that an orderly stop waits for saves that are under way; the deadman sees to what is left."""
 
 
 class _Asker(NamedTuple):
@@ -102,19 +105,22 @@ class Airlock:
         self.recover()
         while not self._stopping:
             self.turn()
-        for name, entry in self._workloads.items():
-            if entry.status.held is Held.REQUEST:
-                self._waiting.append(_Told(name, Input(Kind.THAW)))
-            elif entry.status.state is State.FROZEN and entry.status.held in core.FOR_MEMORY:
-                self._waiting.append(_Told(name, Input(Kind.RELEASE)))
-        self._settle()
-        for name, entry in self._workloads.items():
-            if entry.status.parts:
-                self._waiting.append(_Told(name, Input(Kind.THIN)))
-        self._settle()
+        self._let_go()
+        self._server.close()
+
+    def _let_go(self) -> None:
+        """Let all that is held within its term go, and see the saves that are under way to their end, not for ever."""
         if self._guard is not None:
             self._guard.let_go(self._workloads)
-        self._server.close()
+            self._guard = None
+        until_ns = self._clock.now_ns() + LET_GO_NS
+        while True:
+            asked = [(name, core.let_go(entry)) for name, entry in self._workloads.items()]
+            self._waiting.extend(_Told(name, told) for name, told in asked if told is not None)
+            self._settle()
+            if not any(map(_under_way, self._workloads.values())) or self._clock.now_ns() >= until_ns:
+                return
+            self.turn()
 
     def recover(self) -> None:
         """Find the processes of this boot again, and carry on each step."""
@@ -140,7 +146,7 @@ class Airlock:
                     self._take(client, packet)
             elif descriptor == self._stalls and self._guard is not None:
                 self._guard.due_ns = 0
-            elif told := self._hands.flushed(descriptor):
+            elif told := self._hands.done(descriptor, self._workloads):
                 self._waiting.extend(_Told(name, what) for name, what in told)
             elif self._hands.owns(descriptor):
                 name = self._hands.whose(descriptor)
@@ -290,6 +296,7 @@ class Airlock:
 
     def _start(self, request: Request, asker: _Asker) -> None:
         spec, term_end_ns = spec_of(request.fields)
+        spec = replace(spec, group=self._hands.group_for(spec.workload), dump=self._hands.can_dump_own)
         known = self._workloads.get(spec.workload)
         if known is not None and known.spec.token != spec.token:
             return self._refuse(asker, Reason.CONFLICT, f"{spec.workload} is there, under token {known.spec.token}")
@@ -346,11 +353,18 @@ class Airlock:
         if now_ns >= self._log_look_ns:
             self._log_look_ns = now_ns + LOG_LOOK_NS
             for name, entry in self._workloads.items():
-                if entry.status.state is not State.ENDED:
+                if entry.status.state not in (State.ENDED, State.PARKED):
                     self._hands.cut_log(name)
 
     def _view(self, workload: Workload) -> dict[str, Any]:
         return protocol.view(workload, str(self._hands.log(workload.spec.workload)))
+
+
+def _under_way(entry: Workload) -> bool:
+    """Whether a save for memory, or a proof, is on its way: what is saved at its term's end waits for an airlock."""
+    status = entry.status
+    saves = status.state in (State.SAVING, State.FLUSHING) or status.cause is Cause.MEMORY
+    return saves and status.state is not State.ENDED and status.held is not Held.TERM
 
 
 def _is_over(entry: Workload) -> bool:

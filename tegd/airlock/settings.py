@@ -3,6 +3,7 @@
     mode = "act"                    # "observe", the default, only says what it would do
     slice = "teg.slice"             # whose units it looks after
     uid_min = 1000                  # the agent side starts no work of users below this
+    prove = true                    # each workload saves itself once, soon after it came, to show that it can
 
     [units."web-*.service"]         # the first pattern that matches counts
     rank = 10                       # the least gives way first
@@ -10,9 +11,10 @@
     checkpoint = "/var/lib/web/checkpoint"
     mark = ""                       # default: the checkpoint is the mark, once it is another file than before
     resume = ["--resume"]           # added to the command when it starts again from its checkpoint
+    criu = true                     # whether CRIU may save it, where there is no hook or it fails
 
-Rank, signal, checkpoint, mark and resume may also stand in the unit, as `Environment=TEG_RANK=10` and so on; the file
-goes before the unit.
+Rank, signal, checkpoint, mark, resume and criu may also stand in the unit, as `Environment=TEG_RANK=10` and so on; the
+file goes before the unit.
 """
 
 import tomllib
@@ -34,6 +36,7 @@ _ENVIRONMENT = {
     "checkpoint": "TEG_CHECKPOINT",
     "mark": "TEG_MARK",
     "resume": "TEG_RESUME",
+    "criu": "TEG_CRIU",
 }
 
 
@@ -52,11 +55,13 @@ class UnitSettings:
         rank: The least gives way first.
         hook: How it is saved; None: it cannot be, only frozen and parked in memory.
         resume: Arguments added when it starts again from its checkpoint.
+        dump: Whether its processes may be dumped where there is no hook or it fails.
     """
 
     rank: float = 0.0
     hook: Hook | None = None
     resume: tuple[str, ...] = ("--resume",)
+    dump: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +73,14 @@ class AirlockSettings:
         slice: Name of the slice whose units are looked after; empty: none.
         units: Tables by pattern.
         uid_min: Least user whose work the agent side may have started: what takes over the agent side is not root.
+        prove: Whether each workload is to show that it can be saved.
     """
 
     mode: Mode = Mode.OBSERVE
     slice: str = "teg.slice"
     units: dict[str, dict[str, Any]] = field(default_factory=dict)
     uid_min: int = 1000
+    prove: bool = True
 
     def of_unit(self, unit: str, environment: Mapping[str, str]) -> UnitSettings:
         """What holds for a unit.
@@ -104,7 +111,7 @@ def read(path: Path) -> AirlockSettings:
         raise _wrong(str(path), str(error)) from error
     if len(text) > FILE_BYTES_MAX:
         raise _wrong(str(path), f"it is larger than {FILE_BYTES_MAX} bytes")
-    if unknown := set(data) - {"mode", "slice", "units", "uid_min"}:
+    if unknown := set(data) - {"mode", "slice", "units", "uid_min", "prove"}:
         raise _wrong(str(path), f"no setting {min(unknown)!r}")
     if data.get("mode", "observe") not in tuple(Mode):
         raise _wrong(str(path), "mode is `observe` or `act`")
@@ -117,7 +124,10 @@ def read(path: Path) -> AirlockSettings:
     uid_min = data.get("uid_min", 1000)
     if type(uid_min) is not int or uid_min < 0:
         raise _wrong(str(path), "uid_min is the number of a user")
-    settings = AirlockSettings(Mode(data.get("mode", "observe")), name, units, uid_min)
+    prove = data.get("prove", True)
+    if not isinstance(prove, bool):
+        raise _wrong(str(path), "prove is true or false")
+    settings = AirlockSettings(Mode(data.get("mode", "observe")), name, units, uid_min, prove)
     for pattern, table in units.items():
         _unit_settings(pattern, table)
     return settings
@@ -135,15 +145,18 @@ def _unit_settings(unit: str, said: dict[str, Any]) -> UnitSettings:
     if words is None or not all(isinstance(word, str) and "\0" not in word and "\n" not in word for word in words):
         raise _wrong(unit, "resume is a list of arguments")
     checkpoint, mark = said.get("checkpoint", ""), said.get("mark", "")
+    dump = {True: True, "true": True, False: False, "false": False}.get(said.get("criu", True))
+    if dump is None:
+        raise _wrong(unit, "criu is true or false")
     if not checkpoint:
-        return UnitSettings(rank, None, words)
+        return UnitSettings(rank, None, words, dump)
     signal = said.get("signal", "SIGUSR1")
     if signal not in SIGNALS:
         raise _wrong(unit, f"signal is one of {', '.join(SIGNALS)}")
     for path in (checkpoint, mark or checkpoint):
         if not isinstance(path, str) or not path.startswith("/") or "\0" in path:
             raise _wrong(unit, "checkpoint and mark are absolute paths")
-    return UnitSettings(rank, Hook(SIGNALS[signal], checkpoint, mark or checkpoint), words)
+    return UnitSettings(rank, Hook(SIGNALS[signal], checkpoint, mark or checkpoint), words, dump)
 
 
 def _wrong(where: str, what: str) -> ConfigError:

@@ -4,9 +4,9 @@ Every state is on disk before its action is taken, and each action may be taken 
 carried on from its state. What is held is held by a state of this table and by nothing else. A pair that is absent is
 an error of whoever sent the event: a request is refused with a reason, an outcome that cannot be is a broken invariant.
 
-`FROZEN` is held: by request, for memory, or at the end of its term. `SAVING` runs for its hook alone, `FLUSHING` is
-frozen while its checkpoint is made durable. `ENDING` has been asked to end, `KILLING` is being killed, in `ENDED`
-nothing is left.
+`FROZEN` is held: by request, for memory, or at the end of its term. `SAVING` runs for its hook alone, or is frozen
+while its processes are dumped; `FLUSHING` is frozen while that is made durable. `ENDING` has been asked to end,
+`KILLING` is being killed, in `ENDED` nothing is left.
 `PARKED` was saved and ended for memory, and is started again from its checkpoint when there is room.
 """
 
@@ -60,6 +60,7 @@ class Event(StrEnum):
     RESTORE_FAILED = "restore_failed"
     THIN = "thin"
     BOUND = "bound"
+    NEXT = "next"
 
 
 _ROWS = {
@@ -108,7 +109,9 @@ _ROWS = {
         Event.KILL: State.KILLING,
         Event.EXTEND: State.SAVING,
         Event.TERM_SAVABLE: State.SAVING,
+        Event.TERM_UNSAVABLE: State.SAVING,
         Event.MARKED: State.FLUSHING,
+        Event.NEXT: State.SAVING,
         Event.FAILED_HOLD: State.FROZEN,
         Event.FAILED_RUN: State.RUNNING,
     },
@@ -119,6 +122,8 @@ _ROWS = {
         Event.KILL: State.KILLING,
         Event.EXTEND: State.FLUSHING,
         Event.TERM_SAVABLE: State.FLUSHING,
+        Event.TERM_UNSAVABLE: State.FLUSHING,
+        Event.NEXT: State.SAVING,
         Event.SAVED_END: State.KILLING,
         Event.SAVED_THAW: State.RUNNING,
         Event.SAVED_GONE: State.ENDED,
@@ -150,6 +155,7 @@ _ROWS = {
         Event.KILL: State.ENDED,
         Event.EXTEND: State.PARKED,
         Event.TERM_SAVABLE: State.ENDED,
+        Event.TERM_UNSAVABLE: State.ENDED,
     },
     State.ENDED: {
         Event.END: State.ENDED,

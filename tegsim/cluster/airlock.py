@@ -1,7 +1,7 @@
 """The airlock side in the simulator: its own loop and journal, with hands that act on simulated processes."""
 
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -99,7 +99,8 @@ class SimulatedHands(Hands):
         self._ready = ready
         self._flushed: list[tuple[str, Input]] = []
         self._watched: dict[int, tuple[str, int]] = {}
-        self._flushing: set[str] = set()
+        self._flushing: dict[str, int] = {}
+        self._dumper = None
         machine.on_exit = self._exited
         self.stubborn = 0.0
         self.start_fails = 0.0
@@ -116,7 +117,7 @@ class SimulatedHands(Hands):
     def _acted(self, workload: Workload, act: Act) -> list[Input]:
         machine, process = self._machine, self._process(workload)
         if act is Act.START:
-            return [self._start(workload)]
+            return self._start(workload)
         if act is Act.FLUSH:
             self._flush(workload)
         if process is None:
@@ -143,24 +144,24 @@ class SimulatedHands(Hands):
         if act is Act.TERMINATE and not machine.draws.chance(self.stubborn):
             machine.kernel.after(NS_PER_S // 20, lambda: machine.end(process, 143))
 
-    def _start(self, workload: Workload) -> Input:
+    def _start(self, workload: Workload) -> list[Input]:
         spec = workload.spec
         if self._machine.draws.chance(self.start_fails):
-            return Input(Kind.START_FAILED, problem="the command cannot be executed (simulated)")
+            return [Input(Kind.START_FAILED, problem="the command cannot be executed (simulated)")]
         cores = float(spec.env.get("CORES", "1"))
         resume = spec.resume or workload.status.saved_ns > 0
         process = self._machine.spawn(spec.workload, cores, resume=resume)
         self._watch(process)
-        return Input(Kind.STARTED, pid=process.pid, start_ticks=process.start_ticks)
+        return [Input(Kind.STARTED, pid=process.pid, start_ticks=process.start_ticks)]
 
     def _flush(self, workload: Workload) -> None:
         name, habit = workload.spec.workload, self._machine.habit_of(workload.spec.workload)
-        self._flushing.add(name)
+        since_ns = self._flushing[name] = workload.status.since_ns
         fails = self._machine.draws.chance(habit.flush_fails)
 
         def flushed() -> None:
-            if name in self._flushing:
-                self._flushing.discard(name)
+            if self._flushing.get(name) == since_ns:
+                del self._flushing[name]
                 kind = Kind.FLUSH_FAILED if fails else Kind.FLUSHED
                 self._flushed.append((name, Input(kind, problem="the disk is full (simulated)" if fails else "")))
                 self._ready.put(FLUSHED)
@@ -199,8 +200,8 @@ class SimulatedHands(Hands):
         marked = state is State.SAVING and process.marked
         return [Input(Kind.MARKED)] * marked + [Input(Kind.EXITED, exit_code=code)]
 
-    def flushed(self, descriptor: int) -> list[tuple[str, Input]]:
-        """See `Hands.flushed`."""
+    def done(self, descriptor: int, _workloads: Mapping[str, Workload]) -> list[tuple[str, Input]]:
+        """See `Hands.done`."""
         if descriptor != FLUSHED:
             return []
         done, self._flushed = self._flushed, []
@@ -229,6 +230,10 @@ class SimulatedHands(Hands):
                 sums = {"rss_bytes": process.rss_bytes, "cpu_ns": process.cpu_ns, "processes": 1}
                 used[entry.spec.workload] = sums
         return used
+
+    def group_for(self, _name: str) -> str:
+        """See `Hands.group_for`."""
+        return ""
 
     def group(self, _workload: Workload) -> Path | None:
         """There are no groups."""

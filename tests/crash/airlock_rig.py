@@ -50,7 +50,14 @@ class Rig:
         # A child that still waits holds the socket of an airlock that died a moment ago.
         self.socket.unlink(missing_ok=True)
         self.process = subprocess.Popen([sys.executable, *program, *arguments])
-        eventually(lambda: self.connect() or self.process.poll() is not None, "the airlock answers")
+        eventually(lambda: self.greets() or self.process.poll() is not None, "the airlock answers")
+
+    def greets(self) -> bool:
+        """A child of an airlock that was killed may hold its socket for a moment, and answers nothing."""
+        try:
+            return self.connect() and self.call("hello")["ok"]
+        except Dead:
+            return False
 
     def connect(self) -> bool:
         link = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -107,6 +107,7 @@ def test_the_end_takes_what_left_the_session(running: Rig) -> None:
 
 def test_a_frozen_workload_can_be_ended(running: Rig) -> None:
     pid = running.work_on("a")["pid"]
+    running.working()
     running.call("freeze", workload="a", token=1)
     assert process_state(pid) == "T"
     running.call("end", workload="a", token=1, grace_ns=0)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tegcore.errors import JournalError
 from tegd.airlock import core, frames, protocol
 from tegd.airlock.core import Act, Input, Kind, Step
-from tegd.airlock.model import Hook, Spec, Then, Workload
+from tegd.airlock.model import Hook, Spec, Then, Way, Workload
 from tegd.airlock.transitions import State
 
 HOOK = Hook(10, "/srv/checkpoint", "/srv/mark")
@@ -19,7 +19,7 @@ OUTCOMES = {
     State.STARTING: [Kind.STARTED, Kind.START_FAILED],
     State.RUNNING: [Kind.EXITED, Kind.NEVER_RAN],
     State.FROZEN: [Kind.EXITED],
-    State.SAVING: [Kind.MARKED, Kind.EXITED],
+    State.SAVING: [Kind.MARKED, Kind.SAVE_FAILED, Kind.EXITED],
     State.FLUSHING: [Kind.FLUSHED, Kind.FLUSH_FAILED, Kind.EXITED],
     State.ENDING: [Kind.EXITED],
     State.KILLING: [Kind.EXITED],
@@ -29,10 +29,10 @@ OUTCOMES = {
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.data(), st.booleans())
-def test_random_lives_keep_the_rules_of_the_term(data: st.DataObject, savable: bool) -> None:
+@given(st.data(), st.booleans(), st.booleans())
+def test_random_lives_keep_the_rules_of_the_term(data: st.DataObject, savable: bool, dump: bool) -> None:
     """Past its term a workload runs for its hook alone, and is not ended for it unsaved if it has one."""
-    spec = Spec("w", 1, 2, ("true",), {}, "/", 0, 0, HOOK if savable else None, 50, 100, resume=False)
+    spec = Spec("w", 1, 2, ("true",), {}, "/", 0, 0, HOOK if savable else None, 50, 100, resume=False, dump=dump)
     begun = core.begin(spec, TERM_NS, 0)
     assert isinstance(begun, Step)
     workload, now_ns, runs = begun.workload, 0, False
@@ -75,11 +75,14 @@ def _runs(runs: bool, step: Step, told: Input) -> bool:
 def _holds(before: Workload, after: Workload, told: Input, now_ns: int, *, runs: bool) -> None:
     status = after.status
     assert status.term_end_ns >= before.status.term_end_ns, "a term moved back"
-    assert runs == (status.state in (State.RUNNING, State.SAVING, State.ENDING) and status.exit_code is None)
+    asked = status.state is State.SAVING and status.by is Way.HOOK
+    assert runs == (asked or (status.state in (State.RUNNING, State.ENDING) and status.exit_code is None))
     if told.kind is Kind.DUE and 0 < status.term_end_ns <= now_ns:
         assert status.state not in (State.RUNNING, State.ENDING), "it runs past its term"
     ended_for_term = status.state is State.KILLING and status.cause == "term" != before.status.cause
     assert not (ended_for_term and after.spec.hook and not status.saved_ns), "savable work was ended unsaved"
+    parked = status.state is State.PARKED
+    assert not parked or status.saved_ns or status.dumped_ns, "it was parked and is nowhere"
 
 
 _RECORDS = st.lists(st.dictionaries(st.text(max_size=3), st.integers(0, 9), max_size=3), min_size=1, max_size=3)

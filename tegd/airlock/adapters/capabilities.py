@@ -8,8 +8,10 @@ from typing import NamedTuple
 
 from tegd.airlock.adapters.cgroupfs import Cgroups, own_group, usable
 from tegd.airlock.adapters.containment import Containment, Sessions
+from tegd.airlock.adapters.dump import Dumper
 from tegd.airlock.adapters.manager import Services
 from tegd.airlock.adapters.units import Slice
+from tegd.airlock.dumper.criu import PROGRAM, program
 
 _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
 OOM_SCORE_ADJ = -1000
@@ -48,6 +50,14 @@ def services(slice_name: str, folders: str) -> tuple[Containment, Capability]:
         folders: Below /var/lib, where each gets a folder.
     """
     return Services(slice_name, folders), Capability(True, f"services of {slice_name}, folders in /var/lib/{folders}")
+
+
+def dumper(socket: Path | None) -> tuple[Dumper | None, Capability]:
+    """What dumps processes, where that can be done; it is systemd that restores them."""
+    if socket is None or not program():
+        lack = f"there is no {PROGRAM}" if socket is not None else "no CRIU service was named"
+        return None, Capability(False, f"{lack}: a workload without a hook is parked in memory only")
+    return Dumper(socket), Capability(True, f"CRIU through {socket}, where there is no hook or it fails")
 
 
 def units(name: str, mount: Path = Path("/sys/fs/cgroup")) -> tuple[Slice, Cgroups] | None:

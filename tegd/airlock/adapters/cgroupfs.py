@@ -4,6 +4,7 @@
 systemd). Errors of writes are seen, because no buffered file object stands between. A frozen group can be killed.
 """
 
+import errno
 import os
 import time
 from contextlib import suppress
@@ -18,6 +19,8 @@ FREEZE_NS = 200_000_000
 """What freezing is taken to last before it was done."""
 FREEZE_ROUNDS_MAX = 50
 _FREEZE_PAUSE_S = 0.002
+PIDS_MAX = 16384
+"""Threads of one workload, where the kernel counts them: a fork bomb ends here."""
 _PREFIX = "teg-"
 HELD = "teg-held"
 """Below the group of a workload: it is frozen, and holds the parts that are held while the others run."""
@@ -55,6 +58,7 @@ class Cgroups:
         group: The group in which those of workloads are made.
 
     Attributes:
+        placed: Where groups are that an earlier airlock made elsewhere, by workload.
         adopted: Groups that others made, by workload: they are frozen and killed like our own, and left where they are.
         freeze_ns: What freezing took at worst, forgotten by and by.
     """
@@ -62,6 +66,7 @@ class Cgroups:
     def __init__(self, group: Path) -> None:
         self._group = group
         self.adopted: dict[str, Path] = {}
+        self.placed: dict[str, Path] = {}
         self.freeze_ns = FREEZE_NS
 
     def launch(self, spec: Spec, home: Path) -> Launched | str:
@@ -72,6 +77,8 @@ class Cgroups:
         """Make the group of a workload; the file by which a process enters it."""
         folder = self.folder(workload)
         folder.mkdir(exist_ok=True)
+        with suppress(OSError):
+            _write(folder / "pids.max", str(PIDS_MAX).encode())
         return str(folder / "cgroup.procs")
 
     def freeze(self, leader: Leader) -> None:
@@ -91,7 +98,8 @@ class Cgroups:
 
     def folder(self, workload: str) -> Path:
         """Its group."""
-        return self.adopted.get(workload) or self._group / f"{_PREFIX}{workload}"
+        own = self.placed.get(workload, self._group / f"{_PREFIX}{workload}")
+        return self.adopted.get(workload, own)
 
     def _events(self, workload: str) -> str:
         try:
@@ -144,8 +152,12 @@ class Cgroups:
         return [found for found in table if found.pid in own and not found.dead]
 
     def _write(self, leader: Leader, name: str, value: bytes) -> None:
-        with suppress(FileNotFoundError):
+        """A group that is gone, or goes meanwhile, holds nothing that could be held."""
+        try:
             _write(self.folder(leader.workload) / name, value)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENODEV):
+                raise
 
     def _empty(self, held: Path) -> None:
         """Give up the group of those that were held; one in which some are left lets them run."""

@@ -1,15 +1,40 @@
-"""Makes checkpoints durable, in a thread: a slow disk holds up nothing else, and no process is forked for it."""
+"""Makes checkpoints durable, in a thread: a slow disk holds up nothing else, and no process is forked for it.
+
+A mark alone is not believed. The checkpoint has to be a file of the workload's own, not the one that was there before
+the hook was asked, of the size that the mark gives if it gives one, and open for writing in none of its processes.
+"""
 
 import os
 import stat
 import threading
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
 from typing import NamedTuple
 
-from tegd.airlock.model import Spec
+from tegd.airlock.adapters import launch, procfs
+from tegd.airlock.dumper import images
+from tegd.airlock.model import Way, Workload
+
+_MARK_BYTES_MAX = 64
+
+
+class Job(NamedTuple):
+    """A checkpoint that is to be made durable.
+
+    Attributes:
+        workload: As it is, in FLUSHING.
+        before: What was in the checkpoint's place when the hook was asked; None: nothing, or not known.
+        image: Folder of the image, where the save is a dump.
+        members: The pids of its processes.
+    """
+
+    workload: Workload
+    before: launch.Identity
+    image: Path
+    members: Callable[[], list[int]]
 
 
 class Flushed(NamedTuple):
@@ -17,10 +42,12 @@ class Flushed(NamedTuple):
 
     Attributes:
         workload: Whose checkpoint.
+        since_ns: Which flush of it: when it came to that state.
         problem: Why it is not durable, for people; empty: it is.
     """
 
     workload: str
+    since_ns: int
     problem: str
 
 
@@ -34,12 +61,16 @@ class Flusher:
     def __init__(self) -> None:
         self.ready = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._done: deque[Flushed] = deque()
-        self._wanted: SimpleQueue[Spec] = SimpleQueue()
+        self._wanted: SimpleQueue[Callable[[], Flushed | None]] = SimpleQueue()
         threading.Thread(target=self._run, name="flush", daemon=True).start()
 
-    def flush(self, spec: Spec) -> None:
+    def flush(self, job: Job) -> None:
         """Make the checkpoint of a workload, and its folder, durable."""
-        self._wanted.put(spec)
+        self._wanted.put(lambda: flushed(job))
+
+    def discard(self, folder: Path, before_ns: int) -> None:
+        """Remove an image that is of no use any more, unless another has taken its place since."""
+        self._wanted.put(lambda: _discarded(folder, before_ns))
 
     def done(self) -> list[Flushed]:
         """What came of those that were asked for."""
@@ -49,26 +80,45 @@ class Flusher:
 
     def _run(self) -> None:
         while True:
-            spec = self._wanted.get()
-            try:
-                problem = _flushed(spec)
-            except OSError as error:
-                problem = f"the checkpoint {error.filename or ''}: {error.strerror}"
-            self._done.append(Flushed(spec.workload, problem))
-            os.eventfd_write(self.ready, 1)
+            if (done := self._wanted.get()()) is not None:
+                self._done.append(done)
+                os.eventfd_write(self.ready, 1)
 
 
-def _flushed(spec: Spec) -> str:
-    """A file that is not the workload's own is not taken for its checkpoint."""
+def flushed(job: Job) -> Flushed:
+    """Make one durable here and now."""
+    try:
+        problem = _image(job) if job.workload.status.by is Way.DUMP else _checkpoint(job)
+    except OSError as error:
+        problem = f"the checkpoint {error.filename or ''}: {error.strerror}"
+    return Flushed(job.workload.spec.workload, job.workload.status.since_ns, problem)
+
+
+def _discarded(folder: Path, before_ns: int) -> None:
+    with suppress(OSError):
+        if (held := images.lock(folder, wait=False)) is not None:
+            found = images.whole(folder)
+            if found is None or found.attempt < before_ns:
+                images.clear(folder)
+            os.close(held)
+
+
+def _image(job: Job) -> str:
+    """The dumper made it durable before it said so."""
+    return "" if images.whole(job.image) else f"{job.image} holds no whole image"
+
+
+def _checkpoint(job: Job) -> str:
+    spec = job.workload.spec
     assert spec.hook is not None
     checkpoint = Path(spec.hook.checkpoint)
+    if job.before is not None and launch.identity(spec.hook.checkpoint) == job.before:
+        return "the mark is there, but the checkpoint is the one from before"
     file = os.open(checkpoint, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         about = os.fstat(file)
-        if not stat.S_ISREG(about.st_mode) or about.st_size == 0:
-            return "the checkpoint is empty or not a file"
-        if about.st_uid != spec.uid:
-            return f"the checkpoint belongs to uid {about.st_uid}, the workload runs as {spec.uid}"
+        if problem := _not_whole(job, about):
+            return problem
         os.fsync(file)
     finally:
         os.close(file)
@@ -78,3 +128,35 @@ def _flushed(spec: Spec) -> str:
     finally:
         os.close(folder)
     return ""
+
+
+def _not_whole(job: Job, about: os.stat_result) -> str:
+    spec = job.workload.spec
+    if not stat.S_ISREG(about.st_mode) or about.st_size == 0:
+        return "the checkpoint is empty or not a file"
+    if about.st_uid != spec.uid:
+        return f"the checkpoint belongs to uid {about.st_uid}, the workload runs as {spec.uid}"
+    said = _size_in_mark(job)
+    if said is not None and said != about.st_size:
+        return f"the checkpoint has {about.st_size} bytes, and its mark says {said}"
+    if procfs.writers(job.members(), about.st_dev, about.st_ino):
+        return "the mark is there, but the checkpoint is still open for writing"
+    return ""
+
+
+def _size_in_mark(job: Job) -> int | None:
+    """What a mark that is a file of its own says, if it says a number."""
+    hook = job.workload.spec.hook
+    if hook is None or hook.mark == hook.checkpoint:
+        return None
+    try:
+        file = os.open(hook.mark, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        text = os.read(file, _MARK_BYTES_MAX).strip()
+    except OSError:
+        return None
+    finally:
+        os.close(file)
+    return int(text) if text.isdigit() else None

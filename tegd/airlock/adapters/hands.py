@@ -6,19 +6,23 @@ Every act may be done twice, and on a process that has gone meanwhile it does no
 import os
 import select
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from tegd.airlock.adapters import launch, procfs
-from tegd.airlock.adapters.cgroupfs import FREEZE_NS, Cgroups
+from tegd.airlock.adapters.cgroupfs import FREEZE_NS, Cgroups, listed
 from tegd.airlock.adapters.containment import Containment, Leader, command_process, send
-from tegd.airlock.adapters.flush import Flusher
+from tegd.airlock.adapters.dump import Answered, Dumper
+from tegd.airlock.adapters.flush import Flusher, Job
+from tegd.airlock.adapters.manager import Services
 from tegd.airlock.adapters.marks import Marks
 from tegd.airlock.adapters.units import Slice, main_process
 from tegd.airlock.core import Act, Effect, Input, Kind
-from tegd.airlock.model import Workload
+from tegd.airlock.dumper import criu, images
+from tegd.airlock.dumper.requests import Request, Verb
+from tegd.airlock.model import Then, Way, Workload
 from tegd.airlock.transitions import State
 
 LOG_BYTES_MAX = 64 << 20
@@ -33,10 +37,16 @@ class Hands:
         containment: What holds processes together.
         epoll: What tells the ends of processes.
         units: The slice whose units are looked after, and what holds them.
+        dumper: What dumps and restores processes, where that can be done.
     """
 
     def __init__(
-        self, folder: Path, containment: Containment, epoll: select.epoll, units: tuple[Slice, Cgroups] | None = None
+        self,
+        folder: Path,
+        containment: Containment,
+        epoll: select.epoll,
+        units: tuple[Slice, Cgroups] | None = None,
+        dumper: Dumper | None = None,
     ) -> None:
         self._folder = folder
         self._containment = containment
@@ -47,9 +57,13 @@ class Hands:
         self._starting: dict[int, str] = {}
         self._flusher = Flusher()
         self._epoll.register(self._flusher.ready, select.EPOLLIN)
-        self._flushing: set[str] = set()
+        self._dumper = dumper
+        if dumper is not None:
+            self._epoll.register(dumper.ready, select.EPOLLIN)
+        self._flushing: dict[str, int] = {}
         self._watch_marks = Marks()
         self._marks: dict[str, launch.Identity] = {}
+        self._before: dict[str, launch.Identity] = {}
         self._go: dict[str, int] = {}
         self._unasked: set[str] = set()
 
@@ -58,11 +72,15 @@ class Hands:
         outcomes = []
         for act, signum in effects:
             if act is Act.START:
-                outcomes += self._start_unit(workload) if workload.spec.unit else [self._start(workload)]
+                outcomes += self._start_unit(workload) if workload.spec.unit else self._start(workload)
             elif act is Act.GO:
                 self._go_on(workload)
             elif act is Act.FLUSH:
                 self._flush(workload)
+            elif act is Act.DUMP:
+                outcomes += self._dump(workload)
+            elif act is Act.DISCARD:
+                self._flusher.discard(self._image(workload), workload.status.since_ns)
             elif act in (Act.ASK, Act.ASK_AGAIN):
                 self._ask(workload, afresh=act is Act.ASK)
             elif act is Act.SIGNAL:
@@ -73,9 +91,11 @@ class Hands:
 
     def adopt(self, workload: Workload) -> list[Input]:
         """Find the processes of a workload again after a restart; what has happened to it meanwhile."""
-        status = workload.status
-        if workload.spec.unit and self._groups is not None:
-            self._groups.adopted[workload.spec.workload] = Path(workload.spec.group)
+        spec, status = workload.spec, workload.status
+        if spec.unit and self._groups is not None:
+            self._groups.adopted[spec.workload] = Path(spec.group)
+        elif spec.group and isinstance(self._containment, Cgroups):
+            self._containment.placed[spec.workload] = Path(spec.group)
         if not status.pid or status.exit_code is not None or self._watch(_leader(workload)):
             return []
         return self._exit(workload, None)
@@ -85,10 +105,47 @@ class Hands:
         held = self._containment_of(workload)
         return held.folder(workload.spec.workload) if isinstance(held, Cgroups) else None
 
+    def group_for(self, name: str) -> str:
+        """The control group that a new workload is put into; empty where there are none."""
+        return str(self._containment.folder(name)) if isinstance(self._containment, Cgroups) else ""
+
     @property
     def freeze_ns(self) -> int:
         """What freezing a group takes, as measured."""
         return self._groups.freeze_ns if self._groups is not None else FREEZE_NS
+
+    @property
+    def can_dump(self) -> bool:
+        """Whether units can be dumped here."""
+        return self._dumper is not None
+
+    @property
+    def can_dump_own(self) -> bool:
+        """Whether workloads that we start can be dumped here, too."""
+        return self.can_dump and isinstance(self._containment, Services)
+
+    def saves_to(self, workload: Workload) -> Path:
+        """The folder that a save of it would be written to."""
+        if workload.way is Way.HOOK and workload.spec.hook is not None:
+            return Path(workload.spec.hook.checkpoint).parent
+        return self._folder
+
+    def saved_bytes(self, workload: Workload) -> int:
+        """The size of its last checkpoint, or of the image that it is to be restored from."""
+        hook = workload.spec.hook
+        with suppress(OSError):
+            if workload.status.dumped_ns:
+                return sum(file.stat().st_size for file in self._image(workload).iterdir())
+            if hook is not None:
+                return Path(hook.checkpoint).stat().st_size
+        return 0
+
+    def answers_its_hook(self, workload: Workload) -> bool:
+        """Whether it has a handler for the signal of its hook, if it would be saved by that."""
+        if workload.spec.hook is None or workload.way is Way.DUMP:
+            return True
+        main = self._main(workload)
+        return main is not None and procfs.catches(main.pid, workload.spec.hook.signum)
 
     def watch_unit(self, workload: Workload) -> None:
         """Watch a unit that was just found, by its main process."""
@@ -100,17 +157,20 @@ class Hands:
         """Whether a ready descriptor is one of ours."""
         return descriptor in self._watched
 
-    def flushed(self, descriptor: int) -> list[tuple[str, Input]]:
-        """What came of checkpoints that were to be made durable, if that is what a ready descriptor says."""
+    def done(self, descriptor: int, workloads: Mapping[str, Workload]) -> list[tuple[str, Input]]:
+        """What came of flushes, dumps and restores, if that is what a ready descriptor says."""
+        if self._dumper is not None and descriptor == self._dumper.ready:
+            told = [_of_answer(answered, workloads.get(answered.workload)) for answered in self._dumper.answered()]
+            return [found for found in told if found is not None]
         if descriptor != self._flusher.ready:
             return []
-        told = []
-        for name, problem in self._flusher.done():
-            if name in self._flushing:
-                self._flushing.discard(name)
+        flushed = []
+        for name, since_ns, problem in self._flusher.done():
+            if self._flushing.get(name) == since_ns:
+                del self._flushing[name]
                 kind = Kind.FLUSH_FAILED if problem else Kind.FLUSHED
-                told.append((name, Input(kind, problem=problem)))
-        return told
+                flushed.append((name, Input(kind, problem=problem)))
+        return flushed
 
     def whose(self, descriptor: int) -> str:
         """The workload that a ready descriptor is about."""
@@ -167,12 +227,15 @@ class Hands:
     def forget(self, name: str) -> None:
         """Remove the files of a workload that has ended."""
         with suppress(OSError):
-            for file in self._home(name).iterdir():
-                file.unlink()
-            self._home(name).rmdir()
+            for place, _, files in os.walk(self._home(name), topdown=False):
+                for file in files:
+                    (Path(place) / file).unlink()
+                Path(place).rmdir()
 
-    def _start(self, workload: Workload) -> Input:
+    def _start(self, workload: Workload) -> list[Input]:
         spec, name = workload.spec, workload.spec.workload
+        if workload.status.dumped_ns:
+            return self._restore(workload)
         try:
             self._home(name).mkdir(exist_ok=True)
             self._home(name).chmod(0o750)
@@ -180,37 +243,89 @@ class Hands:
             resumed = replace(spec, resume=spec.resume or workload.status.saved_ns > 0)
             child = self._containment.launch(resumed, self._home(name))
         except OSError as error:
-            return Input(Kind.START_FAILED, problem=f"{error.filename or name}: {error.strerror}")
+            return [Input(Kind.START_FAILED, problem=f"{error.filename or name}: {error.strerror}")]
         if isinstance(child, str):
-            return Input(Kind.START_FAILED, problem=child)
+            return [Input(Kind.START_FAILED, problem=child)]
         self._watch(Leader(name, child.pid, child.start_ticks))
         self._go[name] = child.go
-        return Input(Kind.STARTED, pid=child.pid, start_ticks=child.start_ticks)
+        return [Input(Kind.STARTED, pid=child.pid, start_ticks=child.start_ticks)]
+
+    def _dump(self, workload: Workload) -> list[Input]:
+        """Ask under the time of this state, so that an answer to an earlier one is not taken for it."""
+        verb = Verb.PROVE if workload.status.then is Then.PROVE else Verb.DUMP
+        status, group = workload.status, self.group(workload)
+        if self._dumper is None or group is None:
+            return [Input(Kind.SAVE_FAILED, problem="there is no CRIU service on this host")]
+        image = str(self._image(workload))
+        request = Request(verb, status.since_ns, image, str(group), status.pid, status.start_ticks)
+        self._dumper.ask(workload.spec.workload, request)
+        return []
 
     def _start_unit(self, workload: Workload) -> list[Input]:
         assert self._slice is not None
         spec = workload.spec
+        if workload.status.dumped_ns:
+            return self._restore(workload)
         try:
             pid = self._slice.start_again(spec.unit, (*spec.argv, *spec.resume_args))
         except OSError as error:
             return [Input(Kind.START_FAILED, problem=f"{error.filename or spec.unit}: {error.strerror}")]
+        return self._starts(workload, pid)
+
+    def _restore(self, workload: Workload) -> list[Input]:
+        """Have systemd restore it; what an airlock before us had restored is there already."""
+        spec, image = workload.spec, self._image(workload)
+        if (found := self._restored(workload)) is not None:
+            return [Input(Kind.STARTED, pid=found.pid, start_ticks=found.start_ticks)]
+        command, pid_file = criu.restore_command(image), image / "pid"
+        try:
+            if spec.unit and self._slice is not None:
+                pid = self._slice.restore(spec.unit, command, pid_file)
+            elif isinstance(self._containment, Services):
+                pid = self._containment.restore(spec.workload, command, pid_file)
+            else:
+                return [Input(Kind.START_FAILED, problem="only services that systemd starts are restored")]
+        except OSError as error:
+            return [Input(Kind.START_FAILED, problem=f"{error.filename or spec.workload}: {error.strerror}")]
+        return self._starts(workload, pid)
+
+    def _restored(self, workload: Workload) -> procfs.Process | None:
+        """The root of what was restored from its image, where it lives in its group."""
+        found, group = images.whole(self._image(workload)), self.group(workload)
+        return procfs.process(found.pid) if found and group is not None and found.pid in listed(group) else None
+
+    def _starts(self, workload: Workload, pid: int) -> list[Input]:
+        spec = workload.spec
         self._starting[pid] = spec.workload
         self._register(os.pidfd_open(pid), spec.workload, pid)
         return []
 
     def _unit_started(self, workload: Workload, code: int | None) -> list[Input]:
-        assert self._slice is not None
-        self._slice.started(workload.spec.unit)
-        found = main_process(Path(workload.spec.group))
+        spec = workload.spec
+        if spec.unit and self._slice is not None:
+            self._slice.started(spec.unit)
+        restored = workload.status.dumped_ns > 0
+        found = self._restored(workload) if restored else main_process(Path(spec.group))
         if code != 0 or found is None:
-            return [Input(Kind.START_FAILED, problem=f"systemctl start {workload.spec.unit} failed: see its status")]
+            said = criu.said(self._image(workload) / "restore.log") if restored else "see its status"
+            return [Input(Kind.START_FAILED, problem=f"starting {spec.unit or spec.workload} failed: {said}")]
         return [Input(Kind.STARTED, pid=found.pid, start_ticks=found.start_ticks)]
 
     def _go_on(self, workload: Workload) -> None:
-        if workload.spec.unit:
+        if workload.status.by is Way.DUMP:
+            self._flusher.discard(self._image(workload), workload.status.since_ns)
+            self._continue(workload)
+        if workload.spec.unit or workload.spec.workload not in self._go:
             self._watch(_leader(workload))
         else:
             launch.go(self._go.pop(workload.spec.workload))
+
+    def _continue(self, workload: Workload) -> None:
+        """What CRIU restored is stopped until it is written down that it is there."""
+        leader = _leader(workload)
+        for found in self._containment_of(workload).members(leader, list(procfs.processes())):
+            if found.state == "T":
+                send(found.pid, signal.SIGCONT)
 
     def _containment_of(self, workload: Workload) -> Containment:
         return self._groups if workload.spec.unit and self._groups is not None else self._containment
@@ -224,6 +339,8 @@ class Hands:
                 held.freeze(leader)
             case Act.THAW:
                 held.thaw(leader)
+                if workload.status.by is Way.DUMP:
+                    self._continue(workload)
             case Act.THIN:
                 held.thin(leader, workload.status.parts)
             case Act.TERMINATE:
@@ -236,11 +353,13 @@ class Hands:
                 held.clear(leader)
                 self._unasked.discard(leader.workload)
                 self._marks.pop(leader.workload, None)
+                self._before.pop(leader.workload, None)
 
     def _ask(self, workload: Workload, *, afresh: bool) -> None:
         assert workload.spec.hook is not None
         if afresh:
             launch.clear_mark(workload.spec)
+        self._before[workload.spec.workload] = launch.identity(workload.spec.hook.checkpoint) if afresh else None
         own = workload.spec.hook.mark == workload.spec.hook.checkpoint
         old = afresh or own or launch.older(workload.spec.hook.mark, workload.status.since_ns)
         self._marks[workload.spec.workload] = launch.identity(workload.spec.hook.mark) if old else None
@@ -264,16 +383,24 @@ class Hands:
         return launch.has_mark(workload.spec, self._marks.get(workload.spec.workload))
 
     def _signal_main(self, workload: Workload, signum: int, *, only_caught: bool = False) -> bool:
-        leader = _leader(workload)
-        main = leader.here() if workload.spec.unit else command_process(leader, list(procfs.processes()))
+        main = self._main(workload)
         if main is None or (only_caught and not procfs.catches(main.pid, signum)):
             return False
         send(main.pid, signum)
         return True
 
+    def _main(self, workload: Workload) -> procfs.Process | None:
+        leader = _leader(workload)
+        return leader.here() if workload.spec.unit else command_process(leader, list(procfs.processes()))
+
     def _flush(self, workload: Workload) -> None:
-        self._flushing.add(workload.spec.workload)
-        self._flusher.flush(workload.spec)
+        name, leader, held = workload.spec.workload, _leader(workload), self._containment_of(workload)
+        self._flushing[name] = workload.status.since_ns
+
+        def members() -> list[int]:
+            return [found.pid for found in held.members(leader, list(procfs.processes()))]
+
+        self._flusher.flush(Job(workload, self._before.get(name), self._image(workload), members))
 
     def _watch(self, leader: Leader) -> bool:
         """Watch for the end of a leader; whether it lives."""
@@ -307,12 +434,24 @@ class Hands:
         marked = state is State.SAVING and self._has_mark(workload)
         return [Input(Kind.MARKED)] * marked + [Input(Kind.EXITED, exit_code=code)]
 
+    def _image(self, workload: Workload) -> Path:
+        return self._home(workload.spec.workload) / "image"
+
     def _home(self, name: str) -> Path:
         return self._folder / "workloads" / name
 
 
 def _leader(workload: Workload) -> Leader:
     return Leader(workload.spec.workload, workload.status.pid, workload.status.start_ticks)
+
+
+def _of_answer(answered: Answered, workload: Workload | None) -> tuple[str, Input] | None:
+    """What the dumper's answer means, unless the state that asked was left."""
+    answer = answered.answer
+    if workload is None or workload.status.since_ns != answered.request.attempt:
+        return None
+    kind = Kind.SAVE_FAILED if answer.problem else Kind.MARKED
+    return answered.workload, Input(kind, problem=answer.problem or answer.note)
 
 
 def _reaped(pid: int) -> int | None:

@@ -9,6 +9,7 @@ opened, which drops a torn tail.
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 from tegcore.errors import JournalError
 from tegd.airlock.frames import Record, encode, recover
@@ -16,6 +17,8 @@ from tegd.airlock.model import Workload, spec_data, spec_from, status_data, stat
 
 COMPACT_BYTES = 1 << 20
 _NAME = "airlock.journal"
+ALIVE = "alive"
+"""The file beside it whose lock the one airlock of a folder holds while it lives, and on which a deadman sleeps."""
 
 
 def new_record(workload: Workload) -> Record:
@@ -31,6 +34,45 @@ def status_record(workload: Workload) -> Record:
 def forget_record(name: str) -> Record:
     """That a workload is not to be known any more."""
     return {"forget": name}
+
+
+class Known(NamedTuple):
+    """What a journal says.
+
+    Attributes:
+        workloads: By id, each with its last status.
+        boot_id: The boot whose processes are meant; empty: it says nothing.
+    """
+
+    workloads: dict[str, Workload]
+    boot_id: str
+
+
+def read(folder: Path) -> Known:
+    """What the journal in a folder says, for whoever only reads it; of a damaged one, what stands before the damage.
+
+    Raises:
+        OSError: If there is none, or it cannot be read.
+    """
+    return known(recover((folder / _NAME).read_bytes(), damaged=True).records)
+
+
+def known(records: Iterable[Record]) -> Known:
+    """What these records say."""
+    workloads: dict[str, Workload] = {}
+    boot_id = ""
+    for record in records:
+        if "boot" in record:
+            boot_id = record["boot"]
+        elif "forget" in record:
+            del workloads[record["forget"]]
+        elif "spec" in record:
+            spec = spec_from(record["spec"])
+            workloads[spec.workload] = Workload(spec, status_from(record["status"]))
+        else:
+            name = record["workload"]
+            workloads[name] = Workload(workloads[name].spec, status_from(record["status"]))
+    return Known(workloads, boot_id)
 
 
 class Journal:
@@ -115,20 +157,9 @@ class Journal:
         data = b""
         while block := os.pread(self._descriptor, 1 << 20, len(data)):
             data += block
-        for record in recover(data).records:
-            self._take(record)
-
-    def _take(self, record: Record) -> None:
-        if "boot" in record:
-            self.same_boot = record["boot"] == self._boot_id
-        elif "forget" in record:
-            del self.workloads[record["forget"]]
-        elif "spec" in record:
-            spec = spec_from(record["spec"])
-            self.workloads[spec.workload] = Workload(spec, status_from(record["status"]))
-        else:
-            name = record["workload"]
-            self.workloads[name] = Workload(self.workloads[name].spec, status_from(record["status"]))
+        found = known(recover(data).records)
+        self.workloads = found.workloads
+        self.same_boot = found.boot_id in ("", self._boot_id)
 
     def _sync_folder(self) -> None:
         folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -66,6 +66,26 @@ class Services(Cgroups):
             return problem or "it was killed before it ran"
         return launch.Launched(found.pid, found.start_ticks, go)
 
+    def restore(self, workload: str, command: tuple[str, ...], pid_file: Path) -> int:
+        """Have the manager restore a workload's processes, as root, in a fresh service of the same name.
+
+        Returns:
+            The pid of what asks it: it ends with 0 when they are there.
+
+        Raises:
+            OSError: If it cannot be asked.
+        """
+        properties = [f"PIDFile={pid_file}", "OOMPolicy=continue", "OOMScoreAdjust=0", "TimeoutStartSec=infinity"]
+        words = [
+            *("systemd-run", "--quiet", "--collect", "--service-type=forking"),
+            *(f"--unit={unit_of(workload)}", f"--slice={self._slice}", "--description=TEG workload"),
+            *(f"--property={entry}" for entry in properties),
+            *("--", *map(_unexpanded, command)),
+        ]
+        script = 'systemctl reset-failed "$1" 2>/dev/null; shift; exec "$@"'
+        arguments = ["sh", "-c", script, "sh", unit_of(workload), *words]
+        return os.posix_spawn("/bin/sh", arguments, {"PATH": os.defpath})
+
     def clear(self, leader: Leader) -> None:
         """Kill what is left, and wait, for a bounded time, until the manager has let go of the group."""
         self.kill(leader)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import NamedTuple
 
 _TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
@@ -94,6 +95,27 @@ def private_bytes(pid: int) -> int:
         return 0
     counts = [text.partition(name)[2].split(None, 1) for name in (b"RssAnon:", b"RssShmem:", b"VmSwap:")]
     return sum(int(count[0]) for count in counts if count) * 1024
+
+
+def writers(pids: list[int], device: int, inode: int) -> list[int]:
+    """Which of these processes have a file open for writing."""
+    found = []
+    for pid in pids:
+        with suppress(OSError), os.scandir(f"/proc/{pid}/fd") as entries:
+            found += [pid for entry in entries if _writes(pid, entry, device, inode)]
+    return found
+
+
+def _writes(pid: int, entry: os.DirEntry[str], device: int, inode: int) -> bool:
+    try:
+        about = entry.stat()
+        if (about.st_dev, about.st_ino) != (device, inode):
+            return False
+        with open(f"/proc/{pid}/fdinfo/{entry.name}", "rb", buffering=0) as file:
+            flags = file.read(4096).partition(b"flags:")[2].split(None, 1)[0]
+    except OSError:
+        return False
+    return int(flags, 8) & os.O_ACCMODE != os.O_RDONLY
 
 
 def marked(marker: str) -> Iterator[Process]:

@@ -91,11 +91,26 @@ class Slice:
         Raises:
             OSError: If the drop-in cannot be written or there is no `systemctl`.
         """
+        return self._start(name, f"ExecStart=\nExecStart={' '.join(map(_quoted, argv))}\n")
+
+    def restore(self, name: str, command: tuple[str, ...], pid_file: Path) -> int:
+        """Ask systemd to start a unit by restoring its processes with this command, which runs as root.
+
+        Returns:
+            As `start_again`.
+
+        Raises:
+            OSError: As `start_again`.
+        """
+        words = " ".join(map(_quoted, command))
+        lines = f"Type=forking\nPIDFile={pid_file}\nExecStartPre=\nExecStartPost=\nExecStart=\nExecStart=+{words}\n"
+        return self._start(name, lines)
+
+    def _start(self, name: str, lines: str) -> int:
         # A unit made by `systemd-run` is forgotten once it is no longer failed: it is reset only where it must be.
         folder = self._units / f"{name}.d"
         folder.mkdir(parents=True, exist_ok=True)
-        words = " ".join(_quoted(word) for word in argv)
-        (folder / _DROP_IN).write_text(f"[Service]\nExecStart=\nExecStart={words}\n")
+        (folder / _DROP_IN).write_text(f"[Service]\n{lines}")
         script = (
             'systemctl daemon-reload && (systemctl start "$1" || (systemctl reset-failed "$1" && systemctl start "$1"))'
         )
