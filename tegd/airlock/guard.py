@@ -29,6 +29,9 @@ from tegd.airlock.transitions import State
 
 HISTORY_MAX = 256
 REST_NS = 250_000_000
+REST_NS_MAX = 1_000_000_000
+REST_SHARE = 250
+"""While nothing is short, a look takes at most one part in this many, if that leaves one a second."""
 ALERT_NS = 100_000_000
 URGENT_NS = 40_000_000
 LOOK_SHARE = 5
@@ -298,7 +301,7 @@ class Guard:
         if airlock.headroom_bytes < airlock.rate(running):
             return URGENT_NS
         calm = airlock.phase is Phase.NORMAL and airlock.headroom_bytes * 10 > 3 * reading.total_bytes
-        return REST_NS if calm else ALERT_NS
+        return min(REST_NS_MAX, max(REST_NS, REST_SHARE * self._look_ns)) if calm else ALERT_NS
 
     def _note(self, before: Phase, reading: Reading, requests: list[Request], freeze_ns: int) -> None:
         airlock = self._airlock
