@@ -97,3 +97,34 @@ def _scarcity(classes: Words, share: Floats, kinds: Kinds) -> Floats:
     reach = np.maximum(able @ devices, 1.0)
     pressure = np.where(narrow, share * devices.sum() / reach, 0.0)
     return np.asarray(pressure @ able.astype(np.float64), dtype=np.float64)
+
+
+class Tally:
+    """A mix that is learned: requests as they come, old ones counting less.
+
+    Args:
+        half_life: After so many more requests, one counts half.
+        classes_max: Classes that are kept; beyond it the rarest goes.
+    """
+
+    def __init__(self, half_life: float, classes_max: int) -> None:
+        self._growth = 2.0 ** (1.0 / half_life)
+        self._weight = 1.0
+        self._classes_max = classes_max
+        self._often: dict[tuple[int, ...], float] = {}
+
+    def see(self, request: tuple[int, ...]) -> None:
+        """Count a request (devices, thousandths of each, cpu_milli, mem_bytes, mask of models)."""
+        self._weight *= self._growth
+        self._often[request] = self._often.get(request, 0.0) + self._weight
+        if len(self._often) > self._classes_max:
+            del self._often[min(self._often, key=lambda each: (self._often[each], each))]
+        if self._weight > 1e100:
+            self._often = {each: often / self._weight for each, often in self._often.items()}
+            self._weight = 1.0
+
+    def mix(self) -> Mix:
+        """The mix as it is now, classes in order."""
+        classes = sorted(self._often)
+        often = np.array([self._often[each] for each in classes], dtype=np.float64) / self._weight
+        return Mix(np.array(classes, dtype=np.int64).reshape(-1, 5), often)

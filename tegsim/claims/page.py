@@ -25,6 +25,9 @@ make claims-quick TRACES=DIR  # minutes: few seeds, small worlds
 
 | file below DIR | from | what it is |
 |---|---|---|
+| `fgd2023/openb_node_list_gpu_node.csv` | hkust-adsl/kubernetes-scheduler-simulator | hosts with GPUs |
+| `fgd2023/openb_pod_list_*.csv.gz` | the same | requests for GPUs, a list each |
+| `fgd2023/expected_analysis_allo_discrete.csv.gz` | the same | what its authors' policies left |
 | `gentd26/pod_memory_util_anon.csv.gz` | alibaba/clusterdata, 2026-GenAI | memory of containers, every 57 s |
 | `gentd26/pod_gpu_memory_used_bytes_anon.csv.gz` | the same | their GPU memory |
 | `gpuserver/*_usage_stats.tsv.gz` | charlottegressel/dc_workload_pipeline | GPU servers, hourly: power, heat, use |

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tegcore.field.fragmentation import WHOLE, Hosts, Words
+from tegcore.field.fragmentation import WHOLE, Devices, Hosts, Words
+from tegcore.field.request_mix import Kinds
 
 Rows = NDArray[np.intp]
 
@@ -88,3 +89,16 @@ class Cluster:
         if share == WHOLE:
             return Choice(host, tuple(np.flatnonzero(row == WHOLE)[:gpus].tolist()))
         return Choice(host, (int(np.where(row >= share, row, WHOLE + 1).argmin()),))
+
+
+def kind_numbers(gpus: Devices, cpu_milli: Words, mem_bytes: Words, model: Devices) -> Devices:
+    """A number for each host, shape (n,): equal for those that are equal when empty."""
+    shapes = np.stack((gpus, cpu_milli, mem_bytes, model), axis=1)
+    numbers: Devices = np.unique(shapes, axis=0, return_inverse=True)[1].astype(np.int32)
+    return numbers
+
+
+def kinds_of(empty: Hosts) -> Kinds:
+    """What hosts are when empty, by their numbers of kind, which have no gaps."""
+    first = empty.rows(np.unique(empty.kind, return_index=True)[1])
+    return Kinds(first.gpus, first.cpu_milli, first.mem_bytes, first.model, np.bincount(empty.kind).astype(np.int64))

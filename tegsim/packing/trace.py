@@ -14,8 +14,9 @@ import numpy as np
 
 from tegcore import rng
 from tegcore.field.fragmentation import WHOLE, Hosts, Words
-from tegcore.field.request_mix import Kinds, Mix
+from tegcore.field.request_mix import Mix
 from tegcore.units import MIB
+from tegsim.packing.cluster import kind_numbers
 
 DEVICES_MAX = 8
 NODES_FILE = "openb_node_list_gpu_node.csv"
@@ -38,12 +39,6 @@ class Trace(NamedTuple):
     def capacity_milli(self) -> int:
         """Thousandths of a device that there are."""
         return int(self.hosts.free.sum())
-
-    def kinds(self) -> Kinds:
-        """What hosts are when empty, by their numbers of kind."""
-        rows = np.unique(self.hosts.kind, return_index=True)[1]
-        first = self.hosts.rows(rows)
-        return Kinds(first.gpus, first.cpu_milli, first.mem_bytes, first.model, np.bincount(self.hosts.kind))
 
     def mix(self) -> Mix:
         """The classes of the requests and how often each occurs."""
@@ -70,8 +65,7 @@ def load(folder: Path, workload: str) -> Trace:
     cpu_milli = np.array([int(row["cpu_milli"]) for row in nodes], dtype=np.int64)
     mem_bytes = np.array([int(row["memory_mib"]) for row in nodes], dtype=np.int64) * MIB
     model = np.array([number[row["model"]] for row in nodes], dtype=np.int32)
-    shapes = np.stack((gpus, cpu_milli, mem_bytes, model), axis=1)
-    kind = np.unique(shapes, axis=0, return_inverse=True)[1].astype(np.int32)
+    kind = kind_numbers(gpus, cpu_milli, mem_bytes, model)
     free = np.where(np.arange(DEVICES_MAX) < gpus[:, None], WHOLE, 0).astype(np.int32)
     hosts = Hosts(free, gpus, cpu_milli, mem_bytes, model, kind)
     path = folder / f"openb_pod_list_{workload}.csv"

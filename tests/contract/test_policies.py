@@ -20,10 +20,10 @@ from tegsim.policies import (
     first_fit,
     gpu_clustering,
     gpu_packing,
+    learning,
     random_fit,
 )
 from tegsim.policies.base import Scored
-from tegsim.policies.hold_and_wait import HoldAndWait
 from tegsim.policies.zone_book import ZoneBook
 
 
@@ -52,6 +52,7 @@ POLICIES = {
     "descent": lambda hosts, mix, seed: descent.Descent(law_for(hosts, mix), seed),
     "agents": lambda hosts, mix, seed: agents.Agents(law_for(hosts, mix), seed),
     "agents in mixed racks": lambda hosts, mix, seed: agents.Agents(law_for(hosts, mix), seed, mixed=True),
+    "agents that learn": lambda hosts, mix, seed: learning.LearningAgents(seed),
     "book": lambda hosts, mix, seed: book_alone.BookAlone(),
 }
 
@@ -158,19 +159,3 @@ def test_what_is_removed_is_as_before():
         np.testing.assert_array_equal(now, first)
     with pytest.raises(AssertionError, match="overdrawn"):
         cluster.place(np.array([1, 300, 1 << 40, 0, 0b11]), Choice(choice.host, choice.devices))
-
-
-def test_gangs_that_hold_and_wait_end_in_deadlock_and_one_at_a_time_do_not():
-    hosts = empty(np.random.default_rng(6), 4)
-    devices = int(hosts.gpus.sum())
-    both = HoldAndWait(Cluster(hosts), 2)
-    alone = HoldAndWait(Cluster(hosts), 1)
-    for queue in (both, alone):
-        queue.submit(1, devices - 1)
-        queue.submit(2, devices - 1)
-    assert both.step() == []
-    assert both.deadlocked
-    assert alone.step() == [1]
-    assert not alone.deadlocked
-    alone.finish(1)
-    assert alone.step() == [2]
