@@ -5,11 +5,11 @@ A module that replays traces lists the files that it needs in `TRACES`; where on
 
 from types import ModuleType
 
-from tegsim.claims import auction, deadlock, herd, packing, settling, starvation
+from tegsim.claims import auction, cost, deadlock, herd, packing, settling, starvation
 from tegsim.claims.record import Claim, Title, skipped
 from tegsim.claims.setting import Setting
 
-CLAIMS: tuple[ModuleType, ...] = (settling, herd, deadlock, starvation, auction, packing)
+CLAIMS: tuple[ModuleType, ...] = (settling, herd, deadlock, starvation, auction, packing, cost)
 
 
 def titles() -> dict[str, Title]:
