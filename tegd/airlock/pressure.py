@@ -744,7 +744,7 @@ def _compressed(airlock: Airlock, reading: Reading) -> Airlock:
     ratios = {name: ratio for name, ratio in airlock.ratios.items() if name in swapped}
     came = {name: max(0, now - airlock.swapped.get(name, 0)) for name, now in swapped.items()}
     most = max(came, key=lambda name: came[name], default="")
-    if more > 0 and came[most] > ALONE * max(more, sum(came.values())):
+    if more > 0 and came.get(most, 0) > ALONE * max(more, sum(came.values())):
         ratios[most] = min(last, RATIO_MAX)
     airlock = airlock._replace(stored=(stored, used), swapped=swapped, ratios=ratios)
     ratio = max(1.0, min(stored / max(1, used), last))

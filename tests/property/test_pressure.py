@@ -7,7 +7,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from memory_host import Host, Piece, Work
 
-from tegd.airlock.pressure import MIB, TABLE, Act, Life, Phase, Sign
+from tegd.airlock.pressure import (
+    MIB,
+    TABLE,
+    Act,
+    Airlock,
+    Life,
+    Member,
+    Phase,
+    Reading,
+    Settings,
+    Sign,
+    reserve_bytes,
+    step,
+)
+from tegd.airlock.thinning import Part
 
 RAM, SLOTS = 400.0 * MIB, 200.0 * MIB
 HISTORIES = int(os.environ.get("TEG_HISTORIES", "200"))
@@ -172,3 +186,41 @@ def test_without_a_hook_work_may_wait_for_an_operator_but_is_not_killed(host: Ho
         host.run(10)
     assert not host.killed
     assert not host.works or host.alerts, (host.airlock, host.reading())
+
+
+FITS = {
+    Act.SEAL: {Life.RUNNING},
+    Act.HOLD: {Life.RUNNING},
+    Act.THIN: {Life.RUNNING, Life.SEALED, Life.HELD},
+    Act.PARK: {Life.RUNNING, Life.SEALED, Life.HELD},
+    Act.SAVE: {Life.SEALED, Life.HELD},
+    Act.THAW: {Life.SEALED, Life.HELD},
+    Act.RESTORE: {Life.PARKED},
+    Act.ALERT: {Life.SEALED, Life.HELD},
+}
+SIZES = st.integers(0, 500).map(lambda mib: mib * MIB)
+
+
+@st.composite
+def members(draw: st.DrawFn, name: str) -> Member:
+    parts = [Part(n, n, draw(SIZES), draw(st.booleans())) for n in range(draw(st.integers(0, 3)))]
+    rank, life, flag = draw(st.integers(0, 2)), draw(st.sampled_from(Life)), st.booleans()
+    flags = draw(flag), draw(flag), draw(flag)
+    return Member(name, rank, life, draw(SIZES), draw(SIZES), *flags, draw(SIZES), draw(SIZES), tuple(parts))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_whatever_a_reading_says_what_is_asked_fits_whom_it_is_asked_of(data: st.DataObject) -> None:
+    """Every phase meets every sign, whether or not the one leads to the other on a host."""
+    airlock, limits = Airlock(), Settings(reserve_bytes(int(RAM)))
+    for number in range(1, data.draw(st.integers(2, 8))):
+        seen = tuple(data.draw(members(name)) for name in "abc"[: data.draw(st.integers(0, 3))])
+        counts = [data.draw(SIZES) for _ in range(6)]
+        airlock = airlock._replace(phase=data.draw(st.sampled_from(Phase)))
+        reading = Reading(number * 10**9, int(RAM), *counts, seen)
+        airlock, requests = step(airlock, reading, limits, 10**8)
+        lives = {member.name: member for member in seen}
+        assert all(lives[r.name].life in FITS[r.act] for r in requests if r.act in FITS)
+        thinned = [r for r in requests if r.act is Act.THIN]
+        assert all(len(r.parts) < len(lives[r.name].parts) for r in thinned), "one of its parts always runs"
