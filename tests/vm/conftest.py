@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from vm import image as images
 from vm.guest import Guest, Lan
-from vm.host import FAST, Host
+from vm.host import FAST, SLOW, Host
 from vm.image import Image
 
 from install import deb
@@ -53,14 +53,17 @@ def cluster(image: Image, installed: Path) -> Path:
 
     def start(guest: Guest) -> None:
         guest.run(f"printf '%s' '{FAST}' >> /etc/teg/ledger.toml")
-        guest.run("printf 'zone_k = 2\nepoch_ticks = 100\n' >> /etc/teg/governor.toml")
+        guest.run("printf 'zone_k = 2\nepoch_ticks = 400\n' >> /etc/teg/governor.toml")
         guest.run("printf 'broker = \"mqtt://127.0.0.1:1883\"\nlog2_slots = 2\n' > /etc/teg/tegd.toml")
+        for unit in ("tegd", "zone-ledger", "governor"):
+            guest.write(f"/etc/systemd/system/{unit}.service.d/slow.conf", SLOW)
+        guest.run("systemctl daemon-reload")
         guest.run("systemctl start mosquitto zone-ledger governor", limit_s=200)
         guest.run("zone-ledger --config /etc/teg/ledger.toml provision --to /etc/teg/credentials --tenant vagrant")
         guest.run("systemctl start tegd", limit_s=200)
         guest.until(Host(guest).answers, 120, "the cluster answers")
 
-    return snapshot(image, installed, FAST.encode(), start)
+    return snapshot(image, installed, (FAST + SLOW).encode(), start)
 
 
 IDLE = "systemctl is-system-running --wait || systemctl --failed --no-legend; sync"
