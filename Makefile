@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: docs airlock-histories help install demo test check lint types crash sim deb vm-image vm-test bench-book bench-ledger bench-physics bench-oom bench-idle claims claims-quick clean
+.PHONY: testbed docs airlock-histories help install demo test check lint types crash sim deb vm-image vm-test bench-book bench-ledger bench-physics bench-oom bench-idle claims claims-quick clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ deb: $(STAMP) ## make a Debian package of this tree in build/
 
 vm-image: $(STAMP) ## make the image of the guest that vm-test runs in (root; once)
 	PYTHONPATH=tests $(BIN)/python -m vm.image
+
+testbed: $(STAMP) ## run a zone on three virtual machines: work that moves, lost machines, heat, clocks
+	$(BIN)/pytest -m vm tests/testbed
 
 vm-test: $(STAMP) ## run the tests that need a machine of their own, in QEMU
 	$(BIN)/pytest -m vm tests/vm

@@ -282,7 +282,8 @@ class HostService:
             folder.mkdir(mode=0o700, parents=True)
             if os.geteuid() == 0:
                 os.chown(folder, work.uid, work.gid)
-        if work.files and not work.home:
+        if work.files and not work.home and not work.ran:
+            work.ran = True
             await self._courier.lay_out(work, courier.shelf_of(folder) / "files")
         gang = self._agent.gang(work)
         for wanted in start_calls(work, self.node.zone, str(folder), _home(work.uid), gang):

@@ -272,7 +272,7 @@ class Travel:
             return [Collect(work, 1)] if self._due("collect", work.ref) else []
         party = self.parties.get(work.lease)
         if party is None or party.token != work.token:
-            return self._ask_party(work.lease)
+            return self._ask_party(work.lease, tuple(sorted({source.holder for source in work.sources})))
         effects: list[Effect] = []
         if not work.seats:
             work.seats, work.slots_by_rank = list(party.seats), list(party.slots)
@@ -281,11 +281,11 @@ class Travel:
         due = [rank for rank in untold if self._due("brief", work.ref, work.token, rank)]
         return [*effects, *(TellSeat(work, rank) for rank in due)]
 
-    def _ask_party(self, lease: int) -> list[Effect]:
+    def _ask_party(self, lease: int, hosts: tuple[str, ...] = ()) -> list[Effect]:
         if not self._due("party", lease):
             return []
         self._failed("party", lease)
-        return [AskPeers((lease,), ())]
+        return [AskPeers((lease,), hosts)]
 
     def brief(self, work: Workload, rank: int, user: str) -> Brief:
         """What a seat is told of its part.
@@ -295,8 +295,9 @@ class Travel:
             rank: Of the seat.
             user: Name of the user that it runs as.
         """
-        newest = [source for source in work.sources if source.rank == rank and source.generation == self._newest(work)]
-        up = [source for source in newest if source.holder == self.node.host or self._is_up(source.holder)]
+        wanted = self._newest(work, up=True) or self._newest(work)
+        newest = [source for source in work.sources if source.rank == rank and source.generation == wanted]
+        up = [source for source in newest if self._is_up(source.holder)]
         return Brief(
             work.ref,
             work.lease,
@@ -315,13 +316,17 @@ class Travel:
         )
 
     def _is_up(self, host: str) -> bool:
-        return host in self.peers and self.peers[host].up
+        return host == self.node.host or (host in self.peers and self.peers[host].up)
 
-    def _newest(self, work: Workload) -> tuple[int, int]:
-        """The newest generation of which every rank's part is there: a gang goes on from one moment, or from none."""
+    def _newest(self, work: Workload, *, up: bool = False) -> tuple[int, int] | None:
+        """The newest generation of which every rank's part is there: a gang goes on from one moment, or from none.
+
+        With `up`, the newest that can be had now: what only a lost host holds is not waited for while there is another.
+        """
         ranks = range(max(1, len(work.seats)))
-        held = [{source.generation for source in work.sources if source.rank == rank} for rank in ranks]
-        return max(set.intersection(*held), default=(0, 0))
+        known = [source for source in work.sources if not up or self._is_up(source.holder)]
+        held = [{source.generation for source in known if source.rank == rank} for rank in ranks]
+        return max(set.intersection(*held), default=None)
 
     def seat_answered(self, ref: int, token: int, rank: int, answer: Answer, now_ns: int) -> list[Effect]:
         """A seat has its brief, or says why not."""

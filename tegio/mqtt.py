@@ -28,6 +28,10 @@ KEEPALIVE_S = 15
 CONNECT_TIMEOUT_S = 10.0
 PAUSE_S_MIN, PAUSE_S_MAX = 0.2, 5.0
 UNSENT_BYTES_MAX = 4 << 20
+NEVER = -2
+"""Of gmqtt's retries: at 0 it connects once more by itself, and two connections of one name throw each other out."""
+_QUIET = logging.getLogger("teg.gmqtt")
+_QUIET.setLevel(logging.CRITICAL)
 
 
 class BrokerAddress(NamedTuple):
@@ -148,8 +152,8 @@ class MqttTransport:
             self._tell(up=False)
 
     async def _connect(self) -> gmqtt.Client:
-        client = gmqtt.Client(self._client_id, clean_session=True, will_message=self._will)
-        client.set_config({"reconnect_retries": 0})
+        client = gmqtt.Client(self._client_id, clean_session=True, will_message=self._will, logger=_QUIET)
+        client.set_config({"reconnect_retries": NEVER})
         if self._address.user:
             client.set_auth_credentials(self._address.user, self._address.password)
         self._lost.clear()
@@ -159,7 +163,12 @@ class MqttTransport:
         connecting = client.connect(
             self._address.host, self._address.port, ssl=tls, keepalive=KEEPALIVE_S, version=MQTTv311
         )
-        await asyncio.wait_for(connecting, CONNECT_TIMEOUT_S)
+        try:
+            await asyncio.wait_for(connecting, CONNECT_TIMEOUT_S)
+        except BaseException:
+            if (half_open := client._connection) is not None:
+                await half_open.close()
+            raise
         for topic_filter, _ in self._subscriptions:
             client.subscribe(topic_filter, qos=0)
         return client

@@ -165,10 +165,9 @@ class AirlockClient:
         reply = await self.call("open_saved", folder=str(folder), name=name, uid=uid)
         return int(reply["file"])
 
-    async def open_given(self, folder: int, name: str, uid: int, gid: int, *, executable: bool) -> int:
-        """A fresh file in a workload's folder, open for writing; the caller closes it. Raises as `call` does."""
-        fields = {"name": name, "uid": uid, "gid": gid, "executable": executable}
-        reply = await self.call("open_given", folder=str(folder), **fields)
+    async def open_given(self, folder: int, name: str, *, executable: bool) -> int:
+        """A fresh file in the folder of work that has not run here yet; the caller closes it. Raises as `call` does."""
+        reply = await self.call("open_given", folder=str(folder), name=name, executable=executable)
         return int(reply["file"])
 
     def _unavailable(self, why: str) -> UnavailableError:

@@ -242,7 +242,7 @@ class Courier:
             return
         for path in await asyncio.to_thread(lambda: sorted(source.iterdir())):
             executable = os.access(path, os.X_OK)
-            file = await self._airlock.open_given(work.ref, path.name, work.uid, work.gid, executable=executable)
+            file = await self._airlock.open_given(work.ref, path.name, executable=executable)
             await asyncio.to_thread(bundles.copy_open, path, file)
 
     async def _gather(self, holder: str, bundle: Bundle, place: Path) -> None:

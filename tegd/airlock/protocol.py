@@ -174,7 +174,7 @@ VERBS: dict[str, dict[str, Check]] = {
     "usage": {},
     "memory": {"after_ns": _is_int},
     "open_saved": {"folder": _is_folder, "name": _is_plain, "uid": _is_int},
-    "open_given": {"folder": _is_folder, "name": _is_plain, "uid": _is_int, "gid": _is_int, "executable": _is_flag},
+    "open_given": {"folder": _is_folder, "name": _is_plain, "executable": _is_flag},
 }
 """Every verb with its fields and what each must be. All must be there."""
 

@@ -270,7 +270,7 @@ class Airlock:
         return None
 
     def _open(self, request: Request, asker: _Asker) -> None:
-        if self._folders is None or request.fields["uid"] < self._uid_min:
+        if self._folders is None or request.fields.get("uid", self._uid_min) < self._uid_min:
             return self._refuse(asker, Reason.NO_RIGHTS, "the folders are not made here, or not for this user")
         opened = self._folders.open_saved if request.verb == "open_saved" else self._folders.open_given
         try:

@@ -177,8 +177,7 @@ async def test_open_files_come_with_their_answers(tmp_path: Path) -> None:
     try:
         await client.start()
         names = [f"n{number}" for number in range(8)]
-        mine = {"uid": os.getuid(), "gid": os.getgid(), "executable": False}
-        files = await asyncio.gather(*(client.open_given(7, name, **mine) for name in names))
+        files = await asyncio.gather(*(client.open_given(7, name, executable=False) for name in names))
         for name, file in zip(names, files, strict=True):
             with os.fdopen(file, "w") as given:
                 given.write(name)

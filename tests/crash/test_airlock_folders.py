@@ -47,19 +47,19 @@ def test_only_plain_files_of_its_own_user_are_opened(folders: Folders, tmp_path:
 def test_what_is_given_takes_the_place_of_whatever_has_its_name(folders: Folders, tmp_path: Path) -> None:
     (tmp_path / "outside").write_text("kept")
     (tmp_path / "7" / "given").symlink_to(tmp_path / "outside")
-    with os.fdopen(folders.open_given("7", "given", UID, os.getegid(), executable=True), "w") as file:
+    with os.fdopen(folders.open_given("7", "given", executable=True), "w") as file:
         file.write("new")
     given = tmp_path / "7" / "given"
     assert (given.read_text(), given.is_symlink(), given.stat().st_mode & 0o777) == ("new", False, 0o700)
     assert (tmp_path / "outside").read_text() == "kept"
-    os.close(folders.open_given("8", "given", UID, os.getegid(), executable=False))
+    os.close(folders.open_given("8", "given", executable=False))
     assert (tmp_path / "8").stat().st_mode & 0o777 == 0o700
 
 
 def test_a_folder_that_is_a_link_is_not_entered(folders: Folders, tmp_path: Path) -> None:
     (tmp_path / "9").symlink_to(tmp_path / "7")
     with pytest.raises(OSError, match="9"):
-        folders.open_given("9", "given", UID, os.getegid(), executable=False)
+        folders.open_given("9", "given", executable=False)
 
 
 @pytest.mark.parametrize(
@@ -75,3 +75,10 @@ def test_no_name_leads_elsewhere(folder: str, name: str) -> None:
 
 
 GOOD = {"folder": "7", "name": "checkpoint"}
+
+
+@pytest.mark.skipif(UID != 0, reason="gives folders to other users")
+def test_a_folder_that_is_its_users_already_is_left_alone(folders: Folders, tmp_path: Path) -> None:
+    os.chown(tmp_path / "7", 1000, 1000)
+    with pytest.raises(PermissionError):
+        folders.open_given("7", "given", executable=False)

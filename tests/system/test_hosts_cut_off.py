@@ -198,11 +198,10 @@ def test_a_host_that_is_cut_off_cannot_go_on_under_a_lease_that_another_has(zone
     drain(zone, "c", True)
     name = zone["a"].submit(argv=heavy(0.4), hook=control.Hook(), checkpoint_every_s=2)
     zone.until(lambda: zone["a"].work(name)["saves"] >= 2, 60)
-    (process,) = (entry for entry in zone["b"].work_processes() if "-c" in entry.cmdline()[:2])
+    (process,) = (entry for entry in zone["b"].work_processes() if entry.cmdline()[:2] == [sys.executable, "-c"])
     cut_s = time.monotonic()
     zone["b"].broker_link.cut()
     zone["b"].peer_link.cut()
-    zone["a"].peer_link.cut()
     zone.until(lambda: not zone.host_row("b")["up"], 5)
     first = zone.leases()[0]["lease"]
     drain(zone, "c", False)
@@ -218,7 +217,6 @@ def test_a_host_that_is_cut_off_cannot_go_on_under_a_lease_that_another_has(zone
     zone.until(lambda: "c" in running_on(zone, name), 40)
     zone["b"].broker_link.heal()
     zone["b"].peer_link.heal()
-    zone["a"].peer_link.heal()
     zone.until(lambda: zone.host_row("b")["up"], 30)
     assert running_on(zone, name) == ["c"]
     finish(zone, name)

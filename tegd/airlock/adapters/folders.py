@@ -37,17 +37,20 @@ class Folders:
             raise PermissionError(1, f"is no plain file of user {uid}", name)
         return descriptor
 
-    def open_given(self, folder: str, name: str, uid: int, gid: int, *, executable: bool) -> int:
-        """A fresh file in place of whatever has its name, its user's own, for writing; the folder is made if need be.
+    def open_given(self, folder: str, name: str, *, executable: bool) -> int:
+        """A fresh file in place of whatever has its name, for writing, in the folder of work that has not run here yet.
+
+        The folder is made if need be. It is ours until the service manager gives it, and all in it, to the user whose
+        work starts there: so this side needs no right over what is another's.
 
         Raises:
-            OSError: If it cannot be made.
+            OSError: If it cannot be made, or the folder is a user's already.
         """
-        path = self._root / folder
-        if not path.exists():
-            path.mkdir(mode=0o700)
-            os.chown(path, uid, gid)
+        (self._root / folder).mkdir(mode=0o700, exist_ok=True)
         within = self._enter(folder)
+        if os.fstat(within).st_uid != os.geteuid():
+            os.close(within)
+            raise PermissionError(1, "belongs to its user already", folder)
         try:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             with suppress(FileNotFoundError):
@@ -55,7 +58,6 @@ class Folders:
             descriptor = os.open(name, flags, 0o700 if executable else 0o600, dir_fd=within)
         finally:
             os.close(within)
-        os.fchown(descriptor, uid, gid)
         return descriptor
 
     def _enter(self, folder: str) -> int:
