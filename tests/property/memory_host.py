@@ -153,7 +153,7 @@ class Host:
         for work in self.works:
             if self.free < 0 and not work.shielded:
                 self._swap_out(work, min(work.resident, -self.free * work.ratio / (work.ratio - 1.0)))
-        if self.free < 0:
+        if self.free < -1:
             self.killed = self.killed or max(self.works, key=lambda work: work.total).name
 
     def _swap_out(self, work: Work, wanted: float) -> float:
