@@ -8,7 +8,10 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+import msgspec
+
 from tegcore.dynamics.mass import charge, mass
+from tegcore.field.requests import Mix, unpacked
 from tegcore.wire.messages import (
     SAMPLES_PER_MESSAGE_MAX,
     SCHEMA,
@@ -37,6 +40,7 @@ from tegd.flight import Flight
 from tegd.link import Link
 from tegd.modes import Happening, Mode
 from tegd.node import Node
+from tegd.room import fragmentation
 from tegd.travel import Travel
 from tegd.workload import Workload
 
@@ -84,6 +88,7 @@ class AgentSide:
         self._place = place
         self._seed = seed
         self._flight: Flight | None = None
+        self._mix: Mix | None = None
         self._samples: deque[Sample] = deque(maxlen=SAMPLES_PER_MESSAGE_MAX)
         self._telemetry_seq = 0
         self.node = Node(place.host, Link(place.host, boot, now_ns), seed, tokens)
@@ -138,8 +143,11 @@ class AgentSide:
                 if self._flight is not None:
                     self._flight.field_came(message)
                 self.node.field_came(message.mu_ucr)
-            case Heat() if self._flight is not None:
-                self._flight.heat_came(message)
+            case Heat():
+                if message.delta == 0 and (mix := unpacked(message.mix)) is not None:
+                    self._mix = mix
+                if self._flight is not None:
+                    self._flight.heat_came(message)
         return []
 
     def rejoin(self, boot: int, now_ns: int) -> None:
@@ -147,8 +155,16 @@ class AgentSide:
         self.node.rejoin(Link(self._place.host, boot, now_ns))
 
     def sensed(self, sample: Sample) -> None:
-        """A reading of the host."""
-        self._samples.append(sample)
+        """A reading of the host, to which is added what of its room nobody could use."""
+        self._samples.append(msgspec.structs.replace(sample, fragmentation=self._fragmentation()))
+
+    def _fragmentation(self) -> float:
+        node, place = self.node, self._place
+        if node.zone is None or self._mix is None or not len(self._mix.often):
+            return float("nan")
+        seated = [work for work in node.workloads.values() if work.lease and work.here]
+        offered = (place.log2_slots, place.slot_class, place.cpu_milli, place.mem_bytes)
+        return fragmentation(node.zone.base, *offered, seated, self._mix)
 
     # --- a cycle ----------------------------------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from tegcore.wire.records import HostLost, Op, Reason, Record, Region, Tick, pac
 from tegcore.wire.signing import Key
 from tegcore.wire.topics import Channel, Topic
 from zone_ledger import snapshot, voice
+from zone_ledger.demand import Demand
 from zone_ledger.door import Door, Entry
 from zone_ledger.engine import Engine
 from zone_ledger.heat import HeatMap
@@ -131,6 +132,7 @@ class Ledger:
         self._writing: Batch | None = None
         self._sent: dict[int, tuple[int, int]] = {}
         self._heat = HeatMap(engine.state.genesis.zone_k)
+        self._demand = Demand()
         self._counted = dataclasses.replace(engine.state.counters)
         self.door = Door(zone, secret)
         self.engine = engine
@@ -251,6 +253,8 @@ class Ledger:
     def _apply(self, record: Record) -> Outcome:
         self._records.append(record)
         self._since_snapshot += 1
+        if record.op in (Op.FOK, Op.MOVE):
+            self._demand.see(record.body)
         return self.engine.apply(record)
 
     def _look_for_lost(self, lost: list[str], now_ns: int, *, connected: bool) -> None:
@@ -316,7 +320,9 @@ class Ledger:
         self._counted = dataclasses.replace(state.counters)
         self._heat.tick(state.bids)
         if heat := self._heat.message(state.tick):
-            sayings.append(Saying(Topic(zone, Channel.HEAT), Heat(SCHEMA, zone, state.tick, *heat), heat[1] == 0))
+            full = heat[1] == 0
+            warm = Heat(SCHEMA, zone, state.tick, *heat, self._demand.packed() if full else b"")
+            sayings.append(Saying(Topic(zone, Channel.HEAT), warm, full))
 
     def _rejection(self, host: str, reason: Reason, detail: str, boot: int = 0) -> Saying:
         return Saying(Topic(self._zone, Channel.EVENTS, host), Rejected(SCHEMA, host, boot, reason, detail[:512]))

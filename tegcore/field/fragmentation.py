@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tegcore.field.fragmentation_sum import potential_sum, rise_sum
+from tegcore.field.requests import Mix
 
 Floats = NDArray[np.float64]
 Devices = NDArray[np.int32]
@@ -107,12 +108,21 @@ def increments(hosts: Hosts, request: Words, law: Law) -> tuple[Floats, Devices]
     return rise, device
 
 
-def unusable_share(hosts: Hosts, law: Law) -> Floats:
+def unusable_share(hosts: Hosts, mix: Mix) -> Floats:
     """The share of each host's free devices that the mix cannot use, for `entropy`: the first term over R.
 
-    0 where nothing is free: what is in use is not fragmented. Shape (n,), in [0, 1].
+    0 where nothing is free, what is in use is not fragmented, and where nothing is asked for. Shape (n,), in [0, 1].
     """
     room = hosts.free.sum(axis=1).astype(np.float64)
-    bare = law._replace(terms=np.array([0.0, 0.0, 0.0, 0.0, law.terms[4]]))
-    lost = potential(hosts, bare)
-    return np.where(room > 0, np.clip(lost / np.maximum(room, 1.0), 0.0, 1.0), 0.0)
+    asked = mix.classes[:, 0] > 0
+    total = float(mix.often[asked].sum())
+    if total <= 0:
+        return np.zeros(len(room))
+    bare = Law(
+        mix.classes[asked],
+        mix.often[asked] / total,
+        np.zeros(WHOLE + 1),
+        np.zeros(int(hosts.kind.max(initial=0)) + 1),
+        np.array([0.0, 0.0, 0.0, 0.0, 1.0]),
+    )
+    return np.where(room > 0, np.clip(potential(hosts, bare) / np.maximum(room, 1.0), 0.0, 1.0), 0.0)

@@ -1,8 +1,4 @@
-"""What is asked for, and the law of the fragmentation potential that follows from it, by rule alone.
-
-A mix is a count of classes of requests: of a trace that is known, or decayed over what has come. `derived` turns it
-into the inputs of `tegcore.field.fragmentation`.
-"""
+"""The law of the fragmentation potential that follows from a mix of requests, by rule alone."""
 
 from typing import NamedTuple
 
@@ -11,6 +7,7 @@ from numpy.typing import NDArray
 
 from tegcore.field.block_price import block_prices
 from tegcore.field.fragmentation import BLOCK, SCARCITY, SPREAD, STARVED, WHOLE, Devices, Floats, Law, Words
+from tegcore.field.requests import Mix
 
 GANG_WEIGHT = 7.0
 """Requests for several devices count so often in the first term: what they need is lost by a single misplacement."""
@@ -38,18 +35,6 @@ class Kinds(NamedTuple):
     mem_bytes: Words
     model: Devices
     hosts: Words
-
-
-class Mix(NamedTuple):
-    """What is asked for: classes of requests and how often each comes.
-
-    Attributes:
-        classes: (devices, thousandths of each, cpu_milli, mem_bytes, mask of models), shape (m, 5).
-        often: How often, in any unit, shape (m,).
-    """
-
-    classes: Words
-    often: Floats
 
 
 def derived(mix: Mix, kinds: Kinds) -> Law:
@@ -97,34 +82,3 @@ def _scarcity(classes: Words, share: Floats, kinds: Kinds) -> Floats:
     reach = np.maximum(able @ devices, 1.0)
     pressure = np.where(narrow, share * devices.sum() / reach, 0.0)
     return np.asarray(pressure @ able.astype(np.float64), dtype=np.float64)
-
-
-class Tally:
-    """A mix that is learned: requests as they come, old ones counting less.
-
-    Args:
-        half_life: After so many more requests, one counts half.
-        classes_max: Classes that are kept; beyond it the rarest goes.
-    """
-
-    def __init__(self, half_life: float, classes_max: int) -> None:
-        self._growth = 2.0 ** (1.0 / half_life)
-        self._weight = 1.0
-        self._classes_max = classes_max
-        self._often: dict[tuple[int, ...], float] = {}
-
-    def see(self, request: tuple[int, ...]) -> None:
-        """Count a request (devices, thousandths of each, cpu_milli, mem_bytes, mask of models)."""
-        self._weight *= self._growth
-        self._often[request] = self._often.get(request, 0.0) + self._weight
-        if len(self._often) > self._classes_max:
-            del self._often[min(self._often, key=lambda each: (self._often[each], each))]
-        if self._weight > 1e100:
-            self._often = {each: often / self._weight for each, often in self._often.items()}
-            self._weight = 1.0
-
-    def mix(self) -> Mix:
-        """The mix as it is now, classes in order."""
-        classes = sorted(self._often)
-        often = np.array([self._often[each] for each in classes], dtype=np.float64) / self._weight
-        return Mix(np.array(classes, dtype=np.int64).reshape(-1, 5), often)

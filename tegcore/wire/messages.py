@@ -189,6 +189,7 @@ class Heat(Message, frozen=True, tag="heat"):
         frame: Number of the full frame.
         delta: 0 for the full frame, then 1, 2, ...
         cells: float32 of all 256 cells (full), or pairs of uint16 cell and float32 value (delta), little-endian.
+        mix: With a full frame, what is asked for of late: `tegcore.field.requests`.
     """
 
     v: int
@@ -197,6 +198,7 @@ class Heat(Message, frozen=True, tag="heat"):
     frame: int
     delta: int
     cells: bytes
+    mix: bytes = b""
 
 
 class Sample(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -16,7 +16,8 @@ import numpy as np
 
 from tegcore import rng
 from tegcore.field.fragmentation import WHOLE, Hosts, Words
-from tegcore.field.request_mix import Mix, derived
+from tegcore.field.request_mix import derived
+from tegcore.field.requests import Mix
 from tegcore.units import GIB
 from tegcore.wire.records import Region
 from tegsim.claims.bootstrap import figure

@@ -14,7 +14,7 @@ import numpy as np
 
 from tegcore import rng
 from tegcore.field.fragmentation import WHOLE, Hosts, Words
-from tegcore.field.request_mix import Mix
+from tegcore.field.requests import Mix
 from tegcore.units import MIB
 from tegsim.packing.cluster import kind_numbers
 

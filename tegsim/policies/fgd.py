@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tegcore.field.fragmentation import WHOLE, Devices, Hosts, Words
-from tegcore.field.request_mix import Mix
+from tegcore.field.requests import Mix
 from tegsim.policies.base import Floats, Scored
 from tegsim.policies.fgd_sum import waste_drop_sum
 

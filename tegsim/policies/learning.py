@@ -3,7 +3,8 @@
 import numpy as np
 
 from tegcore.field.fragmentation import Words
-from tegcore.field.request_mix import Kinds, Tally, derived
+from tegcore.field.request_mix import Kinds, derived
+from tegcore.field.requests import Tally
 from tegsim.packing.cluster import Choice, Cluster, kinds_of
 from tegsim.policies.agents import Agents
 

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from packing_world import hosts_of, mix_of, requests_of
 
 from tegcore.field.fragmentation import WHOLE
-from tegcore.field.request_mix import Kinds, Mix, derived
+from tegcore.field.request_mix import Kinds, derived
+from tegcore.field.requests import Mix
 from tegsim.packing.cluster import Choice, Cluster
 from tegsim.policies import (
     agents,

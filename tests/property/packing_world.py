@@ -3,7 +3,8 @@
 import numpy as np
 
 from tegcore.field.fragmentation import Hosts, Law
-from tegcore.field.request_mix import Kinds, Mix, derived
+from tegcore.field.request_mix import Kinds, derived
+from tegcore.field.requests import Mix
 from tegcore.units import GIB
 
 SHARES = [100, 190, 250, 300, 470, 500, 810, 1000]

@@ -10,7 +10,8 @@ from packing_world import KINDS, hosts_of, law_of, mix_of, requests_of
 
 from tegcore.field import reference
 from tegcore.field.fragmentation import Hosts, Law, increments, potential, unusable_share
-from tegcore.field.request_mix import Mix, derived
+from tegcore.field.request_mix import derived
+from tegcore.field.requests import Mix, Tally, unpacked
 from tegcore.units import GIB
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -84,10 +85,40 @@ def test_neither_order_of_hosts_nor_of_devices_nor_of_classes_matters(seed):
 @given(SEEDS)
 def test_the_unusable_share_is_a_share(seed):
     source = np.random.default_rng(seed)
-    hosts, law = hosts_of(source), law_of(source)
-    share = unusable_share(hosts, law)
+    hosts, mix = hosts_of(source), mix_of(source)
+    share = unusable_share(hosts, mix)
     assert ((share >= 0) & (share <= 1)).all()
     assert (share[hosts.free.sum(axis=1) == 0] == 0).all()
+    assert not unusable_share(hosts, mix._replace(often=0 * mix.often)).any()
+
+
+def test_holes_that_the_mix_cannot_use_are_the_unusable_share():
+    mix = Mix(np.array([(1, 500, 0, 0, 3), (1, 200, 0, 0, 3)]), np.array([3.0, 1.0]))
+    assert unusable_share(one([1000, 0]), mix) == pytest.approx(0)
+    assert unusable_share(one([400, 0]), mix) == pytest.approx(0.75)
+    assert unusable_share(one([100, 0]), mix) == pytest.approx(1)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=60), st.integers(1, 8))
+def test_a_tally_counts_and_its_bytes_are_the_most_frequent(requests, count):
+    tally = Tally(1e9, 8)
+    for each in requests:
+        tally.see((1 + each, 1000, each, each, 1))
+    back = unpacked(tally.packed(count))
+    assert back is not None
+    expected = sorted((requests.count(each) for each in set(requests)), reverse=True)[:count]
+    np.testing.assert_allclose(back.often * len(requests), expected, rtol=1e-5)
+    assert unpacked(tally.packed(count)[:-1]) is None
+
+
+def test_old_requests_count_less_and_the_rarest_class_goes():
+    tally = Tally(1.0, 2)
+    for each in (1, 2, 3):
+        tally.see((each, 1000, 0, 0, 1))
+    mix = tally.mix()
+    assert mix.classes[:, 0].tolist() == [2, 3]
+    assert mix.often.tolist() == pytest.approx([0.5, 1.0])
 
 
 def one(free, cpu=64_000, model=0, kind=0, mem=256):
