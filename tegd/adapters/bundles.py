@@ -9,6 +9,7 @@ digest says, and is on disk.
 import hashlib
 import os
 import shutil
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -276,10 +277,10 @@ def lay_out(source: Path, target: Path, uid: int, gid: int) -> None:
             os.chown(here, uid, gid)
 
 
-def prune(shelf: Path, before: tuple[int, int], rank: int) -> None:
-    """Remove the kept checkpoints of a rank that are older than a generation."""
+def prune(shelf: Path, before: tuple[int, int], rank: int, spared: Collection[Path] = ()) -> None:
+    """Remove the kept checkpoints of a rank that are older than a generation, but for some that are being read."""
     for place in shelf.glob("[0-9]*"):
         with suppress(ValueError):
             token, number, of_rank = map(int, place.name.split("."))
-            if of_rank == rank and (token, number) < before:
+            if of_rank == rank and (token, number) < before and place not in spared:
                 shutil.rmtree(place, ignore_errors=True)

@@ -29,6 +29,8 @@ from tegd.workload import Workload
 from tegio.logs import event
 from tegio.tls import certificates
 
+READ_S = 30.0
+"""For so long after its last part was read a checkpoint counts as being read."""
 ReadLog = Callable[[Workload, int], bytes]
 
 
@@ -78,6 +80,7 @@ class Courier:
         self._certificates = certificates(settings.tls_ca, settings.tls_certificate, settings.tls_key)
         self._server = PeerServer(settings.host, key, self.answer, self._certificates)
         self._free_at = 0.0
+        self._read_at: dict[Path, float] = {}
         self.address = ""
 
     async def start(self) -> None:
@@ -185,7 +188,7 @@ class Courier:
         except (OSError, TegError) as error:
             problem = str(error)
         self._carry_out(self._travel.collected(work.ref, token, number, problem))
-        await asyncio.to_thread(bundles.prune, shelf, (token, number), work.rank)
+        await asyncio.to_thread(bundles.prune, shelf, (token, number), work.rank, self._being_read())
 
     async def _copy(self, work: Workload, source: Source) -> None:
         problem, shelf = "", self._shelf(work)
@@ -285,7 +288,9 @@ class Courier:
                 return Listing(files)
             case peer.Read():
                 shelf = self._shelf_of(said.bundle)
-                part = await asyncio.to_thread(bundles.chunk, _root(shelf, said.bundle), said.path, said.offset)
+                root = _root(shelf, said.bundle)
+                self._read_at[root.parent] = asyncio.get_running_loop().time()
+                part = await asyncio.to_thread(bundles.chunk, root, said.path, said.offset)
                 await self._pace(len(part.data))
                 return part
             case peer.ReadLog():
@@ -358,6 +363,12 @@ class Courier:
 
     def _shelf(self, work: Workload) -> Path:
         return shelf_of(self._folder(work))
+
+    def _being_read(self) -> set[Path]:
+        """Checkpoints that someone was reading just now: a newer one does not take them from under a slow reader."""
+        since = asyncio.get_running_loop().time() - READ_S
+        self._read_at = {place: at for place, at in self._read_at.items() if at > since}
+        return set(self._read_at)
 
     async def _pace(self, count: int) -> None:
         """Wait until what was sent before, and this, is within the rate."""

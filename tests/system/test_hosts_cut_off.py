@@ -197,7 +197,7 @@ def test_a_host_that_is_cut_off_cannot_go_on_under_a_lease_that_another_has(zone
     drain(zone, "a", True)
     drain(zone, "c", True)
     name = zone["a"].submit(argv=heavy(0.4), hook=control.Hook(), checkpoint_every_s=2)
-    zone.until(lambda: zone["a"].work(name)["saves"] >= 2, 60)
+    zone.until(lambda: list((zone["a"].state / "shelf").glob("*/[0-9]*/listing")), 60)
     (process,) = (entry for entry in zone["b"].work_processes() if entry.cmdline()[:2] == [sys.executable, "-c"])
     cut_s = time.monotonic()
     zone["b"].broker_link.cut()
