@@ -365,7 +365,7 @@ def _of_leases(cluster: "Cluster", state: State) -> Iterable[str]:
         node = host.agent.node
         assert node is not None, "it is up"
         for work in node.workloads.values():
-            if work.lease and not work.lease_why:
+            if work.lease and not (work.lease_why and (work.trip or work.home)):
                 held[work.token] = f"{host.name}: {work.name}"
                 lease = state.leases.get(work.lease)
                 if lease is None or lease.token != work.token:
