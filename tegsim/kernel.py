@@ -17,6 +17,8 @@ from tegcore import rng
 from tegcore.units import NS_PER_S
 
 DRAWN_AT_ONCE = 512
+REST_CYCLES = 20
+"""Cycles that a host with nothing to do takes as one, if it may: the ledger still hears of it once a second."""
 
 Act = Callable[[], None]
 T = TypeVar("T")

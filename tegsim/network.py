@@ -72,6 +72,8 @@ class Client:
         self.up, self.down = network.ways(name)
         self.connected = False
         self.gone = False
+        self.resting = False
+        self._seen: dict[str, bytes] = {}
         self.dropped = 0
         self.subscriptions: list[tuple[str, OnFrame]] = []
         self.will: tuple[str, bytes] | None = None
@@ -105,6 +107,22 @@ class Client:
             self.publish(topic, frame, retain=retain)
         self.on_connected()
 
+    def rest(self, *, on: bool) -> None:
+        """Broadcasts are no longer handed over one by one, or are again: who has nothing to do needs the latest."""
+        if self.resting is not on:
+            self.resting = on
+            self._network.rest(self)
+
+    def catch_up(self) -> None:
+        """Hear the latest of each broadcast, if there was another since."""
+        if not self.connected or self.down.parted or self.down.clogged:
+            return
+        for topic, on_frame in self.subscriptions:
+            frame = self._network.latest.get(topic)
+            if frame is not None and self._seen.get(topic) is not frame:
+                self._seen[topic] = frame
+                on_frame(topic, frame)
+
     def die(self) -> None:
         """The program is no more: the broker speaks its will."""
         self.gone = True
@@ -128,7 +146,10 @@ class Network:
         self._ways: dict[str, tuple[Way, Way]] = {}
         self._clients: dict[str, Client] = {}
         self._retained: dict[str, bytes] = {}
-        self._routes: dict[str, list[tuple[Client, OnFrame]]] = {}
+        self._exact: dict[str, dict[Client, OnFrame]] = {}
+        self._filters: list[tuple[str, Client, OnFrame]] = []
+        self._filtered: dict[str, list[tuple[Client, OnFrame]]] = {}
+        self.latest: dict[str, bytes] = {}
         self._read: dict[str, tuple[bytes, AnyMessage]] = {}
         self.weather = weather
         self.broker_up = True
@@ -164,7 +185,12 @@ class Network:
     def join(self, client: Client) -> None:
         """A client is there."""
         self._clients[client.name] = client
-        self._routes.clear()
+        for topic_filter, on_frame in client.subscriptions:
+            if "+" in topic_filter:
+                self._filters.append((topic_filter, client, on_frame))
+                self._filtered.clear()
+            else:
+                self._exact.setdefault(topic_filter, {})[client] = on_frame
         for topic, frame in self._retained.items():
             for topic_filter, on_frame in client.subscriptions:
                 if matches(topic_filter, topic):
@@ -175,9 +201,24 @@ class Network:
         client.connected = False
         if self._clients.get(client.name) is client:
             del self._clients[client.name]
-            self._routes.clear()
+            client.resting = False
+            for topic_filter, _ in client.subscriptions:
+                self._exact.get(topic_filter, {}).pop(client, None)
+            if any(known is client for _, known, _ in self._filters):
+                self._filters = [entry for entry in self._filters if entry[1] is not client]
+                self._filtered.clear()
             if will and client.will is not None and self.broker_up:
                 self.arrive(*client.will)
+
+    def rest(self, client: Client) -> None:
+        """A client rests, or no longer."""
+        if not client.connected:
+            return
+        for topic, on_frame in client.subscriptions:
+            if _is_broadcast(topic) and client.resting:
+                self._exact[topic].pop(client, None)
+            elif _is_broadcast(topic):
+                self._exact.setdefault(topic, {})[client] = on_frame
 
     def cut(self, name: str) -> None:
         """A connection breaks: the will is spoken, and the client comes back."""
@@ -234,17 +275,19 @@ class Network:
             return
         if retain:
             self._retained[topic] = frame
+        if _is_broadcast(topic):
+            self.latest[topic] = frame
+        for client, on_frame in list(self._exact.get(topic, {}).items()):
+            self._hand_over(client, on_frame, topic, frame)
         for client, on_frame in self._route(topic):
             self._hand_over(client, on_frame, topic, frame)
 
     def _route(self, topic: str) -> list[tuple[Client, OnFrame]]:
-        route = self._routes.get(topic)
+        """Who hears a topic by a filter."""
+        route = self._filtered.get(topic)
         if route is None:
-            route = self._routes[topic] = [
-                (client, on_frame)
-                for _, client in sorted(self._clients.items())
-                for topic_filter, on_frame in client.subscriptions
-                if matches(topic_filter, topic)
+            route = self._filtered[topic] = [
+                (client, on_frame) for wanted, client, on_frame in self._filters if matches(wanted, topic)
             ]
         return route
 
@@ -262,6 +305,10 @@ def matches(topic_filter: str, topic: str) -> bool:
         return topic_filter == topic
     wanted, levels = topic_filter.split("/"), topic.split("/")
     return len(wanted) == len(levels) and all(want in {"+", level} for want, level in zip(wanted, levels, strict=True))
+
+
+def _is_broadcast(topic: str) -> bool:
+    return "/host/" not in topic
 
 
 def _spoilt(frame: bytes, where: float) -> bytes:

@@ -138,6 +138,7 @@ class Scenario(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         storm_s: How long faults last.
         settle_s: How long after them all must agree.
         re_max: Re_max of the governor's barrier.
+        rest: Hosts with nothing to do take a second as one cycle, and hear the latest of broadcasts only.
         faults: By name.
     """
 
@@ -146,6 +147,7 @@ class Scenario(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     storm_s: Span = (20, 40)
     settle_s: Annotated[float, Meta(gt=0)] = 30.0
     re_max: Span = (4.0, 32.0)
+    rest: bool = False
     zone: Zone = Zone()
     work: Work = Work()
     faults: dict[Name, Fault] = {}

@@ -332,6 +332,8 @@ class AirlockPart(Part):
         if self.airlock is None:
             return
         self.airlock.turn()
+        if not self.workloads:
+            return
         due_ns = self.kernel.now_ns + self._machine.clock.true_ns(int(self.airlock._wait_s() * NS_PER_S)) + 1
         self._turn_at_ns = due_ns
 

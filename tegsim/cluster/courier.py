@@ -114,6 +114,7 @@ class Courier:
                 refused = travel.refusal(sender, said)
                 if refused is None:
                     part.carry_out(travel.briefed(sender, said, part.next_ref(), UID, UID))
+                    part.woken()
                 return refused or Answer(ok=True)
             case Report():
                 effects, answer = travel.reported(sender, said, part.now_ns())

@@ -12,6 +12,7 @@ from tegcore.errors import DecodeError
 from tegcore.units import NS_PER_S, TICK_NS
 from tegcore.wire.codec import encode
 from tegcore.wire.control import WorkloadSpec
+from tegcore.wire.messages import SAMPLES_PER_MESSAGE_MAX
 from tegcore.wire.records import Record
 from tegcore.wire.signing import Keyring
 from tegcore.wire.topics import Channel, Topic
@@ -32,13 +33,14 @@ from tegd.effects import (
     Start,
 )
 from tegd.link import boot_after
+from tegd.modes import Mode
 from tegd.node import Node
 from tegd.telemetry.model import RawSample, rates, sample_of
-from tegd.workload import Workload
+from tegd.workload import Life, Workload
 from tegsim.cluster.airlock import AirlockPart
 from tegsim.cluster.courier import Courier
 from tegsim.cluster.machine import Machine
-from tegsim.kernel import Kernel, Part
+from tegsim.kernel import REST_CYCLES, Kernel, Part
 from tegsim.network import Client, Network
 
 SOCKET_NS = 200_000
@@ -100,6 +102,7 @@ class AgentPart(Part):
         accepted: Work that people were told is accepted.
         airlock: The other side.
         paused: It gets no processor, and nothing that it was told is taken in.
+        rests: Whether it may take many cycles as one while it has nothing to do; for large clusters.
     """
 
     def __init__(
@@ -137,7 +140,13 @@ class AgentPart(Part):
         self.airlock: AirlockPart | None = None
         self.store = Store()
         self.accepted: list[int] = []
-        self.paused = False
+        self.paused = self.rests = False
+        self._cycles_put = 0
+
+    @property
+    def resting(self) -> bool:
+        """Whether it has nothing to do, and takes many cycles as one."""
+        return self._client is not None and self._client.resting
 
     @property
     def host(self) -> str:
@@ -241,23 +250,49 @@ class AgentPart(Part):
     # --- the cycle --------------------------------------------------------------------------------------------------
 
     def _cycle(self) -> None:
-        self.after(self._machine.clock.true_ns(TICK_NS), self._cycle)
+        """One cycle; for a host that rests, the last of many."""
+        resting = self.resting
+        self._next_cycle(REST_CYCLES if resting else 1)
         if self.paused:
             return
         agent, machine = self.agent, self._machine
         assert agent is not None, "it runs"
+        assert self._client is not None, "it runs"
         held, self._held = self._held, []
         for act in held:
             act()
+        if resting:
+            agent.node.cycle += REST_CYCLES - 1
+            self._client.catch_up()
         before, self._raw = self._raw, machine.sense()
         if before is not None:
-            agent.sensed(sample_of(rates(before, self._raw, TEMP_IDLE_C, TEMP_CRIT_C)))
+            sample = sample_of(rates(before, self._raw, TEMP_IDLE_C, TEMP_CRIT_C))
+            for _ in range(SAMPLES_PER_MESSAGE_MAX if resting else 1):
+                agent.sensed(sample)
         if agent.wants_usage:
             self._call(Call("usage", {}), "", self._used)
         self.carry_out(agent.cycle(self._usage, self.now_ns()))
         agent.node.order_ms.clear()
         for say in agent.sayings():
             self._say(say)
+        self._rest(on=self.rests and _is_idle(agent.node))
+
+    def _next_cycle(self, cycles: int) -> None:
+        self._cycles_put += 1
+        put = self._cycles_put
+        delay_ns = self._machine.clock.true_ns(cycles * TICK_NS)
+        self.after(delay_ns, lambda: self._cycle() if self._cycles_put == put else None)
+
+    def _rest(self, *, on: bool) -> None:
+        """Begin to rest, or wake: then a cycle comes as soon as it would have."""
+        if self._client is None or self._client.resting is on:
+            return
+        self._client.rest(on=on)
+        if on:
+            self._next_cycle(REST_CYCLES)
+        else:
+            self._client.catch_up()
+            self._next_cycle(1)
 
     def _used(self, reply: dict[str, Any]) -> None:
         now_ns = self.now_ns()
@@ -285,6 +320,7 @@ class AgentPart(Part):
             return
         if self.agent is not None:
             self.carry_out(self.agent.heard(message, self.now_ns()))
+            self._rest(on=self.resting and _is_idle(self.agent.node))
 
     def do(self, act: Callable[[], None]) -> None:
         """Do something, or, while there is no processor, later."""
@@ -296,7 +332,7 @@ class AgentPart(Part):
     # --- the airlock side -------------------------------------------------------------------------------------------
 
     def carry_out(self, effects: Iterable[Effect]) -> None:
-        """Carry out what the core asks for."""
+        """Carry out what the core asks for; whoever has something to do does not rest."""
         assert self.agent is not None, "it runs"
         for effect in effects:
             match effect:
@@ -381,7 +417,12 @@ class AgentPart(Part):
         self.store.keep(work)
         self.agent.node.submitted(work)
         self.accepted.append(ref)
+        self._rest(on=False)
         return ref
+
+    def woken(self) -> None:
+        """Another host has brought work."""
+        self._rest(on=False)
 
     def with_work(self, ref: int, act: Callable[[Node, Workload, int], list[Effect]]) -> None:
         """Have something done to a workload, if there is someone to do it."""
@@ -389,3 +430,9 @@ class AgentPart(Part):
             return
         node, now_ns = self.agent.node, self.now_ns()
         self.guard(lambda: self.carry_out(act(node, node.workloads[ref], now_ns)))
+
+
+def _is_idle(node: Node) -> bool:
+    """Whether nothing lives on a host, and nothing is owed to the ledger."""
+    alive = any(work.life is not Life.ENDED for work in node.workloads.values())
+    return node.mode is Mode.RUN and not (node.runs or alive or len(node.link.outbox))

@@ -206,7 +206,7 @@ class Cluster:
             watcher=self.checkers,
         )
         airlock = AirlockPart(self.kernel, machine, folder / name, agent.told)
-        agent.airlock = airlock
+        agent.airlock, agent.rests = airlock, self.scenario.rest
         self._agents[name] = agent
         airlock.on_up = agent.reconnected
         starts = self.moods.get(Name.STARTS)

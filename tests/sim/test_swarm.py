@@ -1,9 +1,9 @@
 """Small clusters under faults: safety whatever fails, agreement once nothing does, and the same history from a seed."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from tegcore.errors import ConfigError
 from tegsim.__main__ import find, run_seed
@@ -32,7 +32,7 @@ def test_whatever_fails_what_must_hold_holds_and_afterwards_all_agree(swarm: Sce
 def test_a_seed_is_one_history(swarm: Scenario, tmp_path: Path) -> None:
     one, other = (run_seed(swarm, 5, tmp_path) for _ in range(2))
     assert one == other
-    assert replace(one, seed=0) != replace(run_seed(swarm, 6, tmp_path), seed=0)
+    assert one.counts != run_seed(swarm, 6, tmp_path).counts
 
 
 def test_every_fault_is_in_the_swarm_and_happens(swarm: Scenario, tmp_path: Path) -> None:
@@ -55,3 +55,12 @@ def test_every_fault_is_in_the_swarm_and_happens(swarm: Scenario, tmp_path: Path
 def test_a_scenario_that_cannot_be_is_refused_with_the_key(text: str, told: str) -> None:
     with pytest.raises(ConfigError, match=told):
         read(text, "swarm.toml")
+
+
+def test_hosts_with_nothing_to_do_cost_little_and_agree_all_the_same(tmp_path: Path) -> None:
+    path = find("wide")
+    wide = replace(read(path.read_text(), str(path)), hosts=(40.0, 40.0), storm_s=(6.0, 6.0))
+    resting, awake = (run_seed(replace(wide, rest=rest), 2, tmp_path) for rest in (True, False))
+    assert not resting.rule, resting.what
+    assert not awake.rule, awake.what
+    assert resting.counts["events"] * 3 < awake.counts["events"] * 2
