@@ -104,8 +104,6 @@ class Deadman:
             held.thin(leader, ())
             if workload.spec.group:
                 expose(Path(workload.spec.group))
-            if workload.spec.group:
-                expose(Path(workload.spec.group))
             if workload.status.bound_bytes and not workload.spec.unit:
                 unbound(Path(workload.spec.group))
             {Last.THAW: held.thaw, Last.HOLD: held.freeze, Last.END: held.kill}[done](leader)
