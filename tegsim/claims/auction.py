@@ -58,10 +58,10 @@ def _rule(policy: str, seed: int) -> Paid:
 def run(setting: Setting, policy: str, seed: int) -> Result:
     """Gains of each factor while all others are honest, and where best responses lead."""
     slow = policy == "TEG, leased zone"
-    crowd = Crowd(SIZES, 24, setting.sized(40, 160) if slow else setting.sized(200, 800))
+    crowd = Crowd(SIZES, 24, setting.sized(30, 80) if slow else setting.sized(200, 400))
     paid = _rule(policy, seed)
     at_truth = gains(paid, crowd, dict.fromkeys(SIZES, 1.0), 7000 + seed)
-    factors = equilibrium(paid, crowd, setting.sized(4, 6 if slow else 12), seed)
+    factors = equilibrium(paid, crowd, setting.sized(4, 5 if slow else 10), seed)
     return {
         "gain": np.mean([100 * gain / RESERVE_UCR for gain in at_truth.values()], axis=0).tolist(),
         "regret": max(100 * float(gain.max() - gain[GRID.index(1.0)]) / RESERVE_UCR for gain in at_truth.values()),

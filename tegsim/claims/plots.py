@@ -21,11 +21,14 @@ STYLE: Any = {
     "grid.color": "#dddddd",
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.prop_cycle": cycler(color=["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000"]),
+    "axes.prop_cycle": cycler(
+        color=["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000", "#8c6d31"]
+    ),
 }
 """Colours that colour-blind people can tell apart (Okabe and Ito); letters as outlines, whatever fonts there are."""
 
-MARKERS = "osD^vPX"
+MARKERS = "osD^vPX*"
+DASHES: list[Any] = [(0, (6, 3)), ":", "-."]
 SIZE_INCHES = (7.2, 4.2)
 
 
@@ -46,13 +49,15 @@ def _draw(plot: Plot, axes: Any) -> None:
         if series.style == "bars":
             _bars(series, axes, bars.index(series), len(bars))
         elif series.style == "level":
-            axes.axhline(
-                series.y[0], color="#555555", linestyle=[(0, (6, 3)), ":", "-."][place % 3], label=series.label
-            )
+            axes.axhline(series.y[0], color="#555555", linestyle=DASHES[place % 3], label=series.label)
+        elif series.style == "mark":
+            axes.axvline(series.x[0], color="#555555", linestyle=DASHES[place % 3], label=series.label)
         else:
             _line(series, axes, MARKERS[place % len(MARKERS)])
     for axis in plot.log:
         getattr(axes, f"set_{axis}scale")("symlog" if _has_zero(plot, axis) else "log", **_linear(plot, axis))
+    if "y" in plot.log and _has_zero(plot, "y"):
+        axes.set_ylim(bottom=0)
     if plot.ticks:
         axes.set_xticks(range(len(plot.ticks)), plot.ticks)
         axes.grid(visible=False, axis="x")

@@ -35,7 +35,8 @@ class Series(msgspec.Struct, frozen=True):
     """A line of a plot: places, heights, and where known the interval of each height.
 
     Attributes:
-        style: `line`, `points`, `bars` (x counts the bars from 0) or `level` (one height, drawn across the plot).
+        style: `line`, `points`, `bars` (x counts the bars from 0), `level` (one height, drawn across the plot) or
+            `mark` (one place, drawn from bottom to top).
     """
 
     label: str

@@ -5,11 +5,20 @@ A module that replays traces lists the files that it needs in `TRACES`; where on
 
 from types import ModuleType
 
-from tegsim.claims import auction, cost, deadlock, herd, packing, settling, starvation
-from tegsim.claims.record import Claim, Title, skipped
-from tegsim.claims.setting import Setting
-
-CLAIMS: tuple[ModuleType, ...] = (settling, herd, deadlock, starvation, auction, packing, cost)
+from tegsim.claims import (
+    auction,
+    cooling,
+    cost,
+    deadlock,
+    economy,
+    fear,
+    herd,
+    packing,
+    phases,
+    settling,
+    starvation,
+    strides,
+)
 
 
 def titles() -> dict[str, Title]:
