@@ -98,7 +98,7 @@ def measure(setting: Setting) -> Claim:
         "%",
     )
     why = (
-        f"TEG takes {-ours.value:+.1f} % more than an even spread, and at best {-best:+.1f} % with longer and colder"
+        f"TEG saves {ours.value:+.1f} % beside an even spread, and at best {best:+.1f} % with longer and colder"
         f" flight; no placement of this work could save more than {bound[HALF].value:.0f} %, and MinHR, which knows"
         f" where heat comes back, saves {saved['MinHR'][HALF].value:.0f} %. A ghost asks where it starts and takes the"
         " first free slot there, so at half load the field is hardly felt; and S_phys tells where it is warm, which"
