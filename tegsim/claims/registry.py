@@ -19,6 +19,23 @@ from tegsim.claims import (
     starvation,
     strides,
 )
+from tegsim.claims.record import Claim, Title, skipped
+from tegsim.claims.setting import Setting
+
+CLAIMS: tuple[ModuleType, ...] = (
+    cost,
+    packing,
+    fear,
+    cooling,
+    settling,
+    herd,
+    deadlock,
+    phases,
+    starvation,
+    auction,
+    economy,
+    strides,
+)
 
 
 def titles() -> dict[str, Title]:
