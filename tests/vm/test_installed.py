@@ -14,6 +14,8 @@ EXPOSURE_MAX = {
     "tegd": 1.6,
     "teg-airlock": 2.0,
     "teg-broker": 1.2,
+    "teg-deadman": 2.0,
+    "teg-criu": 10.0,
 }
 REST_S = 60
 INSTALL_DOC = Path(__file__).parents[2] / "docs/howto/install.md"
