@@ -20,7 +20,7 @@ from typing import NamedTuple
 RECIPE = Path(__file__).with_name("image")
 TO_RUN = ("qemu-system-x86_64", "qemu-img", "ssh", "rsync", "dpkg-deb")
 TO_MAKE = ("mmdebstrap", "iasl", "grub-mkimage", "sfdisk", "mke2fs", "qemu-img", "ssh-keygen", "zstd")
-KEPT_MAX = 8
+KEPT_MAX = 4
 """Snapshots kept of one image, beside those of the last `YOUNG_S`: another session may be about to start from them."""
 YOUNG_S = 2 * 3600
 
