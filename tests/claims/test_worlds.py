@@ -152,8 +152,8 @@ def test_a_host_serves_what_fits_beside_its_buffer(freed: float, fits: bool) -> 
 
 def test_the_future_changes_no_decision_before_it() -> None:
     """Causal: two traces that are alike up to a sample lead to the same holdings up to it."""
-    rising = np.concatenate((np.full(TRIAL + 50, 0.3), np.linspace(0.3, 0.9, 50)))
-    falling = np.concatenate((np.full(TRIAL + 50, 0.3), np.linspace(0.3, 0.1, 50)))
+    rising = np.concatenate((np.full(TRIAL + 50, 0.3), np.full(50, 0.9)))
+    falling = np.concatenate((np.full(TRIAL + 50, 0.3), np.full(50, 0.1)))
     held = []
     for levels in (rising, falling):
         host = Host([Container(0, levels)] * 2, 0.0)
