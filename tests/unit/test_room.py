@@ -7,9 +7,11 @@ import pytest
 
 from tegcore.field.requests import Mix, unpacked
 from tegcore.units import GIB
-from tegcore.wire.messages import BYTES_MAX, Heat
+from tegcore.wire.messages import BYTES_MAX, SCHEMA, Heat, Sample
 from tegcore.wire.records import Fok, Region, Shape
+from tegd.agent import AgentSide, Place
 from tegd.room import fragmentation
+from tegd.telemetry.model import NAN
 from zone_ledger.demand import TOLD_MAX, Demand
 
 
@@ -75,3 +77,22 @@ def test_a_mix_of_what_nobody_can_ask_for_is_not_taken_in(row) -> None:
     assert unpacked(raw.tobytes()) is None
     raw["class"], raw["often"] = (1, 1, 0, 0, 1), float("nan")
     assert unpacked(raw.tobytes()) is None
+
+
+def test_a_host_says_so_once_it_has_heard_of_orders() -> None:
+    side = AgentSide(Place("h", 64, 3, 0, 16_000, 64 * GIB), 1, 1, {}, 0)
+    reading = Sample(0, 0.1, 0.1, 0.0, 0.0, NAN, NAN, NAN, NAN, NAN)
+    side.sensed(reading)
+    assert np.isnan(side._samples[-1].fragmentation)
+    demand = Demand()
+    demand.see(order(Shape((3,))))
+    side.heard(Heat(SCHEMA, "z", 1, 1, 0, bytes(1024), demand.packed()), 0)
+    side.node.zone = SimpleNamespace(base=64)
+    side.sensed(reading)
+    assert side._samples[-1].fragmentation == 0
+    side.node.workloads[1] = SimpleNamespace(lease=1, here=True, **vars(seat(66, 0)))
+    side.sensed(reading)
+    assert side._samples[-1].fragmentation == 1
+    side.heard(Heat(SCHEMA, "z", 2, 2, 0, bytes(1024), b"x"), 0)
+    side.sensed(reading)
+    assert side._samples[-1].fragmentation == 1, "what cannot be read changes nothing"
