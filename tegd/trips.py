@@ -240,7 +240,7 @@ class Trips(Errands):
         work.unseat()
         self._forget_errands(work.ref)
         if done or why is Reason.DONE:
-            codes = [word.exit_code for word in words if word.exit_code is not None]
+            codes = [word.exit_code for word in words if word.done and word.exit_code is not None]
             work.exit_code = next((code for code in codes if code), codes[0] if codes else None)
             work.outcome = problem and f"cannot be executed: {problem}"
             return self.node._after_lease(work, Reason.DONE)

@@ -61,7 +61,7 @@ def build(
     if folders:
         holder, held = capabilities.services(settings.slice, folders)
     else:
-        holder, held = capabilities.containment()
+        holder, held = capabilities.containment(state_dir / "workloads")
     dumper, dumps = capabilities.dumper(criu_socket)
     table = {
         "cgroup": held,

@@ -130,7 +130,7 @@ class Deadman:
 
     def _containment(self, workload: Workload) -> Containment:
         if not workload.spec.group:
-            return Sessions()
+            return Sessions(self._folder / "workloads")
         held = Cgroups(self._mount)
         held.adopted[workload.spec.workload] = Path(workload.spec.group)
         return held

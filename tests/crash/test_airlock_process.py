@@ -359,3 +359,17 @@ def test_an_orderly_stop_leaves_nothing_frozen_by_request(running: Rig) -> None:
     assert running.stop() == 0
     assert process_state(pid) in "SR"
     running.working()
+
+
+def test_another_airlocks_work_of_the_same_name_is_left_alone(running: Rig, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    other = Rig(tmp_path / "other")
+    other.start()
+    try:
+        pid = other.run("a", "sleep", "60")["pid"]
+        running.run("a", "true")
+        running.until("a", "ended")
+        assert alive(pid)
+        assert other.listed()["a"]["state"] == "running"
+    finally:
+        other.clean_up()

@@ -32,14 +32,14 @@ class Capability(NamedTuple):
         return f"{'present' if self.present else 'absent'}: {self.detail}"
 
 
-def containment(mount: Path = Path("/sys/fs/cgroup")) -> tuple[Containment, Capability]:
-    """The strongest containment that this host allows."""
+def containment(folder: Path, mount: Path = Path("/sys/fs/cgroup")) -> tuple[Containment, Capability]:
+    """The strongest containment that this host allows, for workloads with this folder."""
     group = own_group(mount, Path("/proc/self/cgroup").read_text())
     problem = usable(group) if group else f"{mount} is not cgroup v2"
     if group is not None and not problem:
         return Cgroups(group), Capability(True, f"groups below {group}")
     instead = "sessions and SIGSTOP; what leaves its session is not frozen with it, and is killed when it ends"
-    return Sessions(), Capability(False, f"{problem}: {instead}")
+    return Sessions(folder), Capability(False, f"{problem}: {instead}")
 
 
 def services(slice_name: str, folders: str) -> tuple[Containment, Capability]:

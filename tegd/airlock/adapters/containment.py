@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from tegd.airlock.adapters import procfs
-from tegd.airlock.adapters.launch import Launched, launch, marker
+from tegd.airlock.adapters.launch import Launched, keeper_marker, launch, marker
 from tegd.airlock.model import Spec
 
 STOP_ROUNDS_MAX = 20
@@ -75,7 +75,14 @@ def send(pid: int, signum: int) -> None:
 
 
 class Sessions:
-    """Containment by session and signals."""
+    """Containment by session and signals.
+
+    Args:
+        folder: Of the workloads: other airlocks on this machine have others.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
 
     def launch(self, spec: Spec, home: Path) -> Launched | str:
         """A child that leads a session."""
@@ -107,7 +114,7 @@ class Sessions:
 
     def clear(self, leader: Leader) -> None:
         """SIGKILL to each that carries its mark, in whatever session."""
-        for found in procfs.marked(marker(leader.workload)):
+        for found in procfs.marked(marker(leader.workload), keeper_marker(self._folder)):
             send(found.pid, signal.SIGKILL)
 
     def members(self, leader: Leader, table: list[procfs.Process]) -> list[procfs.Process]:

@@ -41,6 +41,11 @@ def marker(workload: str) -> str:
     return f"TEG_WORKLOAD={workload}"
 
 
+def keeper_marker(folder: Path) -> str:
+    """The entry that names whose workload it is: the folder of the airlock's workloads, which no two share."""
+    return f"TEG_AIRLOCK={folder}"
+
+
 class Launched(NamedTuple):
     """A child that is ready and waits.
 
@@ -73,7 +78,7 @@ def launch(spec: Spec, folder: Path, enter: str) -> Launched | str:
     pid = os.fork()
     if pid == 0:
         os.close(go_write)
-        _in_child(ready_write, lambda ready: _become(spec, enter, _Ends(log, status, ready, go_read)))
+        _in_child(ready_write, lambda ready: _become(spec, folder, enter, _Ends(log, status, ready, go_read)))
     for descriptor in (log, status, ready_write, go_read):
         os.close(descriptor)
     problem = _heard(ready_read)
@@ -187,7 +192,7 @@ class _Ends(NamedTuple):
     go: int
 
 
-def _become(spec: Spec, enter: str, ends: _Ends) -> None:
+def _become(spec: Spec, folder: Path, enter: str, ends: _Ends) -> None:
     log, status, ready, go_read = (fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, _HIGH_FD) for end in ends)
     os.setsid()
     for signum in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTERM, signal.SIGINT):
@@ -208,7 +213,9 @@ def _become(spec: Spec, enter: str, ends: _Ends) -> None:
     if os.read(go_read, 1) != b"g":
         os._exit(_FAILED)
     os.write(_STATUS_FD, b"ran\n")
-    os.execve("/bin/sh", ["sh", "-c", KEEPER, "sh", program, *_arguments(spec)], environment(spec))  # noqa: S606 - that is its job
+    name, _, value = keeper_marker(folder.parent).partition("=")
+    words = ["sh", "-c", KEEPER, "sh", program, *_arguments(spec)]
+    os.execve("/bin/sh", words, environment(spec) | {name: value})  # noqa: S606 - that is its job
 
 
 def _arguments(spec: Spec) -> list[str]:

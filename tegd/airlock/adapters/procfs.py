@@ -118,14 +118,14 @@ def _writes(pid: int, entry: os.DirEntry[str], device: int, inode: int) -> bool:
     return int(flags, 8) & os.O_ACCMODE != os.O_RDONLY
 
 
-def marked(marker: str) -> Iterator[Process]:
-    """Those that were started with this entry in their environment and are not dead."""
-    wanted = b"\0" + marker.encode() + b"\0"
+def marked(*markers: str) -> Iterator[Process]:
+    """Those that were started with all these entries in their environment and are not dead."""
+    wanted = [b"\0" + marker.encode() + b"\0" for marker in markers]
     for found in processes():
         try:
             with open(f"/proc/{found.pid}/environ", "rb", buffering=0) as file:
                 environ = file.read(1 << 20)
         except OSError:
             continue
-        if not found.dead and wanted in b"\0" + environ:
+        if not found.dead and all(entry in b"\0" + environ for entry in wanted):
             yield found
