@@ -148,6 +148,7 @@ class MqttTransport:
             await self._send_queued()
             await self._lost.wait()
             self._client = None
+            await _close(client)
             event("broker.lost", logging.WARNING, address=f"{self._address.host}:{self._address.port}")
             self._tell(up=False)
 
@@ -156,9 +157,10 @@ class MqttTransport:
         client.set_config({"reconnect_retries": NEVER})
         if self._address.user:
             client.set_auth_credentials(self._address.user, self._address.password)
-        self._lost.clear()
+        # Each client has its own: one that was given up, and whose end is told late, is not the one in use.
+        lost = asyncio.Event()
         client.on_message = self._on_message
-        client.on_disconnect = lambda *_: self._lost.set()
+        client.on_disconnect = lambda *_: lost.set()
         tls = self._tls() if self._address.tls else False
         connecting = client.connect(
             self._address.host, self._address.port, ssl=tls, keepalive=KEEPALIVE_S, version=MQTTv311
@@ -166,9 +168,9 @@ class MqttTransport:
         try:
             await asyncio.wait_for(connecting, CONNECT_TIMEOUT_S)
         except BaseException:
-            if (half_open := client._connection) is not None:
-                await half_open.close()
+            await _close(client)
             raise
+        self._lost = lost
         for topic_filter, _ in self._subscriptions:
             client.subscribe(topic_filter, qos=0)
         return client
@@ -195,3 +197,10 @@ class MqttTransport:
     def _tell(self, *, up: bool) -> None:
         for callback in self._presence:
             callback(up)
+
+
+async def _close(client: gmqtt.Client) -> None:
+    """Leave nothing of a client open: two of one name put each other out for ever."""
+    if (connection := client._connection) is not None:
+        with contextlib.suppress(OSError):
+            await connection.close()
