@@ -248,6 +248,7 @@ def killed_at_every_state() -> dict[str, Any]:
         for when in ("committed", "done"):
             key = f"{life}, {when}"
             took[key] = killed_at(life.split()[0], hook, steps, when)
+            print(key, took[key], file=sys.stderr, flush=True)
     worst = max(took, key=lambda key: took[key][0])
     return {
         "kills": len(took),
@@ -263,8 +264,8 @@ def killed_at(where: str, hook: bool, steps: list[tuple[str, str, str]], when: s
     die = lambda: (RUN / "die").write_text(f"{wanted},{held},{when}")  # noqa: E731
     if wanted in ("starting", "running") and not steps:
         die()
-    with suppress(UnavailableError, AssertionError):
-        start("w", hook=hook) if steps else start_and_die()
+    with suppress(UnavailableError, RefusedError, AssertionError):
+        start("w", hook=hook)
     for kind, then, _ in steps:
         if kind == steps[-1][0]:
             die()
@@ -276,19 +277,22 @@ def killed_at(where: str, hook: bool, steps: list[tuple[str, str, str]], when: s
     ready = int(shell("systemctl show -P ActiveEnterTimestampMonotonic teg-airlock")) / 1e6
     eventually(lambda: consistent("w") or not listed(), f"w is as its record says, killed at {where}, {when}")
     seen = time.monotonic()
-    assert seen - ready < RECOVERY_S + 1.0 or consistent("w"), f"{where} {when}: {seen - ready:.1f} s"
+    assert seen - ready < RECOVERY_S * slowness(), f"{where} {when}: {seen - ready:.1f} s"
     whole_or_absent("w", hook)
     goes_on("w", where, steps)
     end_all()
     return round(seen - ready, 2), round(seen - died, 2)
 
 
-def start_and_die() -> None:
-    start("w")
+def slowness() -> float:
+    """How many times as long as on a processor of its own a small program takes here and now, at least 1."""
+    began = time.monotonic()
+    shell(f"{PYTHON} -S -c pass")
+    return max(1.0, (time.monotonic() - began) / 0.05)
 
 
 def act_on(name: str, kind: str, then: str) -> None:
-    with suppress(UnavailableError):
+    with suppress(UnavailableError, RefusedError):
         if kind == "freeze":
             call("freeze", workload=name, token=1)
         elif kind == "end":
@@ -674,6 +678,7 @@ CHECKS = (
 def main() -> None:
     RUN.mkdir(exist_ok=True)
     check = {check.__name__: check for check in CHECKS}[sys.argv[1]]
+    end_all()
     began = time.monotonic()
     try:
         measured = check()
