@@ -401,6 +401,14 @@ class AgentPart(Part):
         reason, problem = data["reason"], data["message"]
         self.carry_out(self.agent.refused(pending.verb, pending.airlock_id, reason, problem, now_ns))
 
+    def unpause(self) -> None:
+        """It gets its processor back; before its first cycle nothing else takes in what has come meanwhile."""
+        self.paused = False
+        if not self._ready:
+            held, self._held = self._held, []
+            for act in held:
+                self.guard(act)
+
     def reconnected(self) -> None:
         """The airlock side has come back: what was asked of it meanwhile may not have been heard."""
         self._calls.clear()

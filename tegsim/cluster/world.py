@@ -510,7 +510,7 @@ class Cluster:
     def _pause(self, draws: Stream, mood: Mood) -> None:
         agent = draws.one_of(self.hosts).agent
         agent.paused = agent.up
-        self._for_a_while(draws, mood, lambda: setattr(agent, "paused", False))
+        self._for_a_while(draws, mood, agent.unpause)
 
     def _step_clock(self, draws: Stream, mood: Mood) -> None:
         clock = draws.one_of(self.hosts).machine.clock
@@ -528,7 +528,7 @@ class Cluster:
         self.ledger.disk.failing = 0.0
         self.ledger.write_ns = lambda: 1_000_000
         for host in self.hosts:
-            host.agent.paused = False
+            host.agent.unpause()
         for part in self.parts:
             part.doom(0)
             part.restart_ns = lambda: NS_PER_S // 10
