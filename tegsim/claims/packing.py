@@ -212,7 +212,7 @@ def _judged(
         verdict = Verdict.NOT
     seen = max(result["seen_max"] for result in default[AGENTS])
     widened = np.mean([result["widened"] - result["dropped"] for result in default[AGENTS]])
-    harness = ", ".join(f"{points:.2f} points ({name})" for name, points in off.items() if points)
+    harness = ", ".join(f"{points:.2f} points ({name})" for name, points in off.items() if points >= 0.005)
     why = (
         f"at 130 % agents that look at no more than {seen} hosts leave {agents:.2f} %, the same potential over all"
         f" hosts {scan:.2f} %, FGD {fgd:.2f} % (the better of ours and its authors': {best_fgd['default']:.2f} %); on"
