@@ -133,7 +133,8 @@ class Zone:
 
     def conserved(self) -> bool:
         """Whether the books add up, by the live ledger and by replay."""
-        verified = json.loads(self["control"].run("tegctl -o json verify", limit_s=240))
+        said = json.loads(self["control"].run("tegctl -o json verify", limit_s=240))
+        verified = said.get("items", said)
         return bool(verified["conserved"]) and verified["replay_hash_equal"] is not False
 
 
