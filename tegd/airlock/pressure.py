@@ -737,7 +737,7 @@ def _compressed(airlock: Airlock, reading: Reading) -> Airlock:
     swapped = {member.name: member.swapped_bytes for member in reading.members}
     if stored < SAMPLE_BYTES:
         return airlock._replace(ratio=RATIO_UNKNOWN, stored=(stored, used), swapped=swapped)
-    if abs(stored - airlock.stored[0]) < MIB:
+    if abs(stored - airlock.stored[0]) < SAMPLE_BYTES:
         return airlock._replace(ratio=min(airlock.ratio, _ratio_of_rest(airlock, reading, airlock.ratio)))
     more, taken = stored - airlock.stored[0], used - airlock.stored[1]
     last = max(1.0, more / max(1, taken)) if more > 0 else float("inf")
