@@ -362,7 +362,8 @@ class HostService:
         return [work for _, work in sorted(self.node.workloads.items()) if everyone or work.tenant == own]
 
     def _named(self, peer: Peer, name: str) -> Workload:
-        for work in reversed(self._seen_by(peer)):
+        own_first = sorted(reversed(self._seen_by(peer)), key=lambda work: bool(work.home))
+        for work in own_first:
             if name in {work.name, str(work.ref)}:
                 return work
         raise RefusedError(f"there is no workload {name!r}", "`tegctl agents` lists those that there are")

@@ -70,6 +70,8 @@ def test_a_block_over_two_hosts_is_granted_at_once_and_runs_on_both(zone: Zone) 
     zone.until(lambda: all([part["run"] for part in zone[host].parts()] == ["running"] for host in "ab"), 20)
     zone.until(lambda: zone["a"].work(name)["life"] == "ended", 40)
     assert zone["a"].work(name)["exit_code"] == 0
+    by_name = zone["a"].session.stream("tegd", control.Logs(name=name))
+    assert b"".join(part["bytes"] for part in by_name).startswith(b"rank 0 of 2"), "not that of the part that sat here"
     folder = zone["a"].state / "logs" / str(zone["a"].work(name)["ref"])
     said = [next(folder.glob(pattern)).read_text() for pattern in ("log.*", "log-1.*")]
     assert said[0].startswith(f"rank 0 of 2, first at 127.0.0.1, on {zone['a'].state}")

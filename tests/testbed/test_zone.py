@@ -58,7 +58,7 @@ def test_a_hot_host_is_seen_from_everywhere(zone: Zone) -> None:
 
 def test_a_clock_that_jumps_an_hour_ends_and_extends_nothing(zone: Zone) -> None:
     zone.drain("n1")
-    zone.submit("n1", "jumper", 150)
+    zone.submit("n1", "jumper", 500)
     zone.until(lambda: [part["run"] for part in zone.parts("n2")] == ["running"], 180, "it runs on n2")
     (before,) = zone.leases()
     for hours in ("+1", "-2"):
@@ -67,7 +67,7 @@ def test_a_clock_that_jumps_an_hour_ends_and_extends_nothing(zone: Zone) -> None
         (lease,) = zone.leases()
         assert lease["lease"] == before["lease"]
         assert [part["run"] for part in zone.parts("n2")] == ["running"]
-    assert len(finish(zone, "n1", "jumper", 150)) == 1
+    assert len(finish(zone, "n1", "jumper", 500, 400)) == 1
     zone["n2"].run(f"date -s @{time.time():.0f} > /dev/null")
     zone.drain("n1", False)
 
