@@ -362,7 +362,7 @@ class HostService:
         return [work for _, work in sorted(self.node.workloads.items()) if everyone or work.tenant == own]
 
     def _named(self, peer: Peer, name: str) -> Workload:
-        own_first = sorted(reversed(self._seen_by(peer)), key=lambda work: bool(work.home))
+        own_first = sorted(self._seen_by(peer), key=lambda work: (bool(work.home), -work.ref))
         for work in own_first:
             if name in {work.name, str(work.ref)}:
                 return work
