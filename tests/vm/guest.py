@@ -42,7 +42,7 @@ class Lan:
 
 
 class Guest:
-    """One virtual machine.
+    """One virtual machine. It ends with the thread that started it, however that ends.
 
     Args:
         image: What it boots.
@@ -91,6 +91,7 @@ class Guest:
             f"unix:{self.folder / 'qmp'},server=on,wait=off",
         ]
         with (self.folder / "qemu.log").open("wb") as log:
+            words = ["setpriv", "--pdeathsig", "KILL", *words]
             self._process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     @staticmethod

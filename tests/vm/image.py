@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 RECIPE = Path(__file__).with_name("image")
-TO_RUN = ("qemu-system-x86_64", "qemu-img", "ssh", "rsync", "dpkg-deb")
+TO_RUN = ("qemu-system-x86_64", "qemu-img", "setpriv", "ssh", "rsync", "dpkg-deb")
 TO_MAKE = ("mmdebstrap", "iasl", "grub-mkimage", "sfdisk", "mke2fs", "qemu-img", "ssh-keygen", "zstd")
 KEPT_MAX = 4
 """Snapshots kept of one image, beside those of the last `YOUNG_S`: another session may be about to start from them."""

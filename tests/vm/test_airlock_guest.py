@@ -27,6 +27,7 @@ done
 echo ReadWritePaths=/run/teg-test >> /etc/systemd/system/teg-airlock.service.d/tree.conf
 printf 'mode = "act"\nslice = "teg.slice"\nuid_min = 0\nprove = false\n' > /etc/teg/airlock.toml
 python3 -m compileall -q /opt/teg
+systemd-tmpfiles --create /usr/lib/tmpfiles.d/teg.conf
 systemctl daemon-reload
 systemctl start teg-criu teg-deadman teg-airlock
 """
@@ -43,6 +44,7 @@ def airlock(boot: Callable[..., Guest], booted: Path) -> Iterator[Guest]:
     for unit in UNITS:
         guest.put(ROOT / f"systemd/{unit}.service", f"/etc/systemd/system/{unit}.service")
     guest.put(ROOT / "systemd/teg.slice", "/etc/systemd/system/teg.slice")
+    guest.put(ROOT / "systemd/teg.tmpfiles.conf", "/usr/lib/tmpfiles.d/teg.conf")
     guest.run(SET_UP, limit_s=300)
     yield guest
     guest.close()

@@ -1,9 +1,29 @@
 """The guests themselves: what tests of TEG rely on."""
 
+import contextlib
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from vm.guest import Guest, Lan
+from vm.image import Image
+
+OWNER = """
+import sys, time
+from pathlib import Path
+from vm.guest import Guest
+from vm.image import Image
+guest = Guest(Image(Path(sys.argv[1])))
+guest.start(Path(sys.argv[2]))
+guest.qmp("query-status")
+print(guest.pid, guest.folder, flush=True)
+time.sleep(600)
+"""
 
 
 def test_it_runs_what_is_asked_and_says_how_it_ended(guest: Guest) -> None:
@@ -66,3 +86,20 @@ def test_after_a_power_cut_it_boots_again_with_what_was_synced(boot: Callable[..
     assert cut.run("cat /root/kept; hostname") == "kept\nn1\n"
     assert cut.code("test -e /run/lost") == 1
     cut.close()
+
+
+def test_it_ends_with_its_owner(image: Image, booted: Path) -> None:
+    words = [sys.executable, "-c", OWNER, str(image.folder), str(booted)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1]) as owner:
+        assert owner.stdout is not None
+        pid, folder = owner.stdout.readline().split()
+        watched = os.pidfd_open(int(pid))
+        assert "qemu" in Path(f"/proc/{pid}/cmdline").read_text()
+        owner.kill()
+    try:
+        assert select.select([watched], [], [], 30)[0], "QEMU outlived who started it"
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(watched, signal.SIGKILL)
+        os.close(watched)
+        shutil.rmtree(folder, ignore_errors=True)
