@@ -364,6 +364,7 @@ def _entered(workload: Workload, event: Event, after: State, told: Input, now_ns
     moved = after is not workload.status.state
     timed_again = moved or (after is State.FROZEN and event is Event.TERM_UNSAVABLE)
     timed_again = timed_again or event in (Event.DEADLINE, Event.NEXT)
+    timed_again = timed_again or (after is State.FLUSHING and event is Event.EXITED)
     if timed_again:
         status = replace(status, state=after, deadline_ns=_deadline_ns(workload.spec, status, after, told, now_ns))
     return replace(status, since_ns=now_ns) if moved or event is Event.NEXT else status

@@ -2,12 +2,21 @@
 
 import json
 import os
+import select
+import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from airlock_rig import SECOND_NS, Rig, alive, eventually, now_ns, process_state
+
+from tegd.airlock.adapters.containment import Sessions
+from tegd.airlock.adapters.hands import Hands
+from tegd.airlock.core import Input, Kind
+from tegd.airlock.model import Hook, Spec, Status, Then, Way, Workload
+from tegd.airlock.transitions import State
 
 
 def test_exit_codes_and_output_are_kept(running: Rig) -> None:
@@ -373,3 +382,14 @@ def test_another_airlocks_work_of_the_same_name_is_left_alone(running: Rig, tmp_
         assert other.listed()["a"]["state"] == "running"
     finally:
         other.clean_up()
+
+
+def test_beside_a_dump_the_mark_of_a_hook_that_failed_says_nothing(tmp_path: Path) -> None:
+    with select.epoll() as epoll:
+        hands = Hands(tmp_path, Sessions(tmp_path), epoll)
+        hook = Hook(signal.SIGUSR1, str(tmp_path / "checkpoint"), str(tmp_path / "mark"))
+        spec = Spec("w", 1, 2, ("true",), {}, "/", 0, 0, hook, notice_ns=50, save_ns=100, resume=False, dump=True)
+        (tmp_path / "mark").touch()
+        dumped = Workload(spec, Status(State.SAVING, 0, 0, by=Way.DUMP, then=Then.PARK))
+        assert hands.look(dumped) == []
+        assert hands.look(replace(dumped, status=replace(dumped.status, by=Way.HOOK))) == [Input(Kind.MARKED)]

@@ -260,3 +260,14 @@ def test_a_request_survives_its_form() -> None:
 def test_what_is_no_request_is_refused_with_a_reason(changes: dict[str, object]) -> None:
     assert isinstance(requests.decode(json.dumps(REQUEST._asdict() | changes).encode()), str)
     assert isinstance(requests.decode(b"\xff"), str)
+
+
+@pytest.mark.parametrize("by", Way)
+def test_who_is_ended_while_its_save_is_made_durable_has_time_for_that_again(by: Way) -> None:
+    """As after a deadman that ended it, seen by the airlock that comes back later than the deadline."""
+    flushing = at(State.FLUSHING, by=by, held=Held.MEMORY, then=Then.PARK, deadline_ns=110)
+    gone = go(flushing, Kind.EXITED, 500).workload
+    assert go(gone, Kind.DUE, 500).workload == gone
+    parked = go(gone, Kind.FLUSHED, 510).workload
+    assert parked.status.state is State.PARKED
+    assert go(gone, Kind.DUE, 600).workload.status.state is State.ENDED, "not for ever"

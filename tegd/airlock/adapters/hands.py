@@ -194,9 +194,12 @@ class Hands:
     def look(self, workload: Workload) -> list[Input]:
         """Look after a hook at work: ask it, where it could not be asked yet, and see its mark.
 
+        The dumper answers for itself: beside a dump, a mark is of a save by the hook that failed.
         At its mark it is frozen at once, before even the journal says so: what it did from here on would be lost. A
         restart finds it being saved, and has it run on.
         """
+        if workload.status.by is not Way.HOOK:
+            return []
         if workload.spec.workload in self._unasked:
             self._try_to_ask(workload)
         if not self._has_mark(workload):
@@ -380,7 +383,8 @@ class Hands:
             self._containment_of(workload).freeze(_leader(workload))
 
     def _has_mark(self, workload: Workload) -> bool:
-        return launch.has_mark(workload.spec, self._marks.get(workload.spec.workload))
+        by_hook = workload.status.by is Way.HOOK
+        return by_hook and launch.has_mark(workload.spec, self._marks.get(workload.spec.workload))
 
     def _signal_main(self, workload: Workload, signum: int, *, only_caught: bool = False) -> bool:
         main = self._main(workload)
