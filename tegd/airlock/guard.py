@@ -169,7 +169,10 @@ class Guard:
         self._parts.forget(name)
         for table in (self._images, self._highs):
             table.pop(name, None)
-        self._room.forget(self._hands.saves_to(workload))
+        for about in (name, f"{name} room"):
+            self._problems.pop(about, None)
+        if workload.way is Way.HOOK:
+            self._room.forget(self._hands.saves_to(workload))
 
     def view(self) -> dict[str, Any]:
         """How the host stands, for people."""

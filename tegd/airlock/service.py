@@ -168,7 +168,6 @@ class Airlock:
         now_ns = self._clock.now_ns()
         gone = [name for name, entry in self._workloads.items() if entry.spec.unit and _is_over(entry)]
         for name in gone:
-            self._guard.forget(self._workloads[name])
             self._drop(name)
         for entry in self._guard.found(self._workloads, now_ns):
             self._waiting.append(_Told(entry.spec.workload, Step(entry, (), ())))
@@ -324,7 +323,9 @@ class Airlock:
 
     def _drop(self, name: str) -> None:
         self._journal.commit([forget_record(name)])
-        del self._workloads[name]
+        workload = self._workloads.pop(name)
+        if self._guard is not None:
+            self._guard.forget(workload)
         self._hands.forget(name)
 
     def _refuse(self, asker: _Asker | None, reason: Reason, message: str) -> None:
