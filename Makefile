@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: testbed docs airlock-histories help install demo test check lint types crash sim deb vm-image vm-test bench-book bench-ledger bench-physics bench-oom bench-idle claims claims-quick clean
+.PHONY: testbed docs airlock-histories help install demo test check lint types crash sim deb vm-image vm-test vm-test-all bench-book bench-ledger bench-physics bench-oom bench-idle claims claims-quick clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,7 +54,10 @@ vm-image: $(STAMP) ## make the image of the guest that vm-test runs in (root; on
 testbed: $(STAMP) ## run a zone on three virtual machines: work that moves, lost machines, heat, clocks
 	$(BIN)/pytest -m vm tests/testbed
 
-vm-test: $(STAMP) ## run the tests that need a machine of their own, in QEMU
+vm-test: $(STAMP) ## run the tests that need a machine of their own, in QEMU: each kind of promise, in ten minutes
+	$(BIN)/pytest -m "vm and not vm_long" tests/vm
+
+vm-test-all: $(STAMP) ## the same, and the ones that take long: half an hour
 	$(BIN)/pytest -m vm tests/vm
 
 bench-book: $(STAMP) ## measure the book: ns a command, growth with the zone, rivals

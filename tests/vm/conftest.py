@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from vm import image as images
 from vm.guest import Guest, Lan
-from vm.host import FAST, SLOW, Host
+from vm.host import LASTING, SLOW, Host
 from vm.image import Image
 
 from install import deb
@@ -52,7 +52,7 @@ def cluster(image: Image, installed: Path) -> Path:
     """A snapshot of a guest that runs broker, ledger, governor and both sides of tegd, with `vagrant` as its tenant."""
 
     def start(guest: Guest) -> None:
-        guest.run(f"printf '%s' '{FAST}' >> /etc/teg/ledger.toml")
+        guest.run(f"printf '%s' '{LASTING}' >> /etc/teg/ledger.toml")
         guest.run("printf 'zone_k = 2\nepoch_ticks = 400\n' >> /etc/teg/governor.toml")
         guest.run("printf 'broker = \"mqtt://127.0.0.1:1883\"\nlog2_slots = 2\n' > /etc/teg/tegd.toml")
         for unit in ("tegd", "zone-ledger", "governor"):
@@ -63,7 +63,7 @@ def cluster(image: Image, installed: Path) -> Path:
         guest.run("systemctl start tegd", limit_s=200)
         guest.until(Host(guest).answers, 120, "the cluster answers")
 
-    return snapshot(image, installed, (FAST + SLOW).encode(), start)
+    return snapshot(image, installed, (LASTING + SLOW).encode(), start)
 
 
 IDLE = "systemctl is-system-running --wait || systemctl --failed --no-legend; sync"

@@ -174,6 +174,19 @@ class Guest:
         """The exit code of a command."""
         return subprocess.run(self._ssh(command), capture_output=True, timeout=limit_s, check=False).returncode
 
+    def reach(self, sockets: dict[Path, str]) -> None:
+        """Bring sockets of the guest here, under these paths; what is there already stays.
+
+        Raises:
+            CommandFailed: If ssh cannot.
+        """
+        for here, there in sockets.items():
+            words = ["ssh", "-F", str(self.folder / "ssh_config"), "-O", "forward", "-L", f"{here}:{there}", "guest"]
+            done = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False)
+            if done.returncode:
+                self._answers()  # so that there is a connection next time
+                raise CommandFailed(f"{self.name}: {there} is not brought here: {done.stderr}")
+
     def put(self, source: Path, destination: str) -> None:
         """Copy a file or folder into it, as rsync does."""
         shell = shlex.join(["ssh", "-F", str(self.folder / "ssh_config")])
@@ -309,6 +322,7 @@ class Guest:
             "LogLevel": "ERROR",
             "BatchMode": "yes",
             "ConnectTimeout": 10,
+            "StreamLocalBindUnlink": "yes",
             "ControlMaster": "auto",
             "ControlPath": self.folder / "ssh",
             "ControlPersist": "yes",

@@ -50,14 +50,17 @@ def airlock(boot: Callable[..., Guest], booted: Path) -> Iterator[Guest]:
     guest.close()
 
 
-@pytest.mark.parametrize(
-    "check",
-    [
-        *("killed_at_every_state", "dumped_and_restored", "dumper_killed", "airlock_killed_in_a_dump"),
-        *("unit_dumped_and_restored", "criu_refuses", "proved", "deadman", "stopped_in_order", "hooks_that_fail"),
-        *("disk_full", "pid_in_use_again", "group_removed", "fork_bomb", "watchdog"),
-    ],
+SHORT = (
+    *("killed_before_each_act", "dumped_and_restored", "proved", "deadman", "stopped_in_order", "disk_full"),
+    "group_removed",
 )
+LONG = (
+    *("killed_after_each_act", "dumper_killed", "airlock_killed_in_a_dump", "unit_dumped_and_restored", "criu_refuses"),
+    *("hooks_that_fail", "pid_in_use_again", "fork_bomb", "watchdog"),
+)
+
+
+@pytest.mark.parametrize("check", [*SHORT, *(pytest.param(check, marks=pytest.mark.vm_long) for check in LONG)])
 def test_on_a_real_kernel(airlock: Guest, check: str, record_property: Callable[[str, object], None]) -> None:
     said = airlock.run(f"python3 /opt/teg/airlock_checks.py {check}", limit_s=900)
     for key, value in json.loads(said.splitlines()[-1]).items():

@@ -8,6 +8,7 @@ import pytest
 from vm.guest import Guest
 from vm.host import UNITS, Host
 
+LONG = pytest.mark.vm_long
 PATIENCE_S = 400
 """Emulated, on a machine that does other work too: a cycle of the whole took minutes. It costs only who fails."""
 
@@ -35,9 +36,10 @@ def test_work_of_root_is_not_started_for_the_agent_side(host: Host) -> None:
     assert "uid_min" in json.dumps(host.tegctl("why as-root")) + json.dumps(ended)
 
 
+@LONG
 def test_heat_from_outside_raises_the_hosts_entropy(host: Host) -> None:
     def entropy() -> float:
-        return max(host.tegctl("field")["values"], default=0.0)
+        return max(host.ask("field")["values"], default=0.0)
 
     host.guest.raise_temperature(40.0)
     host.guest.until(lambda: entropy() > 0, PATIENCE_S, "there is a field")
@@ -49,7 +51,10 @@ def test_heat_from_outside_raises_the_hosts_entropy(host: Host) -> None:
     host.guest.until(lambda: entropy() < cool + 0.3, PATIENCE_S, "the field falls again")
 
 
-@pytest.mark.parametrize("unit", [*UNITS, "mosquitto"])
+OTHERS = ("mosquitto", *(unit for unit in UNITS if unit != "zone-ledger"))
+
+
+@pytest.mark.parametrize("unit", ["zone-ledger", *(pytest.param(unit, marks=LONG) for unit in OTHERS)])
 def test_a_killed_unit_returns_and_no_work_is_lost(host: Host, unit: str) -> None:
     name = f"kill-{unit}"
     host.submit(name, units=40)
@@ -66,6 +71,7 @@ def test_a_killed_unit_returns_and_no_work_is_lost(host: Host, unit: str) -> Non
     assert host.conserved()
 
 
+@LONG
 def test_restarting_all_of_it_interrupts_no_work(host: Host) -> None:
     host.submit("through", units=60)
     host.guest.until(lambda: host.agent("through")["run"] == "running", PATIENCE_S, "it runs")
@@ -77,7 +83,7 @@ def test_restarting_all_of_it_interrupts_no_work(host: Host) -> None:
     assert host.conserved()
 
 
-@pytest.mark.parametrize("how", ["power cut", "reboot"])
+@pytest.mark.parametrize("how", ["power cut", pytest.param("reboot", marks=LONG)])
 def test_after_a_reboot_leases_and_work_are_accounted_for(host: Host, how: str) -> None:
     guest, name = host.guest, f"before-{how.replace(' ', '-')}"
     guest.run(f"systemctl enable --quiet mosquitto {' '.join(UNITS)}")

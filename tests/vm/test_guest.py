@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from vm.guest import Guest, Lan
 from vm.image import Image
 
@@ -65,6 +66,7 @@ def test_halted_it_does_not_answer_and_goes_on_after(guest: Guest) -> None:
     assert int(guest.run("cut -d. -f1 /proc/uptime")) <= before + 20
 
 
+@pytest.mark.vm_long
 def test_guests_of_a_lan_hear_each_other_until_a_link_is_cut(boot: Callable[..., Guest], booted: Path) -> None:
     lan = Lan()
     one, two = boot(booted, "n1", lan), boot(booted, "n2", lan)
@@ -79,6 +81,7 @@ def test_guests_of_a_lan_hear_each_other_until_a_link_is_cut(boot: Callable[...,
     two.close()
 
 
+@pytest.mark.vm_long
 def test_after_a_power_cut_it_boots_again_with_what_was_synced(boot: Callable[..., Guest], booted: Path) -> None:
     cut = boot(booted, "n1")
     cut.run("echo kept > /root/kept; sync; echo lost > /run/lost")
