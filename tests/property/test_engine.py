@@ -91,11 +91,13 @@ commands = st.one_of(
     st.tuples(
         st.just(Op.RENEW),
         host_numbers,
-        st.builds(Renew, leases, st.just(-1), st.integers(0, 900_000), st.integers(0, 1000)),
+        st.builds(Renew, leases, st.just(-1), st.integers(0, 900_000), st.integers(0, 1000), st.integers(0, 1)),
     ),
     st.tuples(st.just(Op.RELEASE), host_numbers, st.builds(Release, leases, st.just(-1), st.just(int(Reason.DONE)))),
     st.tuples(st.just(Op.STAY), host_numbers, st.builds(Stay, leases, st.just(-1))),
-    st.tuples(st.just(Op.CANCEL), host_numbers, st.builds(Cancel, st.integers(1, 12))),
+    st.tuples(
+        st.just(Op.CANCEL), host_numbers, st.builds(Cancel, st.integers(1, 12), st.sampled_from([0, 0, 0, 1, 2, 3]))
+    ),
     st.tuples(
         st.just(Op.EXPAND),
         host_numbers,

@@ -21,6 +21,7 @@ import signal
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
@@ -77,7 +78,7 @@ def launch(spec: Spec, folder: Path, enter: str) -> Launched | str:
     go_read, go_write = os.pipe2(os.O_CLOEXEC)
     pid = os.fork()
     if pid == 0:
-        os.close(go_write)
+        _keep_only(log, status, ready_write, go_read)
         _in_child(ready_write, lambda ready: _become(spec, folder, enter, _Ends(log, status, ready, go_read)))
     for descriptor in (log, status, ready_write, go_read):
         os.close(descriptor)
@@ -171,6 +172,13 @@ def _heard(ready: int) -> str:
         return f"it was not ready within {READY_MS_MAX} ms: check its working folder"
     said = os.read(ready, 4096).decode(errors="replace")
     return "" if said == "ready" else said or "it was killed before it was ready"
+
+
+def _keep_only(*descriptors: int) -> None:
+    """Close all but these and the standard ones: a child stopped before it runs must not hold our lock or socket."""
+    kept = sorted({*range(3), *descriptors})
+    for before, after in pairwise([*kept, os.sysconf("SC_OPEN_MAX")]):
+        os.closerange(before + 1, after)
 
 
 def _in_child(report: int, work: Callable[[int], None]) -> NoReturn:
