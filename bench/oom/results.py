@@ -44,7 +44,10 @@ def keep(cell: Path, run: dict[str, Any]) -> dict[str, Any]:
 
 
 def held(run: dict[str, Any]) -> dict[str, float]:
-    """How long the strong were held at worst, and what is allowed: each save's time and 2 s beside it."""
+    """How long the strong were held at worst, and what is allowed: each save's time and 2 s beside it.
+
+    Work that is frozen in the moment of its mark does not come to say how long its save took.
+    """
     worst = 0.0
     for number, work in enumerate(run["workloads"]):
         since = None
@@ -62,7 +65,8 @@ def table(runs: list[dict[str, Any]]) -> str:
     rows = [COLUMNS, tuple("---" for _ in COLUMNS)]
     for run in runs:
         result, hold = run["result"], held(run)
-        stronger = f"{hold['strong_held_s']:.1f} s ({hold['allowed_s']:.1f} s)" if hold["strong_held_s"] else "-"
+        allowed = f" ({hold['allowed_s']:.1f} s)" if run["saves"] else ""
+        stronger = f"{hold['strong_held_s']:.1f} s{allowed}" if hold["strong_held_s"] else "-"
         over = f", {result['unfinished']} unfinished" if result.get("unfinished") else ""
         daemon = result.get("daemon_rss_mib")
         rows.append(
@@ -82,8 +86,8 @@ def table(runs: list[dict[str, Any]]) -> str:
 
 
 def _came_back(run: dict[str, Any]) -> int:
-    """Work that was saved, ended and brought back is not killed."""
-    return int(run["result"]["deaths"]) if run["result"]["lost_units"] == 0 and run["saves"] else 0
+    """Work that was ended without loss was saved before, and brought back: it was not killed."""
+    return int(run["result"]["deaths"]) if run["result"]["lost_units"] == 0 else 0
 
 
 def put(page: Path, runs: list[dict[str, Any]], figures: list[Path]) -> None:
