@@ -18,7 +18,7 @@ $(STAMP): pyproject.toml setup.py $(wildcard zone_ledger/book/*.p*) $(wildcard z
 
 install: $(STAMP) ## make the virtual environment in .venv
 
-demo: $(STAMP) ## bring up the whole stack on this host and run eight workloads
+demo: $(STAMP) ## bring up the whole stack on this host and run twelve workloads
 	$(BIN)/tegctl demo
 
 test: $(STAMP) ## run every test that this host can run
