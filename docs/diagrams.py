@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 
-from tegd.airlock import pressure, transitions
+from tegd.airlock import phases, transitions
 
 PAGE = Path(__file__).parent / "reference" / "airlock.md"
 
@@ -22,7 +22,7 @@ def diagram(table: Mapping[tuple[StrEnum, StrEnum], StrEnum], first: StrEnum, sk
 def page(text: str) -> str:
     """The page with its diagrams drawn anew."""
     drawn = {
-        "phases": diagram(pressure.TABLE, pressure.Phase.NORMAL, frozenset()),
+        "phases": diagram(phases.TABLE, phases.Phase.NORMAL, frozenset()),
         "states": diagram(transitions.TABLE, transitions.State.STARTING, frozenset({transitions.Event.LOST})),
     }
     for name, lines in drawn.items():

@@ -22,8 +22,11 @@ from tegd.airlock.adapters.room import Room
 from tegd.airlock.adapters.units import Slice
 from tegd.airlock.core import Input, Kind
 from tegd.airlock.model import Cause, Held, Proof, Spec, Status, Then, Way, Workload
-from tegd.airlock.pressure import MIB, Act, Life, Member, Phase, Reading, Request, Sign
+from tegd.airlock.phases import Phase, Sign
+from tegd.airlock.pressure import Act, Request
+from tegd.airlock.readings import MIB, UNBOUND, Life, Member, Reading, Settings, reserve_bytes
 from tegd.airlock.settings import AirlockSettings, Mode
+from tegd.airlock.signs import Airlock
 from tegd.airlock.thinning import Part
 from tegd.airlock.transitions import State
 
@@ -87,7 +90,7 @@ class Guard:
         self._groups = GroupReader()
         self._parts = PartReader()
         self._reclaimer = reclaimer
-        self._airlock = pressure.Airlock()
+        self._airlock = Airlock()
         self._host = memory.host()
         self._room = Room()
         self._images: dict[str, int] = {}
@@ -123,7 +126,7 @@ class Guard:
         self._demands = {member.name: member.demand_bytes for member in members}
         reading = Reading(now_ns, *self._host, members)
         poll_ns = max(ALERT_NS, LOOK_SHARE * self._look_ns)
-        limits = pressure.Settings(pressure.reserve_bytes(self._host.total_bytes), poll_ns)
+        limits = Settings(reserve_bytes(self._host.total_bytes), poll_ns)
         freeze_ns = self._hands.freeze_ns
         before = self._airlock.phase
         self._airlock, requests = pressure.step(self._airlock, reading, limits, freeze_ns)
@@ -246,7 +249,7 @@ class Guard:
             throttled=throttled,
             image_bytes=self._image_bytes(entry) if status.state is State.PARKED else 0,
             parts=parts,
-            bound_bytes=pressure.UNBOUND if spec.unit else status.bound_bytes,
+            bound_bytes=UNBOUND if spec.unit else status.bound_bytes,
         )
 
     def _crowded(self) -> bool:

@@ -2,18 +2,9 @@
 
 from dataclasses import dataclass, field
 
-from tegd.airlock.pressure import (
-    MIB,
-    Act,
-    Airlock,
-    Life,
-    Member,
-    Reading,
-    Request,
-    Settings,
-    reserve_bytes,
-    step,
-)
+from tegd.airlock.pressure import Act, Request, step
+from tegd.airlock.readings import MIB, Life, Member, Reading, Settings, reserve_bytes
+from tegd.airlock.signs import Airlock
 from tegd.airlock.thinning import Part
 
 TICK_S = 0.05

@@ -7,20 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from memory_host import Host, Piece, Work
 
-from tegd.airlock.pressure import (
-    MIB,
-    TABLE,
-    Act,
-    Airlock,
-    Life,
-    Member,
-    Phase,
-    Reading,
-    Settings,
-    Sign,
-    reserve_bytes,
-    step,
-)
+from tegd.airlock.phases import TABLE, Phase, Sign
+from tegd.airlock.pressure import Act, step
+from tegd.airlock.readings import MIB, Life, Member, Reading, Settings, reserve_bytes
+from tegd.airlock.signs import Airlock
 from tegd.airlock.thinning import Part
 
 RAM, SLOTS = 400.0 * MIB, 200.0 * MIB

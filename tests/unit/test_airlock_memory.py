@@ -11,7 +11,7 @@ from tegd.airlock.adapters.memory import GroupMemory, GroupReader, HostMemory, M
 from tegd.airlock.adapters.units import Slice, _quoted
 from tegd.airlock.guard import life
 from tegd.airlock.model import Cause, Held, Hook, Spec, Status, Then
-from tegd.airlock.pressure import Life
+from tegd.airlock.readings import Life
 from tegd.airlock.transitions import State
 
 MEMINFO = "MemTotal:         480000 kB\nMemFree:           10000 kB\nMemAvailable:     100000 kB\n"

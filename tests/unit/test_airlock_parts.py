@@ -14,7 +14,9 @@ from tegd.airlock.adapters.cgroupfs import HELD, Cgroups
 from tegd.airlock.adapters.containment import Leader, stop
 from tegd.airlock.adapters.parts import PartReader
 from tegd.airlock.adapters.reclaim import Reclaimer
-from tegd.airlock.pressure import MIB, Act, Airlock, Life, Member, Reading, Request, Settings
+from tegd.airlock.pressure import Act, Request
+from tegd.airlock.readings import MIB, UNBOUND, Life, Member, Reading, Settings
+from tegd.airlock.signs import Airlock
 from tegd.airlock.thinning import Known, Part
 from tegd.bidding import rank
 
@@ -142,7 +144,7 @@ def test_a_bound_binds_while_memory_is_short_and_never_while_frozen() -> None:
 
 
 def test_what_is_not_ours_is_not_bound() -> None:
-    assert limits([reading(1, 100, bound=pressure.UNBOUND)]) == [[]]
+    assert limits([reading(1, 100, bound=UNBOUND)]) == [[]]
 
 
 def test_a_bound_is_taken_away_at_once(tmp_path: Path) -> None:

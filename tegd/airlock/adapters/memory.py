@@ -13,7 +13,7 @@ _FILE_BYTES_MAX = 16 << 10
 
 
 class HostMemory(NamedTuple):
-    """What `pressure.Reading` says of the host itself, in bytes, under the same names."""
+    """What `readings.Reading` says of the host itself, in bytes, under the same names."""
 
     total_bytes: int
     available_bytes: int
