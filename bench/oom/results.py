@@ -23,6 +23,14 @@ SAYS = {
     "M6": "one without a hook, one with, under a stronger",
     "M7": "six of several kinds",
     "M8": "four equals that grow",
+    "M9": "nine of very different sizes and rates",
+    "M10": "two that grow as fast as they can",
+    "M11": "a stronger comes late to a full host",
+    "M12": "a leak that outranks a swarm",
+    "M13": "a swarm that does not compress under a stronger",
+    "M14": "a weaker that is slow to come to its checkpoint",
+    "M15": "three without a hook beside a stronger",
+    "M16": "a small stronger, a large weaker that does not compress",
 }
 COLUMNS = (
     *("scenario", "policy", "killed", "work lost", "longest stall", "stronger held (allowed)", "all done"),
