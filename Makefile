@@ -10,7 +10,7 @@ STAMP  := $(VENV)/.installed
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(STAMP): pyproject.toml setup.py $(wildcard zone_ledger/book/*.p*) $(wildcard zone_ledger/*ing.py) $(wildcard tegcore/field/*_sum.p*) $(wildcard tegsim/policies/*_sum.p*)
+$(STAMP): pyproject.toml setup.py $(wildcard zone_ledger/book/*.p*) $(wildcard zone_ledger/*ing.py) $(wildcard tegcore/*/*_sum.p*) $(wildcard tegcore/dynamics/splitting.p*) $(wildcard tegsim/policies/*_sum.p*)
 	@$(PYTHON) -c 'import sys; sys.exit("TEG needs Python 3.11 or newer: try make PYTHON=python3.12") if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev,sim]'

@@ -4,6 +4,7 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 
 COMPILED = [
+    "tegcore/dynamics/splitting.py",
     "tegcore/field/fragmentation_sum.py",
     "tegcore/field/kernel_sum.py",
     "tegsim/policies/fgd_sum.py",

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_GOLDEN = 0x9E3779B97F4A7C15
+_WORD = (1 << 64) - 1
 _MIX1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX2 = np.uint64(0x94D049BB133111EB)
 
@@ -33,10 +34,8 @@ def _base(seed: int, purpose: str, lane: int) -> int:
 def _drawn(
     base: np.uint64 | NDArray[np.uint64], tick: int, nodes: Sequence[int] | NDArray[np.int64]
 ) -> NDArray[np.uint64]:
-    counters = np.asarray(nodes).astype(np.uint64)
-    with np.errstate(over="ignore"):
-        mixed = _mixed(counters * _GOLDEN + base)
-        return _mixed(mixed + np.uint64(tick) * _GOLDEN)
+    mixed = _mixed(np.asarray(nodes).astype(np.uint64) * np.uint64(_GOLDEN) + base)
+    return _mixed(mixed + np.uint64(tick * _GOLDEN & _WORD))
 
 
 def _unit(words: NDArray[np.uint64]) -> Floats:
@@ -56,10 +55,15 @@ def uniform(seed: int, purpose: str, tick: int, nodes: Sequence[int] | NDArray[n
     return _unit(bits(seed, purpose, tick, nodes, lane))
 
 
+def uniform_pairs(seed: int, purpose: str, tick: int, nodes: Sequence[int] | NDArray[np.int64]) -> Floats:
+    """Draws from [0, 1) of lanes 0 and 1, shape (2, n)."""
+    lanes = np.array([[_base(seed, purpose, lane)] for lane in (0, 1)], dtype=np.uint64)
+    return _unit(_drawn(lanes, tick, nodes))
+
+
 def normal(seed: int, purpose: str, tick: int, nodes: Sequence[int] | NDArray[np.int64]) -> Floats:
     """Pairs of independent standard normal draws, shape (n, 2), by Box and Muller, of lanes 0 and 1."""
-    lanes = np.array([[_base(seed, purpose, lane)] for lane in (0, 1)], dtype=np.uint64)
-    first, second = _unit(_drawn(lanes, tick, nodes))
+    first, second = uniform_pairs(seed, purpose, tick, nodes)
     radius, angle = np.sqrt(-2.0 * np.log1p(-first)), 2.0 * np.pi * second
     pairs = np.empty((len(radius), 2))
     pairs[:, 0], pairs[:, 1] = radius * np.cos(angle), radius * np.sin(angle)

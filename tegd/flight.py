@@ -78,14 +78,13 @@ class Flight:
 
     def step(self, ghosts: Sequence[int], mass: Sequence[float], charge: Sequence[float], tick: int) -> dict[int, int]:
         """Move the ghosts by one tick; returns the slot that each is over."""
-        for ref in [ref for ref in self._at if ref not in ghosts]:
+        for ref in self._at.keys() - ghosts:
             del self._at[ref]
         if not ghosts:
             return {}
-        for ref in ghosts:
-            if ref not in self._at:
-                start = [rng.uniform(self._seed, "start", 0, [ref], lane)[0] * self._side for lane in (0, 1)]
-                self._at[ref] = (np.array(start), np.zeros(2))
+        if fresh := [ref for ref in ghosts if ref not in self._at]:
+            starts = rng.uniform_pairs(self._seed, "start", 0, fresh).T * self._side
+            self._at |= {ref: (start, np.zeros(2)) for ref, start in zip(fresh, starts, strict=True)}
         swarm = Swarm(
             np.array([self._at[ref][0] for ref in ghosts]),
             np.array([self._at[ref][1] for ref in ghosts]),

@@ -52,7 +52,9 @@ SIZES = (0, 0, 0, 1, 1, 2)
 """log2 of the slots that agents ask for, each as often as it stands here."""
 
 FULL = 0.5
-UNDER_WAY = 8
+UNDER_WAY, UNDER_WAY_BUSY = 8, 64
+"""Agents that seek at once, in a calm zone and in a busy one."""
+
 LIMIT_UCR = 1_000_000
 ENDOW_UCR = 1 << 40
 GRID = 16
@@ -93,6 +95,7 @@ class Rig:
         zone_k: The zone has 2^k x 2^k slots, at least 8 x 8.
         folder: Where the journal goes.
         seed: Of sizes, hosts and flights.
+        under_way: Agents that seek at once.
 
     Attributes:
         spent_ns: Processor time by stage since `placements` was last set to 0.
@@ -100,8 +103,8 @@ class Rig:
         rounds: Quotes that were answered.
     """
 
-    def __init__(self, zone_k: int, folder: Path, seed: int) -> None:
-        self.zone_k, self._seed = zone_k, seed
+    def __init__(self, zone_k: int, folder: Path, seed: int, under_way: int = UNDER_WAY) -> None:
+        self.zone_k, self._seed, self._under_way = zone_k, seed, under_way
         self._source = np.random.default_rng((seed, zone_k))
         given = {"zone": ZONE, "zone_k": zone_k, "market": "auction", "rated_w": (10.0,), "period_ticks": 1_000_000}
         given["mu_credits"] = 100.0  # nobody is displaced: free room is what is measured
@@ -228,20 +231,18 @@ class Rig:
             self._fly()
         with self._timed("wire of hosts"):
             frames = self._speak()
-        quotes: dict[int, list[Record]] = {}
-        self._batch = []
-        for host, topic, frame in frames:
-            with self._timed("door"):
-                entry = self._door.read(self.engine.state, topic, frame)
-            assert entry.rejected is None, entry.rejected
-            with self._timed("engine"):
-                for record in entry.commands:
-                    self._batch.append(record)
-                    self.engine.apply(record)
-                quotes[host.number] = list(entry.quotes)
+        with self._timed("door"):
+            entries = [self._door.read(self.engine.state, topic, frame) for _, topic, frame in frames]
+        assert not any(entry.rejected for entry in entries), entries
         with self._timed("engine"):
+            self._batch = [record for entry in entries for record in entry.commands]
+            for record in self._batch:
+                self.engine.apply(record)
             self._advance()
-            answered = {number: [self.engine.quote(asked) for asked in each] for number, each in quotes.items()}
+            answered = {
+                host.number: [self.engine.quote(asked) for asked in entry.quotes]
+                for (host, _, _), entry in zip(frames, entries, strict=True)
+            }
             postings = self.engine.state.accounts.take_postings()
         with self._timed("journal"):
             self._journal.append(pack_all(self._batch), None, postings)
@@ -257,7 +258,7 @@ class Rig:
 
     def _start(self) -> None:
         """New agents where there is room for them, each with releases that keep the zone as full as it was."""
-        while len(self._agents) < UNDER_WAY:
+        while len(self._agents) < self._under_way:
             host, shape = self.hosts[int(self._source.integers(len(self.hosts)))], self._shape()
             self._agents.append(Agent(0, host, shape, 0))
             self._used += shape.slots

@@ -10,15 +10,19 @@ on a hill it would pump (Theorem 4.2). So the friction is a tensor, and the nois
 One step is drift (half), kick (half), rotation (half), Ornstein-Uhlenbeck (whole), rotation (half), kick (half), drift
 (half). It reads the same backwards, so it is of second order in dt; all forces are those at the middle, so it asks for
 them once. The rotation by q B dt / m is exact, so the magnetic part does no work; the Ornstein-Uhlenbeck part is exact,
-so the noise fits the friction at any step. What one agent's step is, without arrays: `reference`.
+so the noise fits the friction at any step. The loops over agents are `splitting`; what one agent's step is in plain
+numbers: `reference`.
 """
 
+import math
 from collections.abc import Callable
 from enum import Enum
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tegcore.dynamics.splitting import drift, turn
 
 Floats = NDArray[np.float64]
 
@@ -83,68 +87,31 @@ def step(
     Raises:
         ValueError: If the friction is not above 0: noise and stability rest on it.
     """
-    swarm = _drifted(swarm, dt / 2, side, edges)
-    forces = forces_at(swarm.position)
+    position, velocity = (np.array(pairs, dtype=np.float64, order="C") for pairs in (swarm.position, swarm.velocity))
+    edge = (side, math.nextafter(side, 0.0), edges is Edges.PERIODIC)
+    drift(position, velocity, dt / 2, *edge)
+    forces = forces_at(position)
     if not forces.friction > 0:
         raise ValueError(f"friction {forces.friction} is not above 0")
-    kick = forces.gradient / swarm.mass[:, None] * (dt / 2)
-    angle = np.clip(swarm.charge * forces.magnetic * dt / swarm.mass, -ROTATION_MAX, ROTATION_MAX) / 2
-    velocity = _rotated(swarm.velocity - kick, angle)
-    velocity = _damped(velocity, swarm.mass, forces, dt, draws)
-    velocity = _rotated(velocity, angle) - kick
-    return _drifted(swarm._replace(velocity=velocity), dt / 2, side, edges)
-
-
-def _damped(velocity: Floats, mass: Floats, forces: Forces, dt: float, draws: Floats) -> Floats:
-    """The Ornstein-Uhlenbeck part, exact for a constant friction tensor G: v exp(-G dt / m) + noise that fits it."""
-    scale, spread = dt / mass, forces.temperature / mass
-    if forces.hessian is None or forces.look_ahead == 0:
-        decay = np.exp(-forces.friction * scale)
-        kept: Floats = decay[:, None] * velocity + np.sqrt(spread * (1 - decay**2))[:, None] * draws
-        return kept
-    xx, xy, yy = forces.hessian.T
-    mean, half = (xx + yy) / 2, (xx - yy) / 2
-    radius = np.hypot(half, xy)
-    # Eigenvalues mean +- radius; a function f of the tensor is (f+ + f-)/2 + (f+ - f-)/2 (Hess - mean) / radius.
-    stiff, soft = (
-        np.exp(-(forces.friction + forces.look_ahead * np.maximum(mean + sign * radius, 0.0)) * scale)
-        for sign in (1, -1)
+    hessian = np.zeros((len(velocity), 3)) if forces.hessian is None else forces.hessian
+    turn(
+        velocity,
+        _rows(swarm.mass),
+        _rows(swarm.charge),
+        _rows(forces.gradient),
+        _rows(forces.magnetic),
+        _rows(hessian),
+        forces.friction,
+        forces.temperature,
+        forces.look_ahead,
+        dt,
+        ROTATION_MAX,
+        _rows(draws),
     )
-    there = radius > 0
-    per_radius = np.where(there, 1.0 / np.where(there, radius, 1.0), 0.0)
-    axes = (half * per_radius, xy * per_radius)
-    return _applied(stiff, soft, axes, velocity) + _applied(
-        np.sqrt(spread * (1 - stiff**2)), np.sqrt(spread * (1 - soft**2)), axes, draws
-    )
+    position = position.copy()
+    drift(position, velocity, dt / 2, *edge)
+    return swarm._replace(position=position, velocity=velocity)
 
 
-def _applied(stiff: Floats, soft: Floats, axes: tuple[Floats, Floats], vector: Floats) -> Floats:
-    """The symmetric tensor with eigenvalues `stiff` and `soft` along the axes of the Hessian, times a vector."""
-    same, apart = (stiff + soft) / 2, (stiff - soft) / 2
-    x, y = vector[:, 0], vector[:, 1]
-    along, across = apart * axes[0], apart * axes[1]
-    return _pairs((same + along) * x + across * y, across * x + (same - along) * y)
-
-
-def _rotated(velocity: Floats, angle: Floats) -> Floats:
-    cosine, sine = np.cos(angle), np.sin(angle)
-    x, y = velocity[:, 0], velocity[:, 1]
-    return _pairs(cosine * x + sine * y, cosine * y - sine * x)
-
-
-def _pairs(x: Floats, y: Floats) -> Floats:
-    """Rows (x, y): `np.stack`, which costs more than all of its use here where agents are few."""
-    pairs = np.empty((len(x), 2))
-    pairs[:, 0], pairs[:, 1] = x, y
-    return pairs
-
-
-def _drifted(swarm: Swarm, dt: float, side: float, edges: Edges) -> Swarm:
-    """Free flight for dt, up to the zone's edges and back, or round."""
-    last = np.nextafter(side, 0.0)
-    if edges is Edges.PERIODIC:
-        return swarm._replace(position=np.minimum(np.mod(swarm.position + swarm.velocity * dt, side), last))
-    folded = np.mod(swarm.position + swarm.velocity * dt, 2 * side)
-    beyond = folded > side
-    position = np.minimum(np.where(beyond, 2 * side - folded, folded), last)
-    return swarm._replace(position=position, velocity=np.where(beyond, -swarm.velocity, swarm.velocity))
+def _rows(values: Floats) -> Floats:
+    return np.ascontiguousarray(values, dtype=np.float64)

@@ -51,6 +51,8 @@ class Dual:
         return dual(other) - self
 
     def __mul__(self, other: Operand) -> "Dual":
+        if isinstance(other, float):
+            return Dual(self.value * other, self.rate * other)
         other = dual(other)
         return Dual(self.value * other.value, self.value * other.rate + self.rate * other.value)
 

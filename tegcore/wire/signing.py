@@ -11,6 +11,7 @@ import hashlib
 import hmac
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NewType
 
 from tegcore.wire.topics import Channel, Topic
@@ -20,6 +21,9 @@ Key = NewType("Key", bytes)
 KEY_BYTES = 32
 SIGNATURE_BYTES = 16
 TOKEN_MASK = (1 << 63) - 1
+
+KEYS_KEPT = 1 << 16
+"""Hosts whose keys a ledger remembers, the latest heard."""
 
 
 def _derived(secret: Key, role: str, name: str) -> bytes:
@@ -97,6 +101,9 @@ class Keyring:
 
 def ledger_keyring(zone_secret: Key, zone: str) -> Keyring:
     """The ledger's: it can check whom it provisioned."""
-    return Keyring(
-        members_key(zone_secret, zone), governor_key(zone_secret, zone), lambda host: host_key(zone_secret, host)
-    )
+
+    @lru_cache(maxsize=KEYS_KEPT)
+    def of_host(host: str) -> Key:
+        return host_key(zone_secret, host)
+
+    return Keyring(members_key(zone_secret, zone), governor_key(zone_secret, zone), of_host)

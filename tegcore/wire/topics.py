@@ -5,6 +5,7 @@ signature. Every level is a name (`tegcore.ids`), so a topic never holds a wildc
 """
 
 from enum import StrEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 from tegcore.errors import DecodeError
@@ -12,6 +13,8 @@ from tegcore.ids import checked_name
 
 PREFIX = "teg/v1"
 TOPIC_BYTES_MAX = 256
+TOPICS_KEPT = 1 << 14
+"""Topics whose parts are remembered, the latest."""
 
 
 class Channel(StrEnum):
@@ -46,6 +49,7 @@ class Topic(NamedTuple):
         return f"{PREFIX}/{self.zone}{middle}/{self.channel}"
 
 
+@lru_cache(maxsize=TOPICS_KEPT)
 def parse(text: str) -> Topic:
     """The topic that a text is.
 
