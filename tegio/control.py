@@ -19,9 +19,9 @@ import msgspec
 
 from tegcore.errors import DecodeError, TegError, UnavailableError
 from tegcore.wire.control import CONTROL_BYTES_MAX, AnyRequest, Reply, decode_reply, decode_request
+from tegio.conversations import Conversations
 from tegio.logs import event
 
-CONNECTIONS_MAX = 64
 IDLE_S_MAX = 60.0
 ANSWER_S_MAX = 30.0
 _LENGTH = struct.Struct("<I")
@@ -53,7 +53,7 @@ class ControlServer:
         self._handler = handler
         self._mode = mode
         self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._conversations = Conversations(self._converse)
 
     async def start(self) -> None:
         """Listen.
@@ -66,32 +66,15 @@ class ControlServer:
                 if probe.connect_ex(str(self._path)) == 0:
                     raise UnavailableError(f"{self._path} is in use", "is the program running already?")
             self._path.unlink()
-        self._server = await asyncio.start_unix_server(self._serve, str(self._path), limit=CONTROL_BYTES_MAX)
+        self._server = await asyncio.start_unix_server(
+            self._conversations.begin, str(self._path), limit=CONTROL_BYTES_MAX
+        )
         self._path.chmod(self._mode)
 
     async def stop(self) -> None:
         """Stop listening, end what is under way, and take the socket away."""
-        if self._server is not None:
-            self._server.close()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._conversations.end(self._server)
         self._path.unlink(missing_ok=True)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        if len(self._tasks) >= CONNECTIONS_MAX:
-            writer.close()
-            return
-        self._tasks.add(task)
-        try:
-            await self._converse(reader, writer)
-        except (TimeoutError, ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass
-        finally:
-            self._tasks.discard(task)
-            writer.close()
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         channel: socket.socket = writer.get_extra_info("socket")

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from tegcore import rng
 from tegcore.units import GIB
 from tegcore.wire.records import (
-    Acked,
     Expand,
     Fok,
     Genesis,
@@ -25,19 +24,15 @@ from tegcore.wire.records import (
     Op,
     OrderFlag,
     Reason,
-    Record,
     Region,
     Release,
     SetRates,
     SetReserve,
     Shape,
-    Tick,
     Traits,
-    unpack_all,
 )
 from tegd.bidding import expansion_bytes
-from zone_ledger.book.fast import FastBook
-from zone_ledger.engine import Engine
+from tegsim.driver import Driver
 
 Floats = NDArray[np.float64]
 
@@ -79,30 +74,16 @@ class Survival:
         self.strides_gib = strides_gib
         self.paid_ucr = np.zeros(AGENTS)
         self._need, self._seed, self._generation = need, seed, 0
-        self._engine = Engine(FastBook)
-        self._seqs = [0] * AGENTS
-        self._key = 0
+        self._driver = Driver()
         genesis = Genesis(LOG2_AGENTS // 2, need.period_ticks, 3, 40, 40, 60, need.period_ticks, Market.AUCTION)
-        self._operate(Op.GENESIS, genesis)
-        self._operate(Op.NAME_IS, NameIs.of(NameKind.TENANT, 1, "all"))
-        self._operate(Op.SET_RATES, SetRates(1, 0, 0, 0, 0, need.gas_ucr, 0, need.k_ucr, 0, 0))
-        self._operate(Op.SET_RESERVE, SetReserve(0, 1))
-        self._operate(Op.MINT, Mint(1, FUNDS_UCR))
+        self._driver.operate(Op.GENESIS, genesis)
+        self._driver.operate(Op.NAME_IS, NameIs.of(NameKind.TENANT, 1, "all"))
+        self._driver.operate(Op.SET_RATES, SetRates(1, 0, 0, 0, 0, need.gas_ucr, 0, need.k_ucr, 0, 0))
+        self._driver.operate(Op.SET_RESERVE, SetReserve(0, 1))
+        self._driver.operate(Op.MINT, Mint(1, FUNDS_UCR))
         for agent in range(AGENTS):
-            self._operate(Op.NAME_IS, NameIs.of(NameKind.HOST, agent + 1, f"h{agent}"))
-            self._engine.apply(Record(Op.HOST_UP, agent + 1, 1, 0, HostUp(agent, 0, 0, 1000, need.host_gib * GIB, 0)))
-
-    def _operate(self, op: Op, body: object) -> None:
-        self._key += 1
-        self._engine.apply(Record(op, 0, 0, self._key, body))
-
-    def _command(self, agent: int, op: Op, body: object) -> None:
-        self._seqs[agent] += 1
-        self._engine.apply(Record(op, agent + 1, 1, self._seqs[agent], body))
-
-    def _tick(self) -> None:
-        state = self._engine.state
-        self._engine.apply(Record(Op.TICK, 0, 0, 0, Tick(state.tick + 1, state.tau + 1)))
+            self._driver.operate(Op.NAME_IS, NameIs.of(NameKind.HOST, agent + 1, f"h{agent}"))
+            self._driver.come(agent + 1, HostUp(agent, 0, 0, 1000, need.host_gib * GIB, 0))
 
     def generation(self, mutation: float) -> None:
         """A life of one period for everyone; then the half that paid less lives on, beside its children.
@@ -127,32 +108,28 @@ class Survival:
                 if wanted > held[agent]:
                     delta = expansion_bytes(held[agent], wanted, 0, stride)
                     ask = Expand(*leases[agent], agent + 1, delta, LIMIT_UCR)
-                    self._command(agent, Op.EXPAND, ask)
+                    self._driver.command(agent + 1, Op.EXPAND, ask)
                     held[agent] += delta
-            self._tick()
+            self._driver.tick()
         for agent, lease in enumerate(leases):
-            self._command(agent, Op.RELEASE, Release(*lease, Reason.DONE))
+            self._driver.command(agent + 1, Op.RELEASE, Release(*lease, Reason.DONE))
             self.paid_ucr[agent] = self._ended(agent)
 
     def _seat(self) -> list[tuple[int, int]]:
         """Everyone gets the slot of its host; returns their leases and tokens."""
-        state, shape = self._engine.state, Shape((0,))
+        state, shape = self._driver.engine.state, Shape((0,))
         for agent in range(AGENTS):
             region = Region(agent, 0).packed()
             traits = Traits(OrderFlag.NONE, 0, 0).packed()
             fok = Fok(1, 1, region, shape.packed(), 0, 0, 2, LIMIT_UCR, traits, 0)
-            self._command(agent, Op.FOK, fok)
-        self._tick()
+            self._driver.command(agent + 1, Op.FOK, fok)
+        self._driver.tick()
         found = {lease.origin: (lease.number, lease.token) for lease in state.leases.values()}
         return [found[agent + 1] for agent in range(AGENTS)]
 
     def _ended(self, agent: int) -> int:
         """What a life cost, from the events that the host was told, which are taken note of."""
-        outbox = self._engine.state.hosts[agent + 1].outbox
-        told: list[Record] = []
-        while raw := outbox.pending():
-            told += unpack_all(raw)
-            self._engine.apply(Record(Op.ACKED, agent + 1, 1, 0, Acked(told[-1].seq)))
+        told = self._driver.told(agent + 1)
         refused = [record for record in told if record.op is Op.EXPANDED and record.body.reason != Reason.OK]
         assert not refused, refused[0]
         return next(int(record.body.paid_ucr) for record in told if record.op is Op.ENDED)

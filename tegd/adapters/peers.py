@@ -13,10 +13,10 @@ from tegcore.errors import DecodeError, TegError, UnavailableError
 from tegcore.wire import peer
 from tegcore.wire.peer import Answer, AnySaid, Sealer
 from tegcore.wire.signing import Key, peer_key
+from tegio.conversations import Conversations
 from tegio.logs import event
 from tegio.tls import Certificates, client_context, peer_name, server_context
 
-CONNECTIONS_MAX = 64
 CONNECT_S_MAX = 5.0
 ANSWER_S_MAX = 20.0
 IDLE_S_MAX = 30.0
@@ -41,7 +41,7 @@ class PeerServer:
         self._handler = handler
         self._certificates = certificates
         self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._conversations = Conversations(self._hear)
         self.refused = 0
 
     async def start(self, address: str, port: int) -> int:
@@ -52,7 +52,7 @@ class PeerServer:
         """
         context = server_context(self._certificates) if self._certificates else None
         try:
-            self._server = await asyncio.start_server(self._serve, address, port, ssl=context)
+            self._server = await asyncio.start_server(self._conversations.begin, address, port, ssl=context)
         except OSError as error:
             what = f"cannot hear other hosts at {address}:{port}: {error.strerror}"
             raise UnavailableError(what, "set peer_listen to an address of this host, or another port") from None
@@ -63,29 +63,14 @@ class PeerServer:
 
     async def stop(self) -> None:
         """Stop listening, and end what is under way."""
-        if self._server is not None:
-            self._server.close()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._conversations.end(self._server)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        if len(self._tasks) >= CONNECTIONS_MAX:
-            writer.close()
-            return
-        self._tasks.add(task)
+    async def _hear(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await self._converse(reader, writer)
         except DecodeError as error:
             self.refused += 1
             event("peers.refused", logging.WARNING, address=writer.get_extra_info("peername"), error=error)
-        except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            pass
-        finally:
-            self._tasks.discard(task)
-            writer.close()
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         async with asyncio.timeout(CONNECT_S_MAX):
