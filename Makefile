@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: testbed docs airlock-histories help install demo test check lint types crash sim deb vm-image vm-test vm-test-all bench-book bench-ledger bench-physics bench-oom bench-idle claims claims-quick clean
+.PHONY: testbed docs airlock-histories help install demo test check lint types crash sim deb vm-image vm-test vm-test-all vagrant-box vagrant-zone bench-book bench-ledger bench-physics bench-oom bench-idle claims claims-quick clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,12 @@ deb: $(STAMP) ## make a Debian package of this tree in build/
 
 vm-image: $(STAMP) ## make the image of the guest that vm-test runs in (root; once)
 	PYTHONPATH=tests $(BIN)/python -m vm.image
+
+vagrant-box: $(STAMP) ## make a box of the image for Vagrant, and add it (vagrant/README.md)
+	vagrant/box "$$(PYTHONPATH=tests $(BIN)/python -m vm.image)" build
+
+vagrant-zone: deb ## make what each machine of vagrant/ holds, for TEG_HOSTS hosts, in build/zone
+	vagrant/prepare build/zone $(or $(TEG_HOSTS),2) build/teg_*.deb
 
 testbed: $(STAMP) ## run a zone on three virtual machines: work that moves, lost machines, heat, clocks
 	$(BIN)/pytest -m vm tests/testbed

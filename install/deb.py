@@ -126,6 +126,13 @@ def pack(tree: Path, build: Path) -> Path:
     _write(control / "conffiles", "".join(f"/etc/teg/{path.name}\n" for path in sorted((tree / "etc/teg").iterdir())))
     for name in ("postinst", "prerm", "postrm"):
         _copy(ROOT / "install" / name, control / name, 0o755)
+    packed = (path for path in sorted(tree.rglob("*")) if path.is_file() and not path.is_symlink())
+    sums = (
+        f"{hashlib.md5(path.read_bytes()).hexdigest()}  {path.relative_to(tree)}\n"
+        for path in packed
+        if control not in path.parents
+    )
+    _write(control / "md5sums", "".join(sums))
     for path in [tree, *tree.rglob("*")]:
         if path.is_dir() and not path.is_symlink():
             path.chmod(0o755)

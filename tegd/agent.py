@@ -123,6 +123,8 @@ class AgentSide:
         if verb != "start":
             return []
         cause = "term" if reason == "past_term" else "start_failed"
+        if cause == "term":
+            self.travel.never_ran(airlock_id)
         return self.node.run_changed(Run(airlock_id, "ended", cause, problem=problem), now_ns)
 
     def heard(self, message: AnyMessage, now_ns: int) -> list[Effect]:

@@ -54,7 +54,11 @@ class Stays(Errands):
         return [] if known else self._ask_party(lease)
 
     def briefed(self, sender: str, brief: Brief, ref: int, uid: int, gid: int) -> list[Effect]:
-        """Take a part in: it is on disk before the answer."""
+        """Take a part in: it is on disk before the answer.
+
+        It renews at once: a host that had nothing to say to the ledger for long knows the ledger's ticks, and so the
+        end of the term, only as an early guess.
+        """
         node, grant = self.node, self.grants[brief.lease]
         part = Workload(ref, brief.name, brief.tenant, uid, gid, 0, brief.spec)
         part.home, part.home_ref, part.rank, part.seats = sender, brief.ref, brief.rank, brief.seats
@@ -68,7 +72,8 @@ class Stays(Errands):
         part.held_bytes = part.spec.mem_bytes * part.slots_here
         part.stay = Stay.FETCHING
         node.submitted(part)
-        node.agents[ref].renew_cycle = node.cycle
+        assert node.zone is not None
+        node.agents[ref].renew_cycle = node.cycle - node.zone.renew_ticks
         part.become(Life.SEATED, node.tick, f"part {part.rank} of {len(part.seats)} of {sender}'s {part.name}")
         return [Keep(part)]
 
@@ -77,10 +82,13 @@ class Stays(Errands):
         return not work.home or work.stay is Stay.SEATED
 
     def fetched(self, ref: int, token: int, problem: str, now_ns: int) -> list[Effect]:
-        """A part's files are whole and durable here, or cannot be had."""
+        """A part's files are whole and durable here, or cannot be had; it starts once its term is known to last."""
         part = self.node.workloads.get(ref)
         self._done("fetch", ref)
         if part is None or part.token != token or part.stay is not Stay.FETCHING:
+            return []
+        if not problem and part.term_end_ns <= now_ns:
+            self._failed("fetch", ref)
             return []
         if not problem:
             return [*self._stayed(part, StayEvent.FETCHED), *self._start(part)]
@@ -88,6 +96,12 @@ class Stays(Errands):
         part.note(self.node.tick, f"cannot be fetched: {problem}")
         effects = self._stayed(part, StayEvent.UNFETCHED)
         return [*effects, *self.node._run_ended(part, Reason.HOST_GONE, now_ns)]
+
+    def never_ran(self, airlock_id: str) -> None:
+        """The airlock side did not start a part, for its term was over."""
+        for part in self.node.workloads.values():
+            if part.home and part.airlock_id == airlock_id and airlock_id not in self.node.runs:
+                part.ran = False
 
     def report(self, part: Workload) -> Report:
         """What its home is told of a part."""

@@ -406,6 +406,7 @@ class Zone:
             self.done.setdefault(piece, [])
         elif work.airlock_id not in machine.runs:
             failed = Run(work.airlock_id, "ended", "term", problem="past its term")
+            machine.node.travel.never_ran(work.airlock_id)
             self.carry_out(machine, machine.node.run_changed(failed, self.now_ns))
             return
         self.tell(machine, work.airlock_id, machine.runs[work.airlock_id])
@@ -493,6 +494,22 @@ def test_nothing_goes_wrong_when_nothing_does() -> None:
         assert zone.done[f"{name}.{work.ref}"] == list(range(1, UNITS + 1)), "each unit once: every move was in order"
     assert zone.engine.state.accounts.escrow == 0
     assert {"TellSeat", "TellHome", "Fetch", "Collect", "Copy", "DropThere", "Clear"} <= set(zone.acts)
+
+
+@pytest.mark.parametrize("stood_s", [5, 3600])
+def test_work_starts_at_once_on_a_host_that_said_nothing_while_the_ledger_stood_still(stood_s: int) -> None:
+    """Its guess of the ledger's ticks is early by all that time: the term seems over before it began."""
+    zone = Zone(1, 0.0)
+    for _ in range(30):
+        zone.cycle()
+    zone.drain("h0", True)
+    zone.now_ns += stood_s * 10**9
+    work = zone.submit("h0", hook=None)
+    settle(zone)
+    kept = zone.work("h0", work.ref)
+    assert (kept.life, kept.exit_code) == (Life.ENDED, 0), kept.history
+    assert zone.done[f"h0.{work.ref}"] == list(range(1, UNITS + 1))
+    assert zone.acts.count("Start") == 1
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -63,6 +63,7 @@ class Guest:
         self.folder = Path(tempfile.mkdtemp(prefix=f"teg-vm-{name}-"))
         self._memory_mib = memory_mib
         self._cpus = cpus
+        self._port = 0
         self._disk = self.folder / "disk.qcow2"
         self._process: subprocess.Popen[bytes] | None = None
         self._qmp: socket.socket | None = None
@@ -77,12 +78,12 @@ class Guest:
             _run_here("qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", base, str(self._disk))
         else:
             _run_here("cp", "--reflink=auto", str(warm), str(self._disk))
-        port = _free_port()
-        self._write_ssh_config(port)
+        self._port = _free_port()
+        self._write_ssh_config()
         words = [*self.shape(self.image, self._memory_mib, self._cpus), *(("-loadvm", SNAPSHOT) if warm else ())]
         words += ["-append", COMMAND_LINE]
         words += ["-drive", f"file={self._disk},format=qcow2,if=virtio,cache=unsafe"]
-        words += ["-netdev", f"user,id=n0,restrict=on,hostfwd=tcp:127.0.0.1:{port}-:22"]
+        words += ["-netdev", f"user,id=n0,restrict=on,hostfwd=tcp:127.0.0.1:{self._port}-:22"]
         words += ["-netdev", f"socket,id=n1,mcast=230.0.0.77:{self.lan.port},localaddr=127.0.0.1"]
         words += [
             "-serial",
@@ -309,11 +310,17 @@ class Guest:
     def _ssh(self, command: str) -> list[str]:
         return ["ssh", "-F", str(self.folder / "ssh_config"), "guest", "--", command]
 
-    def _write_ssh_config(self, port: int) -> None:
+    def ssh_config(self, host: str, user: str) -> str:
+        """How ssh reaches it, as a part of a configuration file.
+
+        Args:
+            host: What it is called there.
+            user: Who signs in: `root` or `vagrant`.
+        """
         words = {
             "HostName": "127.0.0.1",
-            "Port": port,
-            "User": "root",
+            "Port": self._port,
+            "User": user,
             "IdentityFile": self.image.file("key"),
             "IdentitiesOnly": "yes",
             "HostKeyAlias": "guest",
@@ -322,14 +329,19 @@ class Guest:
             "LogLevel": "ERROR",
             "BatchMode": "yes",
             "ConnectTimeout": 10,
+        }
+        return "\n".join([f"Host {host}", *(f"  {key} {value}" for key, value in words.items())]) + "\n"
+
+    def _write_ssh_config(self) -> None:
+        shared = {
             "StreamLocalBindUnlink": "yes",
             "ControlMaster": "auto",
             "ControlPath": self.folder / "ssh",
             "ControlPersist": "yes",
             "ServerAliveInterval": 30,
         }
-        lines = ["Host guest", *(f"  {key} {value}" for key, value in words.items())]
-        (self.folder / "ssh_config").write_text("\n".join(lines) + "\n")
+        lines = [f"  {key} {value}\n" for key, value in shared.items()]
+        (self.folder / "ssh_config").write_text(self.ssh_config("guest", "root") + "".join(lines))
 
     def _close_ssh(self) -> None:
         if (self.folder / "ssh").exists():

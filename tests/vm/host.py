@@ -88,7 +88,7 @@ class Host:
     def conserved(self) -> bool:
         """Whether the books add up, by journal, by replay, and by the live ledger."""
         verified = self.tegctl("verify")
-        return bool(verified["conserved"]) and verified["replay_hash_equal"] is not False
+        return verified["conserved"] is True and verified["replay_hash_equal"] is True
 
     def frozen(self) -> list[str]:
         """Groups of teg.slice that are frozen now."""

@@ -94,6 +94,8 @@ def ensure() -> Image:
         subprocess.CalledProcessError: If the recipe fails; what it wrote is on standard error.
     """
     folder = recipe_folder()
+    if folder.exists():  # made by another user, perhaps, whose lock is not ours to take
+        return Image(folder)
     with alone(folder.with_suffix(".lock")):
         if not folder.exists():
             print(f"making the image of the guest in {folder}: a few minutes", file=sys.stderr, flush=True)
