@@ -125,7 +125,7 @@ class Guard:
         )
         self._demands = {member.name: member.demand_bytes for member in members}
         reading = Reading(now_ns, *self._host, members)
-        poll_ns = max(ALERT_NS, LOOK_SHARE * self._look_ns)
+        poll_ns = max(URGENT_NS, LOOK_SHARE * self._look_ns)
         limits = Settings(reserve_bytes(self._host.total_bytes), poll_ns)
         freeze_ns = self._hands.freeze_ns
         before = self._airlock.phase

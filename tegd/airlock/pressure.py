@@ -25,6 +25,7 @@ from tegd.airlock.signs import (
     lead_s,
     measured,
     modest,
+    notice_bytes,
     parts_back,
     sign,
 )
@@ -136,7 +137,6 @@ def _seal(airlock: Airlock, reading: Reading, settings: Settings, freeze_ns: int
     if airlock.sign is not Sign.SHORT:
         return airlock, _park(airlock, reading, settings, of(reading, Life.SEALED))
     running, lead = of(reading, Life.RUNNING), lead_s(settings, freeze_ns)
-    notice_s = 2 * lead
     requests: list[Request] = []
     for number, member in enumerate(running):
         if len(member.run) > 1:
@@ -144,11 +144,11 @@ def _seal(airlock: Airlock, reading: Reading, settings: Settings, freeze_ns: int
             count = max(1, airlock.fitting(member, member.run, room))
             airlock = _slowed(airlock, member, count / len(member.run))
             requests += [_thin(member, count)] if count < len(member.run) else []
-            if airlock.headroom_bytes >= airlock.rate(running[number:]) * notice_s:
+            if airlock.headroom_bytes >= notice_bytes(airlock, running[number:], lead):
                 break
         if member is not running[-1]:
             requests.append(Request(Act.SEAL, member.name))
-            if airlock.headroom_bytes >= airlock.rate(running[number + 1 :]) * notice_s:
+            if airlock.headroom_bytes >= notice_bytes(airlock, running[number + 1 :], lead):
                 break
     return airlock, requests or _park(airlock, reading, settings, of(reading, Life.SEALED))
 

@@ -115,7 +115,7 @@ class Settings(NamedTuple):
 
     Attributes:
         reserve_bytes: Kept free in memory, and half as much again in swap slots.
-        poll_ns: Longest time between readings while anything is short.
+        poll_ns: Longest time between readings while headroom would last less than a second.
     """
 
     reserve_bytes: int

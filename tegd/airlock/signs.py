@@ -133,7 +133,7 @@ def sign(airlock: Airlock, reading: Reading, settings: Settings, freeze_ns: int)
         above = airlock.headroom_bytes + _last_bytes(reading, settings)
         if above < max(-(settings.reserve_bytes // 4), airlock.rate(running[-1:]) * lead):
             return Sign.DRY
-    short = airlock.headroom_bytes < airlock.rate(running) * 2 * lead or _cramped(airlock, running)
+    short = airlock.headroom_bytes < notice_bytes(airlock, running, lead) or _cramped(airlock, running)
     if short and (len(running) > 1 or any(len(member.run) > 1 for member in running)):
         return Sign.SHORT
     return _eased(airlock, reading, settings, freeze_ns)
@@ -208,6 +208,19 @@ def parts_back(airlock: Airlock, reading: Reading, settings: Settings, freeze_ns
 def lead_s(settings: Settings, freeze_ns: int) -> float:
     """What passes from the moment that headroom falls below a line until all that run are frozen."""
     return (settings.poll_ns + freeze_ns) / 1e9
+
+
+def notice_bytes(airlock: Airlock, running: list[Member], lead: float) -> float:
+    """What those that run take until the weaker are frozen, and the strongest then until it could be.
+
+    Where that still fits, nobody is held: the next reading comes in time.
+
+    Args:
+        airlock: With the growth of each.
+        running: Weakest first.
+        lead: See `lead_s`.
+    """
+    return (airlock.rate(running) + airlock.rate(running[-1:])) * lead
 
 
 def headroom_bytes(reading: Reading, ratio: float, settings: Settings) -> int:

@@ -9,7 +9,6 @@ from tegd.airlock.thinning import Part
 
 TICK_S = 0.05
 WATERMARK_BYTES = 6 * MIB
-FREEZE_NS = 50_000_000
 
 
 @dataclass
@@ -68,6 +67,7 @@ class Host:
     write: float = 25.0 * MIB
     airlock: Airlock = field(default_factory=Airlock)
     now_s: float = 1.0
+    freeze_ns: int = 50_000_000
     killed: str = ""
     alerts: int = 0
     asked: list[Request] = field(default_factory=list)
@@ -95,7 +95,7 @@ class Host:
             self._live(work)
         self._kernel()
         self.works = [work for work in self.works if work.work_s > 0]
-        self.airlock, requests = step(self.airlock, self.reading(), self.settings, FREEZE_NS)
+        self.airlock, requests = step(self.airlock, self.reading(), self.settings, self.freeze_ns)
         self.asked += requests
         for request in requests:
             self._carry_out(request)

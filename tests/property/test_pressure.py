@@ -25,10 +25,11 @@ def test_every_phase_answers_every_sign() -> None:
     assert set(TABLE) == {(phase, sign) for phase in Phase for sign in Sign}
 
 
-@pytest.mark.parametrize("growth", [5, 10, 20])
-def test_two_that_fit_with_zram_are_left_alone(growth: float) -> None:
+@pytest.mark.parametrize(("growth", "freeze_ms"), [(5, 50), (20, 50), (20, 200), (25, 200)])
+def test_two_that_fit_with_zram_are_left_alone(growth: float, freeze_ms: int) -> None:
     """S1: 240 + 240 MiB on 400 with 200 of zRAM."""
-    host = Host(RAM, SLOTS, [grown("a", 1, 20, 240, growth, 60), grown("b", 2, 20, 240, growth, 60)])
+    works = [grown("a", 1, 20, 240, growth, 60), grown("b", 2, 20, 240, growth, 60)]
+    host = Host(RAM, SLOTS, works, freeze_ns=freeze_ms * 10**6)
     host.run(120)
     assert not host.killed
     assert not host.works
