@@ -1,10 +1,12 @@
 """Runs in the guest under any policy: what memory and each workload do, 4 times a second, until it is ended.
 
-Each sample is a line: [s, available, stored in zRAM, used by zRAM, free swap, kills, [[current, swap, state]...]],
-in MiB, workloads in the order of the run; states: `-` not there, `r` runs, `p` held in parts, `f` frozen, `e` ended.
+Each sample is a line: [s, available, stored in zRAM, used by zRAM, free swap, kills, [[current, swap, state]...],
+stall], in MiB, workloads in the order of the run; states: `-` not there, `r` runs, `p` held in parts, `f` frozen, `e`
+ended; the stall is the longest of the heartbeat so far, in s.
 """
 
 import json
+import struct
 import sys
 import time
 from pathlib import Path
@@ -13,6 +15,7 @@ EVERY_S = 0.25
 MIB = 1 << 20
 SLICE = Path("/sys/fs/cgroup/work.slice")
 HELD = "teg-held"
+HEARTBEAT = Path("/run/oombar.hb")
 
 
 def fields(path: str) -> dict[str, int]:
@@ -43,6 +46,14 @@ def workload(group: Path, begun: bool) -> tuple[int, int, str]:
     return number(group / "memory.current") // MIB, number(group / "memory.swap.current") // MIB, state
 
 
+def stall() -> float:
+    """The longest gap between two beats of the kit's heartbeat; 0 before its first."""
+    try:
+        return round(float(struct.unpack_from("<dd", HEARTBEAT.read_bytes())[1]), 2)
+    except (OSError, struct.error):
+        return 0.0
+
+
 def _some(procs: Path) -> bool:
     try:
         return bool(procs.read_text().strip())
@@ -66,7 +77,7 @@ def main() -> None:
                 stored, _, used = zram.read_text().split()[:3] if zram.exists() else (0, 0, 0)
                 killed = fields("/proc/vmstat")["oom_kill"] - kills
                 host = [info["MemAvailable"] >> 10, int(stored) // MIB, int(used) // MIB, info["SwapFree"] >> 10]
-                file.write(json.dumps([round(now - begun_s, 2), *host, killed, works]) + "\n")
+                file.write(json.dumps([round(now - begun_s, 2), *host, killed, works, stall()]) + "\n")
             time.sleep(max(0.0, EVERY_S - (time.monotonic() - now)))
 
 
