@@ -58,7 +58,7 @@ vagrant-zone: deb ## make what each machine of vagrant/ holds, for TEG_HOSTS hos
 	vagrant/prepare build/zone $(or $(TEG_HOSTS),2) build/teg_*.deb
 
 testbed: $(STAMP) ## run a zone on three virtual machines: work that moves, lost machines, heat, clocks
-	$(BIN)/pytest -m vm tests/testbed
+	$(BIN)/pytest -v -m vm tests/testbed
 
 vm-test: $(STAMP) ## run the tests that need a machine of their own, in QEMU: each kind of promise, in ten minutes
 	$(BIN)/pytest -m "vm and not vm_long" tests/vm

@@ -1,6 +1,7 @@
 """Three machines: `control` with broker, ledger and governor, and hosts `n1` and `n2`, from the package, over TLS.
 
-They are started on QEMU, or are those of the ssh configuration that `TEG_SSH_CONFIG` names.
+They are started on QEMU, or are those of the ssh configuration that `TEG_SSH_CONFIG` names. Results are also written as
+a page to the path in `TEG_TESTBED_PAGE`.
 """
 
 import os
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from testbed import qemu
+from testbed.page import Page
 from testbed.zone import Zone
 from vm import image as images
 from vm.conftest import boot, booted, image, installed, pytest_runtest_makereport
@@ -21,6 +23,12 @@ __all__ = ["boot", "booted", "image", "installed", "pytest_runtest_makereport"]
 
 GIVEN = os.environ.get("TEG_SSH_CONFIG", "")
 HOSTS = 2
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if path := os.environ.get("TEG_TESTBED_PAGE"):
+        where = "machines that were given" if GIVEN else "three machines emulated by QEMU"
+        config.pluginmanager.register(Page(Path(path), where))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
