@@ -50,6 +50,7 @@ def stage(tree: Path) -> None:
         _copy_distribution(found, site)
     for package in PACKAGES:
         for path in _sources(ROOT / package):
+            _demand_compiled(path)
             _copy(path, site / path.relative_to(ROOT))
     own = distribution(PROJECT["name"])
     about = own.read_text("METADATA") or own.read_text("PKG-INFO") or ""
@@ -72,6 +73,13 @@ def _copy_distribution(found: Distribution, site: Path) -> None:
             source = Path(str(path.locate()))
             if source.exists():
                 _copy(source, site / path)
+
+
+def _demand_compiled(path: Path) -> None:
+    """A host has no Cython: a module that is written for it works only compiled."""
+    written_for_it = path.suffix == ".py" and "\nimport cython\n" in path.read_text()
+    if written_for_it and not list(path.parent.glob(f"{path.stem}.*.so")):
+        sys.exit(f"{path.relative_to(ROOT)} is not compiled in this tree: `make install` compiles it")
 
 
 def _sources(package: Path) -> Iterator[Path]:
