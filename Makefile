@@ -57,8 +57,8 @@ vagrant-box: $(STAMP) ## make a box of the image for Vagrant, and add it (vagran
 vagrant-zone: deb ## make what each machine of vagrant/ holds, for TEG_HOSTS hosts, in build/zone
 	vagrant/prepare build/zone $(or $(TEG_HOSTS),2) build/teg_*.deb
 
-testbed: $(STAMP) ## run a zone on three virtual machines: work that moves, lost machines, heat, clocks
-	$(BIN)/pytest -v -m vm tests/testbed
+testbed: $(STAMP) ## run a zone on three virtual machines: work that moves, lost machines, clocks; PAGE=FILE keeps the result
+	TEG_TESTBED_PAGE=$(PAGE) $(BIN)/pytest -v -m vm tests/testbed
 
 vm-test: $(STAMP) ## run the tests that need a machine of their own, in QEMU: each kind of promise, in ten minutes
 	$(BIN)/pytest -m "vm and not vm_long" tests/vm

@@ -37,7 +37,7 @@ class Machine:
         self._folder = folder / name
         (self._folder / "run").mkdir(parents=True)
         self._session = Session(self._folder, "json")
-        self._cut = False
+        self._cut = self._stepped = False
 
     # --- asking -----------------------------------------------------------------------------------------------------
 
@@ -104,10 +104,14 @@ class Machine:
 
     def step_clock(self, hours: int) -> None:
         """Set its clock forward or back."""
+        self._stepped = True
         self.run(f"date -s '{hours:+d} hour' > /dev/null")
 
     def right_clock(self) -> None:
-        self.run(f"date -s @{time.time():.0f} > /dev/null")
+        """Set its clock to the time that it is here."""
+        if self._stepped:
+            self.run(f"date -s @{time.time():.0f} > /dev/null")
+            self._stepped = False
 
     def has_sensors(self) -> bool:
         """Whether its temperature can be set."""

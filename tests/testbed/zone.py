@@ -79,8 +79,9 @@ class Zone:
         return [row for row in self.operate(control.Leases()) if row["lease"]]
 
     def work(self, home: str, name: str) -> dict[str, Any]:
-        rows = self.ask(home, control.Workloads())
-        return next(row for row in rows if row["name"] == name and not row["home"])
+        """The latest work of a name, at its home."""
+        rows = [row for row in self.ask(home, control.Workloads()) if row["name"] == name and not row["home"]]
+        return dict(max(rows, key=lambda row: row["ref"]))
 
     def parts(self, seat: str) -> list[dict[str, Any]]:
         """What lives on a host and came from another."""
@@ -98,8 +99,8 @@ class Zone:
         self._submitted.append((home, name))
 
     def spin(self, home: str, name: str, units: int, more: str = "", pause_ms: int = 200) -> None:
-        """Work that can save itself, each unit of which follows from the one before."""
-        self.run(home, name, f"--hook {more} -- {SPIN} --units {units} --pause-ms {pause_ms}")
+        """Work that can save itself, each unit of which follows from the one before; its purse lasts for minutes."""
+        self.run(home, name, f"--hook --endow 10 {more} -- {SPIN} --units {units} --pause-ms {pause_ms}")
 
     def drain(self, host: str, on: bool = True) -> None:
         self.operate(control.DrainHost(host=host, on=on, key=fresh_key()))
@@ -156,6 +157,7 @@ class Zone:
         """Undo what a scenario that failed left."""
         for machine in self.machines.values():
             machine.heal_link()
+            machine.right_clock()
         for row in self.hosts():
             if row["drained"]:
                 self.drain(row["host"], False)
