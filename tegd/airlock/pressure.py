@@ -236,11 +236,13 @@ def _park(airlock: Airlock, reading: Reading, settings: Settings, frozen: list[M
 
 
 def _sample(airlock: Airlock, reading: Reading, settings: Settings) -> list[Request]:
-    """Before memory is short, a chunk of whoever grows most goes out, so that it is known how well pages compress."""
+    """Before memory is short, a chunk of each goes out, so that it is known how well its pages compress."""
     running = [member for member in of(reading, Life.RUNNING) if member.resident_bytes > CHUNK_BYTES]
     soon = airlock.rate(running) * RETURN_NS / 1e9 + reading.total_bytes // ROOM_SHARE
-    known = reading.zram_stored_bytes >= SAMPLE_BYTES or reading.zram_free_bytes < settings.reserve_bytes
-    if known or not running or reading.available_bytes - settings.reserve_bytes > soon:
+    spare = reading.available_bytes - settings.reserve_bytes
+    late = spare < 0 and reading.zram_stored_bytes >= SAMPLE_BYTES
+    unseen = [m for m in running if m.name not in airlock.ratios and m.swapped_bytes < 2 * CHUNK_BYTES]
+    if late or spare > soon or not unseen or reading.zram_free_bytes < settings.reserve_bytes:
         return []
-    most = max(running, key=lambda member: airlock.growth[member.name].rate)
+    most = max(unseen, key=lambda member: airlock.growth[member.name].rate)
     return [Request(Act.PARK, most.name, CHUNK_BYTES)]

@@ -294,9 +294,13 @@ def _compressed(airlock: Airlock, reading: Reading) -> Airlock:
 
 
 def _ratio_of_rest(airlock: Airlock, reading: Reading, ratio: float) -> float:
-    """How well all that is in memory would compress, each workload as its own pages did."""
+    """How well all that is in memory would compress, each workload as its own pages did.
+
+    Of one whose pages were not seen to, nothing is known, however well those of others compress.
+    """
     total = sum(member.resident_bytes for member in reading.members)
     if total == 0:
         return ratio
-    taken = sum(member.resident_bytes / airlock.ratios.get(member.name, ratio) for member in reading.members)
+    unseen = min(ratio, RATIO_UNKNOWN)
+    taken = sum(member.resident_bytes / airlock.ratios.get(member.name, unseen) for member in reading.members)
     return total / taken

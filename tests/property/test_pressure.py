@@ -130,6 +130,17 @@ def test_a_save_that_fails_is_tried_again_and_costs_nothing_but_time() -> None:
     assert not host.works
 
 
+def test_pages_of_one_are_not_taken_to_compress_as_those_of_another_do() -> None:
+    """The first pages in zRAM are of one that compresses fivefold; those of the swarms beside it do not at all."""
+    swarms = [swarm("bees", 1, 27, 15.5, 7.4, 16, 0.086), swarm("ants", 2, 11, 6.8, 8, 5, 0.97)]
+    for work in swarms:
+        work.ratio = 1.02
+    host = Host(RAM, SLOTS, [*swarms, grown("soft", 3, 21.4, 181, 11, 22, ratio=5)], reclaim=30.0 * MIB)
+    host.run(600)
+    assert not host.killed
+    assert not host.works
+
+
 @st.composite
 def histories(draw: st.DrawFn, *, all_savable: bool) -> Host:
     """Each alone fits in memory beside the reserve, and can be saved, some at the third attempt.
