@@ -14,6 +14,10 @@ LOST_S_MAX = 8.0
 """3.5 s of silence, and the time that it takes to ask."""
 
 
+UNITS = 200
+"""Some 45 s of work: it lasts for longer than a lease does of which nobody hears any more."""
+
+
 def test_provisioning_again_changes_nothing(zone: Zone) -> None:
     for name in zone.machines:
         assert provision(zone, name).strip() == "nothing to change"
@@ -136,7 +140,7 @@ def test_a_host_that_writes_under_the_name_of_another_is_refused_and_named(zone:
 def test_a_host_that_is_cut_off_stops_before_its_work_goes_on_elsewhere(zone: Zone, ways: tuple[str, ...]) -> None:
     zone.drain("n1")
     name = f"cut-{'-'.join(ways)}"
-    zone.spin("n1", name, 250, "--checkpoint-every 3")
+    zone.spin("n1", name, UNITS, "--checkpoint-every 3")
     zone.until(lambda: zone.work("n1", name)["saves"] >= 2, 240, "it was saved twice")
     (lease,) = zone.leases()
     zone["n2"].cut_link(*ways)
@@ -153,7 +157,7 @@ def test_a_host_that_is_cut_off_stops_before_its_work_goes_on_elsewhere(zone: Zo
     zone["n2"].heal_link()
     zone.until(lambda: zone.host("n2")["up"], 60, "it is heard again")
     zone.until(lambda: not zone.parts("n2"), 120, "it has ended what was over")
-    assert not zone.finished("n1", name, 250)[-1].startswith("spin: from unit 0 ")
+    assert not zone.finished("n1", name, UNITS)[-1].startswith("spin: from unit 0 ")
 
 
 @pytest.mark.parametrize("how", ["stands still", "loses power"])
@@ -163,7 +167,7 @@ def test_a_machine_that_is_lost_is_noticed_and_its_work_goes_on(
     halted = frozen("n2") if how == "stands still" else None
     name = how.rsplit(maxsplit=1)[-1]
     zone.drain("n1")
-    zone.spin("n1", name, 250, "--checkpoint-every 3")
+    zone.spin("n1", name, UNITS, "--checkpoint-every 3")
     zone.until(lambda: zone.work("n1", name)["saves"] >= 2, 240, "it was saved twice")
     lost_s = time.monotonic()
     if halted is not None:
@@ -178,7 +182,7 @@ def test_a_machine_that_is_lost_is_noticed_and_its_work_goes_on(
         halted.cont()
     zone.until(lambda: zone.host("n2")["up"], 120, "it is heard again")
     zone.until(lambda: not zone.parts("n2"), 120, "it has ended what was over")
-    assert not zone.finished("n1", name, 250)[-1].startswith("spin: from unit 0 ")
+    assert not zone.finished("n1", name, UNITS)[-1].startswith("spin: from unit 0 ")
 
 
 def test_every_host_is_there_at_the_end(zone: Zone) -> None:
