@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from testbed.conftest import HOSTS, provision
+from testbed.conftest import provision
 from testbed.zone import TERM_S, Zone, pause
 from vm.guest import Guest
 
@@ -186,6 +186,5 @@ def test_a_machine_that_is_lost_is_noticed_and_its_work_goes_on(
 
 
 def test_every_host_is_there_at_the_end(zone: Zone) -> None:
-    assert [(row["host"], row["up"], row["free"]) for row in zone.hosts()] == [
-        (f"n{number + 1}", True, 2) for number in range(HOSTS)
-    ]
+    there = [(row["host"], row["up"], row["free"]) for row in zone.hosts()]
+    assert sorted(there) == [(name, True, 2) for name in sorted(zone.names)]
