@@ -95,7 +95,9 @@ class Trips(Errands):
         self._failed(*key)
         if answer.reason != CANNOT:
             return []
-        work.words[rank] = Word(over=True, done=True, exit_code=126, problem=answer.message)
+        work.homebound = len(work.seats) == 1 and work.shape.slots <= 1 << self.log2_slots
+        code = None if work.homebound else 126
+        work.words[rank] = Word(over=True, done=not work.homebound, exit_code=code, problem=answer.message)
         work.note(self.node.tick, f"{work.seats[rank]} cannot run it: {answer.message}")
         return self._happened(work, TripEvent.REFUSED, now_ns) + self._last_word(work, now_ns)
 

@@ -96,6 +96,7 @@ class Workload(msgspec.Struct):
         rank: Its place among the seats.
         part_slots: How many slots it has here; 0: all of its shape.
         ran: Whether it was ever started here.
+        homebound: Whether another host said that it can never run it: it runs where it was submitted, or waits.
         top_ups: Keys of the latest top-ups.
         history: The latest of what happened, for people.
     """
@@ -146,12 +147,13 @@ class Workload(msgspec.Struct):
     rank: int = 0
     part_slots: int = 0
     ran: bool = False
+    homebound: bool = False
 
     @property
     def stays_home(self) -> bool:
         """Whether it can sit on the host of its submission only."""
         hook = self.spec.hook
-        return self.spec.here or (hook is not None and ("/" in hook.checkpoint or "/" in hook.mark))
+        return self.spec.here or self.homebound or (hook is not None and ("/" in hook.checkpoint or "/" in hook.mark))
 
     @property
     def slots_here(self) -> int:

@@ -312,7 +312,7 @@ class Courier:
         if entry.pw_uid < self._settings.guest_uid_min:
             message = f"it takes work of other hosts only as users from {self._settings.guest_uid_min} on"
             return Answer(ok=False, reason=peer.CANNOT, message=message)
-        if brief.spec.cwd and not os.path.exists(brief.spec.cwd):  # noqa: ASYNC240, PTH110 - one look
+        if brief.spec.cwd and surely_missing(brief.spec.cwd):
             return Answer(ok=False, reason=peer.CANNOT, message=f"there is no folder {brief.spec.cwd} on it")
         self._carry_out(self._travel.briefed(sender, brief, self._next_ref(), entry.pw_uid, entry.pw_gid))
         event("part.taken", workload=brief.name, home=sender, lease=brief.lease, token=brief.token, rank=brief.rank)
@@ -413,6 +413,17 @@ def _expect(said: AnySaid, kind: type[Kind]) -> Kind:
 def shelf_of(folder: Path) -> Path:
     """What is kept of a workload beside its own folder."""
     return folder.parent.parent / "shelf" / folder.name
+
+
+def surely_missing(folder: str) -> bool:
+    """Whether there is no such folder; of what is hidden from this side, such as homes, its start will tell."""
+    try:
+        os.stat(folder)  # noqa: PTH116 - one look
+    except PermissionError:
+        return False
+    except OSError:
+        return True
+    return False
 
 
 def logs_of(folder: Path) -> Path:

@@ -19,7 +19,7 @@ from tegcore.units import GIB, TICK_NS
 from tegcore.wire.codec import encode
 from tegcore.wire.control import Hook, WorkloadSpec
 from tegcore.wire.messages import SCHEMA, Ask, Events, Hello, Orders, Status
-from tegcore.wire.peer import GONE, Answer, Brief, Report
+from tegcore.wire.peer import CANNOT, GONE, Answer, Brief, Report
 from tegcore.wire.records import (
     Drain,
     Genesis,
@@ -131,6 +131,7 @@ class Machine:
     shelf: dict[tuple, int] = field(default_factory=dict)
     own: dict[int, int] = field(default_factory=dict)
     last_ref: int = 0
+    unfit: bool = False
 
 
 class Lost(Exception):
@@ -424,6 +425,8 @@ class Zone:
             else:
                 self.carry_out(other, travel.ask_about(said.lease))
                 refused = travel.refusal(machine.name, said)
+                if refused is None and other.unfit:
+                    refused = Answer(ok=False, reason=CANNOT, message="there is no such user on it")
                 answer = refused or Answer(ok=True)
                 if refused is None:
                     other.last_ref += 1
@@ -494,6 +497,27 @@ def test_nothing_goes_wrong_when_nothing_does() -> None:
         assert zone.done[f"{name}.{work.ref}"] == list(range(1, UNITS + 1)), "each unit once: every move was in order"
     assert zone.engine.state.accounts.escrow == 0
     assert {"TellSeat", "TellHome", "Fetch", "Collect", "Copy", "DropThere", "Clear"} <= set(zone.acts)
+
+
+@pytest.mark.parametrize("hook", [None, Hook()])
+def test_work_that_another_host_cannot_run_is_not_lost_by_leaving(hook: Hook | None) -> None:
+    """It goes on where it was submitted, as soon as there is room."""
+    zone = Zone(1, 0.0)
+    for name in ("h1", "h2"):
+        zone.hosts[name].unfit = True
+    work = zone.submit("h0", hook=hook)
+    for _ in range(100):
+        zone.cycle()
+    if hook is not None:
+        zone.drain("h0", True)
+        for _ in range(400):
+            zone.cycle()
+        assert zone.work("h0", work.ref).life is not Life.ENDED
+        zone.drain("h0", False)
+    settle(zone)
+    kept = zone.work("h0", work.ref)
+    assert (kept.life, kept.exit_code) == (Life.ENDED, 0), kept.history
+    assert zone.done[f"h0.{work.ref}"] == list(range(1, UNITS + 1))
 
 
 @pytest.mark.parametrize("stood_s", [5, 3600])

@@ -94,8 +94,8 @@ class Zone:
     # --- doing ------------------------------------------------------------------------------------------------------
 
     def run(self, home: str, name: str, words: str) -> None:
-        """Submit work of the user who signs in: options of `tegctl run`, `--` and the command."""
-        self[home].run(f"cd /tmp && tegctl run --detach --name {name} {words}", user=True)
+        """Submit work of the user who signs in, in his home: options of `tegctl run`, `--` and the command."""
+        self[home].run(f"tegctl run --detach --name {name} {words}", user=True)
         self._submitted.append((home, name))
 
     def spin(self, home: str, name: str, units: int, more: str = "", pause_ms: int = 200) -> None:
