@@ -125,7 +125,7 @@ def sign(airlock: Airlock, reading: Reading, settings: Settings, freeze_ns: int)
     if airlock.phase is Phase.ESCAPING:
         needed = airlock.rate(of(reading, Life.HELD)) * EASE * lead_s(settings, freeze_ns)
         enough = airlock.headroom_bytes > needed and not any(member.failed for member in frozen)
-        return Sign.SAVED if enough or next_to_save(reading) is None else Sign.MORE
+        return Sign.SAVED if enough else Sign.MORE
     if frozen and not running:
         return _held(airlock, reading, settings, freeze_ns)
     lead = lead_s(settings, freeze_ns)

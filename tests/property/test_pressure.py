@@ -190,6 +190,15 @@ def test_without_a_hook_work_may_wait_for_an_operator_but_is_not_killed(host: Ho
     assert not host.works or host.alerts, (host.airlock, host.reading())
 
 
+def test_after_the_last_that_can_be_saved_nobody_runs_on_without_room() -> None:
+    bare = tuple(Member(name, 1, Life.HELD, resident_bytes=180 * MIB) for name in "ab")
+    saved = Member("saved", 0, Life.PARKED, image_bytes=20 * MIB)
+    reading = Reading(10**9, int(RAM), 6 * MIB, 0, int(SLOTS), int(SLOTS), 0, 0, (*bare, saved))
+    airlock, requests = step(Airlock(phase=Phase.ESCAPING), reading, Settings(reserve_bytes(int(RAM))), 10**8)
+    assert airlock.phase is Phase.SUSPENDED
+    assert Act.THAW not in {request.act for request in requests}
+
+
 FITS = {
     Act.SEAL: {Life.RUNNING},
     Act.HOLD: {Life.RUNNING},
