@@ -27,8 +27,8 @@ HOSTS = 2
 
 def pytest_configure(config: pytest.Config) -> None:
     if path := os.environ.get("TEG_TESTBED_PAGE"):
-        where = "machines that were given" if GIVEN else "three machines emulated by QEMU"
-        config.pluginmanager.register(Page(Path(path), where))
+        machines = os.environ.get("TEG_MACHINES", "given") if GIVEN else "QEMU"
+        config.pluginmanager.register(Page(Path(path), machines))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
