@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: testbed docs airlock-histories help install demo test check lint types crash sim deb vm-image vm-test vm-test-all vagrant-box vagrant-zone bench-book bench-ledger bench-physics bench-oom bench-idle claims claims-quick clean
+.PHONY: testbed docs airlock-histories help install demo test check lint types crash sim scale deb vm-image vm-test vm-test-all vagrant-box vagrant-zone bench-book bench-ledger bench-physics bench-oom bench-idle claims claims-quick clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ airlock-histories: $(STAMP) ## put the airlock through 10,000 random histories o
 
 sim: $(STAMP) ## run small clusters under faults: SEEDS of them from FIRST on; SCENARIO names what is run
 	$(BIN)/python -m tegsim --seeds $(or $(SEEDS),20) --first $(or $(FIRST),1) --scenario $(or $(SCENARIO),swarm)
+
+scale: $(STAMP) ## run a cluster of HOSTS hosts in zones, checked throughout; interrupted, it goes on; OUT=docs/scale adds it there
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tegsim.scale --hosts $(or $(HOSTS),1000) $(if $(OUT),--out $(OUT))
 
 crash: $(STAMP) ## kill the ledger under load, 200 times
 	TEG_KILLS=200 $(BIN)/pytest tests/crash/test_ledger_kill.py

@@ -156,9 +156,9 @@ class AgentSide:
         """Another session with the ledger begins, under a new boot."""
         self.node.rejoin(Link(self._place.host, boot, now_ns))
 
-    def sensed(self, sample: Sample) -> None:
-        """A reading of the host, to which is added what of its room nobody could use."""
-        self._samples.append(msgspec.structs.replace(sample, fragmentation=self._fragmentation()))
+    def sensed(self, sample: Sample, times: int = 1) -> None:
+        """A reading of the host, that stands for so many; to it is added what of its room nobody could use."""
+        self._samples.extend([msgspec.structs.replace(sample, fragmentation=self._fragmentation())] * times)
 
     def _fragmentation(self) -> float:
         node, place = self.node, self._place

@@ -5,6 +5,7 @@ field, nothing pulls, and ghosts diffuse.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -29,6 +30,19 @@ def forces(physical: FieldFrame, heat: FieldFrame, friction: float, temperature:
     return Forces(total.gradient, hot.steepness, friction, temperature, total.hessian, LOOK_AHEAD_TICKS)
 
 
+@lru_cache(maxsize=4)
+def _physical(field: Field, side: float) -> FieldFrame | None:
+    """The governor's field, or None if it is of another size or holds what is not finite."""
+    if not len(field.weights) == len(field.rates) == 4 * field.grid**2 > 0:
+        return None
+    weights = np.frombuffer(field.weights, "<f4").astype(np.float64)
+    rates = np.frombuffer(field.rates, "<f4").astype(np.float64)
+    if not np.isfinite(weights + rates + field.mean).all():
+        return None
+    shape = (field.grid, field.grid)
+    return FieldFrame(side, field.mean, Dual(weights.reshape(shape), rates.reshape(shape)), field.tau)
+
+
 class Flight:
     """The ghosts of one host.
 
@@ -43,21 +57,16 @@ class Flight:
         self._physical: FieldFrame = flat_frame(self._side, 0.0, 0)
         self._heat: FieldFrame = flat_frame(self._side, 0.0, 0)
         self._cells = np.zeros(HEAT_GRID * HEAT_GRID)
-        self._frame = (-1, -1)
+        self._frame, self._heat_tick = (-1, -1), -1
         self._friction, self._temperature = DEFAULT_FRICTION, DEFAULT_TEMPERATURE
         self._at: dict[int, tuple[Floats, Floats]] = {}
 
     def field_came(self, field: Field) -> None:
         """The governor's field; one of another size, or that holds what is not finite, is passed over."""
-        if not len(field.weights) == len(field.rates) == 4 * field.grid**2 > 0:
+        physical = _physical(field, self._side)
+        if physical is None:
             return
-        weights = np.frombuffer(field.weights, "<f4").astype(np.float64)
-        rates = np.frombuffer(field.rates, "<f4").astype(np.float64)
-        if not np.isfinite(weights + rates + field.mean).all():
-            return
-        shape = (field.grid, field.grid)
-        weights_now = Dual(weights.reshape(shape), rates.reshape(shape))
-        self._physical = FieldFrame(self._side, field.mean, weights_now, field.tau)
+        self._physical = physical
         if field.friction > 0 and np.isfinite(field.friction):
             self._friction = field.friction
         if field.temperature >= 0 and np.isfinite(field.temperature):
@@ -73,8 +82,7 @@ class Flight:
             self._cells[pairs["cell"][known]] = pairs["value"][known]
         else:
             return
-        self._frame = (heat.frame, heat.delta)
-        self._heat = heat_frame(self._cells.reshape(HEAT_GRID, HEAT_GRID), self._side, heat.tick)
+        self._frame, self._heat_tick = (heat.frame, heat.delta), heat.tick
 
     def step(self, ghosts: Sequence[int], mass: Sequence[float], charge: Sequence[float], tick: int) -> dict[int, int]:
         """Move the ghosts by one tick; returns the slot that each is over."""
@@ -91,6 +99,9 @@ class Flight:
             np.asarray(mass),
             np.asarray(charge),
         )
+        if self._heat_tick >= 0:
+            self._heat = heat_frame(self._cells.reshape(HEAT_GRID, HEAT_GRID), self._side, self._heat_tick)
+            self._heat_tick = -1
         fields = ahead(aged(self._physical, tick), LOOK_AHEAD_TICKS), aged(self._heat, tick)
         viscous = self._friction, self._temperature
         moved = step(

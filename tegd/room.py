@@ -5,6 +5,7 @@ use. An order for more slots than the host has would take all of it, with the pa
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 import numpy as np
 
@@ -31,24 +32,38 @@ def fragmentation(
         mix: Of orders.
     """
     slots = 1 << log2_slots
-    free = np.full(slots, WHOLE, dtype=np.int32)
+    free = [WHOLE] * slots
     mem_left = mem_bytes * MEM_OFFERED_PERCENT // 100
     for work in works:
-        taken = np.zeros(slots, dtype=bool)
-        for first, log2 in work.blocks:
-            taken[max(0, first - base) : max(0, first + (1 << log2) - base)] = True
-        free[taken] -= work.shape.share_permille or WHOLE
-        cpu_milli -= work.spec.cpu_milli * int(taken.sum())
-        mem_left -= max(work.held_bytes, work.spec.mem_bytes * int(taken.sum()))
+        taken = {
+            slot
+            for first, log2 in work.blocks
+            for slot in range(max(0, first - base), min(slots, max(0, first + (1 << log2) - base)))
+        }
+        for slot in taken:
+            free[slot] -= work.shape.share_permille or WHOLE
+        cpu_milli -= work.spec.cpu_milli * len(taken)
+        mem_left -= max(work.held_bytes, work.spec.mem_bytes * len(taken))
+    room = tuple(max(0, left) for left in free), max(0, cpu_milli), max(0, mem_left), slot_class
+    return _unusable(*room, mix.classes.tobytes(), mix.often.tobytes())
+
+
+@lru_cache(maxsize=1024)
+def _unusable(
+    free: tuple[int, ...], cpu_milli: int, mem_left: int, slot_class: int, classes: bytes, often: bytes
+) -> float:
+    """What `unusable_share` says of one host's room: asked for in every cycle, while room and mix seldom change."""
+    slots = len(free)
+    mix = Mix(np.frombuffer(classes, np.int64).reshape(-1, 5), np.frombuffer(often))
     wanted = mix.classes.copy()
     clipped = np.maximum(1, np.minimum(wanted[:, 0], slots))
     wanted[:, 2:4] = wanted[:, 2:4] * clipped[:, None] // np.maximum(wanted[:, :1], 1)
     wanted[:, 0] = clipped
     host = Hosts(
-        np.maximum(free, 0)[None, :],
+        np.array([free], dtype=np.int32),
         np.array([slots], dtype=np.int32),
-        np.array([max(0, cpu_milli)], dtype=np.int64),
-        np.array([max(0, mem_left)], dtype=np.int64),
+        np.array([cpu_milli], dtype=np.int64),
+        np.array([mem_left], dtype=np.int64),
         np.array([slot_class], dtype=np.int32),
         np.zeros(1, dtype=np.int32),
     )

@@ -131,6 +131,7 @@ class Ledger:
         self._waiting: Batch | None = None
         self._writing: Batch | None = None
         self._sent: dict[int, tuple[int, int]] = {}
+        self._owed = set(engine.state.hosts)
         self._heat = HeatMap(engine.state.genesis.zone_k)
         self._demand = Demand()
         self._counted = dataclasses.replace(engine.state.counters)
@@ -242,6 +243,7 @@ class Ledger:
     def recovered(self, engine: Engine, number: int) -> None:
         """Go on from what is on disk, after a batch of that number."""
         self.engine, self.matched, self.fault, self._sent = engine, number, False, {}
+        self._owed = set(engine.state.hosts)
         self._heard_ns.clear()
         self._counted = dataclasses.replace(engine.state.counters)
 
@@ -310,9 +312,15 @@ class Ledger:
         for ask in heard.asked:
             told = voice.peers(state, ask, addresses, self._secret)
             sayings.append(Saying(Topic(zone, Channel.EVENTS, ask.host), told))
-        for session in state.hosts.values():
+        stirred, state.stirred = state.stirred, set()
+        for number in sorted(self._owed | stirred | heard.sessions):
+            session = state.hosts[number]
             if session.boot and not session.stale:
                 self._compose_events(session, heard, sayings)
+            if len(session.outbox):
+                self._owed.add(number)
+            else:
+                self._owed.discard(number)
         free = state.book.free_slots(Region(0, 2 * state.genesis.zone_k))
         beat = Beat(SCHEMA, zone, state.tick, state.tau, state.market, len(state.leases), free)
         sayings.append(Saying(Topic(zone, Channel.BEAT), beat))

@@ -49,6 +49,7 @@ class State:
         subsidy_epoch_ucr: Minted as subsidy in this epoch.
         bids: Where the latest bids pressed, and their value in ucr, for the heat layer: derived, and not part of what
             is kept.
+        stirred: Hosts that were told something since this was last emptied: derived, like `bids`.
     """
 
     genesis: Genesis
@@ -79,6 +80,7 @@ class State:
     transfers: set[tuple[int, int]] = field(default_factory=set)
     subsidy_epoch_ucr: int = 0
     bids: deque[tuple[Region, int]] = field(default_factory=lambda: deque(maxlen=BIDS_KEPT_MAX))
+    stirred: set[int] = field(default_factory=set)
 
     @property
     def term_ticks(self) -> int:
@@ -114,6 +116,7 @@ class State:
             session.stale, session.outbox = True, Outbox()
             return
         session.outbox.put(Record(op, host, session.boot, 0, body))
+        self.stirred.add(host)
 
     def tell(self, lease: Lease, op: Op, body: object) -> None:
         """Tell the host that ordered a lease, and each that it spans."""

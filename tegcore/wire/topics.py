@@ -51,7 +51,7 @@ class Topic(NamedTuple):
 
 @lru_cache(maxsize=TOPICS_KEPT)
 def parse(text: str) -> Topic:
-    """The topic that a text is.
+    """The topic that a text is; that of the latest texts is remembered, for the same hosts speak again and again.
 
     Raises:
         DecodeError: If it is none; says what is wrong with it.

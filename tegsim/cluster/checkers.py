@@ -5,6 +5,7 @@ it holds the cluster to, and knows nothing of how the programs keep it. Times ar
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import chain
@@ -33,7 +34,9 @@ if TYPE_CHECKING:
     from tegsim.cluster.world import Cluster
 
 DEEP_EVERY_TICKS = 16
-"""Ticks between two checks that compute all sums of the engine anew."""
+"""Ticks between two checks that compute all sums of the engine anew; more of them for more than `HOSTS_DEEP` hosts."""
+
+HOSTS_DEEP = 64
 
 REPLAY_EVERY_LIVES = 3
 """Lives of the ledger between two that are compared with a replay of the whole journal."""
@@ -41,10 +44,13 @@ REPLAY_EVERY_LIVES = 3
 HOSTS_HASHED = 16
 """With so many hosts every batch is hashed, with more of them fewer: a hash is over all of the state."""
 
+WOKEN_NS = 3 * NS_PER_S // 2
+"""After so long awake a host has heard a whole frame of heat."""
+
 STILL_NS_MAX = 2 * NS_PER_S
 """A process that is not to be held is held no longer than this (DESIGN 7)."""
 
-NOT_KEPT = frozenset({"book", "bids", "genesis", "admission"})
+NOT_KEPT = frozenset({"book", "bids", "stirred", "genesis", "admission"})
 """Parts of a ledger's state that are compared by the hash, or are derived."""
 
 
@@ -82,12 +88,14 @@ class Checkers:
     Attributes:
         expected: What operators have asked for.
         checks: How many were made.
+        told: Events that hosts took in, by what they say.
         barrier_assumed: Whether Re has moved as the barrier's bound assumes.
     """
 
     cluster: "Cluster"
     expected: Expected = field(default_factory=Expected)
     checks: int = 0
+    told: Counter[Op] = field(default_factory=Counter)
     barrier_assumed: bool = True
     re_worst: float = 0.0
     _hashes: dict[int, bytes] = field(default_factory=dict)
@@ -114,7 +122,7 @@ class Checkers:
         self._prices(state)
         self._no_slot_twice(state)
         self._fenced(state)
-        if state.tick % DEEP_EVERY_TICKS == 0:
+        if state.tick % (DEEP_EVERY_TICKS * max(1, len(state.hosts) // HOSTS_DEEP)) == 0:
             engine.check()
 
     def durable(self, number: int) -> None:
@@ -207,6 +215,8 @@ class Checkers:
         by_token = {lease.token: lease for lease in state.leases.values()}
         held: dict[int, str] = {}
         for host in self.cluster.hosts:
+            if not host.machine.processes:
+                continue
             own = range(host.base, host.base + host.slots)
             for name, process in host.machine.processes.items():
                 if not process.runs:
@@ -242,6 +252,7 @@ class Checkers:
         assert part.agent is not None, "it runs"
         boot = part.agent.node.link.boot
         key = (part.host, boot)
+        self.told[record.op] += 1
         last = self._heard.get(key, 0)
         hold("events are delivered once, in order", record.seq == last + 1, f"{key}: event {record.seq} after {last}")
         self._heard[key] = record.seq
@@ -249,6 +260,11 @@ class Checkers:
             told = self._told.setdefault(key, set())
             hold("events are delivered once, in order", record.body.token not in told, f"{key}: {record.body}")
             told.add(record.body.token)
+
+    @property
+    def hosts_seated(self) -> int:
+        """Hosts that were told of a lease at least once."""
+        return len({host for host, _ in self._told})
 
     def look(self) -> None:
         """Look around the hosts, a few times a second."""
@@ -401,7 +417,7 @@ def _of_runs(cluster: "Cluster") -> Iterable[str]:
 def _of_fields(cluster: "Cluster") -> Iterable[str]:
     fields, heats = set(), set()
     for host in cluster.hosts:
-        if host.agent.resting:
+        if host.agent.resting or (host.agent.rests and cluster.kernel.now_ns - host.agent.awake_since_ns < WOKEN_NS):
             continue
         flight = host.agent.agent._flight if host.agent.agent is not None else None
         if flight is None:

@@ -32,6 +32,7 @@ from tegd.effects import (
     SaveInPassing,
     Start,
 )
+from tegd.handover import Stay, Trip
 from tegd.link import boot_after
 from tegd.modes import Mode
 from tegd.node import Node
@@ -102,7 +103,8 @@ class AgentPart(Part):
         accepted: Work that people were told is accepted.
         airlock: The other side.
         paused: It gets no processor, and nothing that it was told is taken in.
-        rests: Whether it may take many cycles as one while it has nothing to do; for large clusters.
+        awake_since_ns: When it last woke: of broadcasts that only say what changed it has missed some.
+        rests: Whether it may take many cycles as one while nothing is to be done; for large clusters.
     """
 
     def __init__(
@@ -141,11 +143,11 @@ class AgentPart(Part):
         self.store = Store()
         self.accepted: list[int] = []
         self.paused = self.rests = False
-        self._cycles_put = 0
+        self._cycles_put, self._sleeps, self.awake_since_ns = 0, 1, 0
 
     @property
     def resting(self) -> bool:
-        """Whether it has nothing to do, and takes many cycles as one."""
+        """Whether nothing is to be done here, and it takes many cycles as one."""
         return self._client is not None and self._client.resting
 
     @property
@@ -251,7 +253,7 @@ class AgentPart(Part):
 
     def _cycle(self) -> None:
         """One cycle; for a host that rests, the last of many."""
-        resting = self.resting
+        resting, slept = self.resting, self._sleeps
         self._next_cycle(REST_CYCLES if resting else 1)
         if self.paused:
             return
@@ -262,24 +264,23 @@ class AgentPart(Part):
         for act in held:
             act()
         if resting:
-            agent.node.cycle += REST_CYCLES - 1
+            agent.node.cycle += slept - 1
             self._client.catch_up()
         before, self._raw = self._raw, machine.sense()
         if before is not None:
             sample = sample_of(rates(before, self._raw, TEMP_IDLE_C, TEMP_CRIT_C))
-            for _ in range(SAMPLES_PER_MESSAGE_MAX if resting else 1):
-                agent.sensed(sample)
-        if agent.wants_usage:
+            agent.sensed(sample, SAMPLES_PER_MESSAGE_MAX if resting else 1)
+        if agent.wants_usage or (resting and agent.node.runs):
             self._call(Call("usage", {}), "", self._used)
         self.carry_out(agent.cycle(self._usage, self.now_ns()))
         agent.node.order_ms.clear()
         for say in agent.sayings():
             self._say(say)
-        self._rest(on=self.rests and _is_idle(agent.node))
+        self._rest(on=self.rests and _is_quiet(agent.node))
 
     def _next_cycle(self, cycles: int) -> None:
         self._cycles_put += 1
-        put = self._cycles_put
+        put, self._sleeps = self._cycles_put, cycles
         delay_ns = self._machine.clock.true_ns(cycles * TICK_NS)
         self.after(delay_ns, lambda: self._cycle() if self._cycles_put == put else None)
 
@@ -289,8 +290,10 @@ class AgentPart(Part):
             return
         self._client.rest(on=on)
         if on:
-            self._next_cycle(REST_CYCLES)
+            assert self.agent is not None, "it runs"
+            self._next_cycle(REST_CYCLES - self.agent.node.cycle % REST_CYCLES)
         else:
+            self.awake_since_ns = self.kernel.now_ns
             self._client.catch_up()
             self._next_cycle(1)
 
@@ -320,7 +323,6 @@ class AgentPart(Part):
             return
         if self.agent is not None:
             self.carry_out(self.agent.heard(message, self.now_ns()))
-            self._rest(on=self.resting and _is_idle(self.agent.node))
 
     def do(self, act: Callable[[], None]) -> None:
         """Do something, or, while there is no processor, later."""
@@ -328,6 +330,8 @@ class AgentPart(Part):
             self._held.append(act)
         else:
             self.guard(act)
+            if self.resting and self.agent is not None and not _is_quiet(self.agent.node):
+                self._rest(on=False)
 
     # --- the airlock side -------------------------------------------------------------------------------------------
 
@@ -440,7 +444,25 @@ class AgentPart(Part):
         self.guard(lambda: self.carry_out(act(node, node.workloads[ref], now_ns)))
 
 
-def _is_idle(node: Node) -> bool:
-    """Whether nothing lives on a host, and nothing is owed to the ledger."""
-    alive = any(work.life is not Life.ENDED for work in node.workloads.values())
-    return node.mode is Mode.RUN and not (node.runs or alive or len(node.link.outbox))
+def _is_quiet(node: Node) -> bool:
+    """Whether nothing is under way on a host but work that runs in its seat, and nothing is owed to the ledger."""
+    if node.mode is not Mode.RUN or len(node.link.outbox) or node.link.quotes:
+        return False
+    seated = {work.airlock_id for work in node.workloads.values() if work.life is Life.SEATED}
+    settled = seated == node.runs.keys() and all(state == "running" for state in node.runs.values())
+    return settled and all(_is_settled(node, work) for work in node.workloads.values())
+
+
+def _is_settled(node: Node, work: Workload) -> bool:
+    """Whether nothing is due for a workload, or for a part of one, but what comes from elsewhere."""
+    if work.life is Life.ENDED:
+        return not work.owed and work.stay in {Stay.NONE, Stay.KEPT, Stay.GONE}
+    if work.sources or work.owed or work.spec.checkpoint_every_s:
+        return False
+    match work.life:
+        case Life.AWAY:
+            return work.trip in {Trip.AWAY, Trip.HEARD}
+        case Life.SEATED:
+            return not node.agents[work.ref].weighs and work.stay in {Stay.NONE, Stay.SEATED} and not work.saves
+        case _:
+            return False

@@ -58,6 +58,7 @@ class LedgerPart(Part):
         write_ns: What a write takes.
         ledger: The core, while it runs.
         journal: Open, while it runs.
+        lost: Hosts that were found silent for too long.
     """
 
     def __init__(
@@ -87,12 +88,18 @@ class LedgerPart(Part):
         self._client: Client | None = None
         self._retry_ns = 0
         self._asked: list[Told] = []
+        self.lost = 0
 
     @property
     def engine(self) -> Engine:
         """As it is after the batch matched last."""
         assert self.ledger is not None, "it does not run"
         return self.ledger.engine
+
+    @property
+    def leases_granted(self) -> int:
+        """Since the journal began; 0 while it does not run."""
+        return self.ledger.state.counters.leases if self.ledger is not None else 0
 
     @property
     def well(self) -> bool:
@@ -176,6 +183,7 @@ class LedgerPart(Part):
         self._watcher.durable(journal.last_number)
         self.boundary("publish")
         sent = ledger.durable()
+        self.lost += len(sent.lost)
         self._answer(sent.answers)
         self._say(sent.sayings)
         if batch.snapshot is not None:

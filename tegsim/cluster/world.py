@@ -49,6 +49,8 @@ ZONE, TENANTS = "sim", ("ada", "bob")
 SECRET = Key(b"simulated zone, simulated secret")
 FUNDS_UCR = 200_000_000
 LOOK_NS = NS_PER_S // 4
+LARGE_HOSTS = 16
+"""Clusters with more hosts are looked around once a second, and have funds for each so many hosts."""
 BOUNDARIES_MAX = 12
 """A doomed part dies at one of so many boundaries from then on."""
 
@@ -81,6 +83,7 @@ class Result:
         settled_s: How long after the storm all agreed.
         faults: Which were on.
         counts: Of what happened, for people.
+        state_hash: Of the ledger's state at the end.
     """
 
     seed: int
@@ -90,6 +93,7 @@ class Result:
     settled_s: float = 0.0
     faults: tuple[str, ...] = ()
     counts: dict[str, int] = field(default_factory=dict)
+    state_hash: str = ""
 
 
 class Cluster:
@@ -114,7 +118,7 @@ class Cluster:
         self._agents: dict[str, AgentPart] = {}
         self._submitted: list[tuple[Host, int]] = []
         self._keys = 1 << 20
-        self._transfers = 0
+        self._transfers = self._power_cuts = 0
         self._drained: set[int] = set()
         self._cordoned: set[int] = set()
         zone = scenario.zone
@@ -245,9 +249,11 @@ class Cluster:
         except AssertionError as error:
             result.rule, result.what = "no program breaks an invariant of its own", _where(error)
         finally:
+            result.simulated_s = self.kernel.now_ns / NS_PER_S
+            result.counts = self._counts()
+            if self.ledger.ledger is not None:
+                result.state_hash = self.ledger.engine.state.hash().hex()
             self._close()
-        result.simulated_s = self.kernel.now_ns / NS_PER_S
-        result.counts = self._counts()
         return result
 
     def _storm(self) -> None:
@@ -292,18 +298,21 @@ class Cluster:
 
     def _look(self) -> None:
         self.checkers.look()
-        self.kernel.after(LOOK_NS, self._look)
+        self.kernel.after(LOOK_NS if len(self.hosts) <= LARGE_HOSTS else NS_PER_S, self._look)
 
     def _counts(self) -> dict[str, int]:
         counts = {"events": self.kernel.events, "messages": self.network.carried, "checks": self.checkers.checks}
         counts |= {"crashes": sum(part.crashes for part in self.parts), "disk_faults": self.ledger.disk.faults}
-        return counts | {"work": len(self._submitted)}
+        counts |= {"work": len(self._submitted), "hosts_lost": self.ledger.lost, "power_cuts": self._power_cuts}
+        counts |= {f"told_{op.name.lower()}": times for op, times in sorted(self.checkers.told.items())}
+        counts |= {"hosts_seated": self.checkers.hosts_seated, "leases": self.ledger.leases_granted}
+        return counts
 
     # --- work -------------------------------------------------------------------------------------------------------
 
     def _open_accounts(self) -> None:
         for number, tenant in enumerate(TENANTS):
-            self._mint(tenant, FUNDS_UCR, key=1 + number)
+            self._mint(tenant, FUNDS_UCR * -(-len(self.hosts) // LARGE_HOSTS), key=1 + number)
 
     def _plan_work(self) -> None:
         work, draws = self.scenario.work, self.kernel.stream("work")
@@ -506,6 +515,7 @@ class Cluster:
             part.restart_ns = lambda: down_ns
             part.kill()
         host.machine.power_cut()
+        self._power_cuts += 1
 
     def _pause(self, draws: Stream, mood: Mood) -> None:
         agent = draws.one_of(self.hosts).agent

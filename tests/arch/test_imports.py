@@ -33,6 +33,8 @@ SHELLS = {
     "tegsim.placement_rig": "processor time, on the ledger's own journal",
     "zone_ledger.audit": "reads a journal by itself, sharing no code",
     "zone_ledger.replay": "reads journal and snapshots",
+    "tegsim.scale.sitting": "processes, processor time, files",
+    "tegsim.scale.page": "files",
     "tegsim.cluster.*": "the second shell around the cores: the real journals, on disks that fail",
 }
 """Modules that may do I/O, each with its reason. All else is a core."""
