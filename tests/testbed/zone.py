@@ -114,12 +114,11 @@ class Zone:
             raise AssertionError(f"{error}\n{self.story()}") from None
 
     def runs_on(self, seat: str, home: str, name: str, limit_s: float = 120) -> None:
-        """Wait until work of a home runs on a host."""
+        """Wait until work of a home runs on a host, as its own or as a part that came back to it."""
 
         def there() -> bool:
-            if seat == home:
-                return bool(self.work(home, name)["run"] == "running")
-            return [part["run"] for part in self.parts(seat)] == ["running"]
+            rows = self.ask(seat, control.Workloads())
+            return any((row["name"], row["run"]) == (name, "running") for row in rows)
 
         self.until(there, limit_s, f"{name} of {home} runs on {seat}")
 
