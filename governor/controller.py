@@ -17,12 +17,14 @@ from governor.gp.posterior import Hyperparameters, Posterior
 from governor.landau import Landau, free_energy, order_parameter
 from governor.phase import FIELD, Phase, Thresholds, classify, entropy_rate, reynolds
 from tegcore.economics.cap import base_price, price_cap
+from tegcore.economics.energy import reserve_ucr
 from tegcore.errors import DecodeError
 from tegcore.field.entropy import entropy
 from tegcore.field.geometry import block_centre
 from tegcore.field.potential import FieldFrame, clipped, evaluate
+from tegcore.units import CLASS_COUNT_MAX
 from tegcore.wire.messages import Digest, Motion, Telemetry
-from tegcore.wire.records import Admit, Region, SetCap, SetRates
+from tegcore.wire.records import Admit, Region, SetCap, SetRates, SetReserve
 
 HOSTS_PER_BATCH_MAX = 5000
 HOST_SILENT_TICKS = 100
@@ -39,6 +41,24 @@ SMOOTHING = 0.02
 """Share of a tick in the running means of attempts and unmet demand: a time constant of 50 ticks."""
 
 
+SLOT_W_MAX = 5000.0
+"""No slot draws more: a sensor that says so is not believed."""
+
+
+class Energy(NamedTuple):
+    """What turns measured power into reserves (DESIGN 3).
+
+    Attributes:
+        period_s: Of the zone's ledger.
+        pue: Power usage effectiveness of the site.
+        scarcity: Price factor by slot class; 1 for those beyond.
+    """
+
+    period_s: float
+    pue: float
+    scarcity: tuple[float, ...] = ()
+
+
 class Policy(NamedTuple):
     """What an epoch's rates are made of (DESIGN 8).
 
@@ -48,6 +68,7 @@ class Policy(NamedTuple):
         tax_permille: tax_0: holding tax is max(g, 0) tax_0.
         subsidy_permille: sub_0: subsidy is max(-g, 0) sub_0.
         cost_weight: lambda of the cost J (20).
+        energy: None where reserves stay as rated.
     """
 
     mu_ucr: int
@@ -62,6 +83,7 @@ class Policy(NamedTuple):
     subsidy_permille: int = 100
     subsidy_ucr_max: int = 0
     cost_weight: float = 1.0
+    energy: Energy | None = None
 
 
 class Decision(NamedTuple):
@@ -90,7 +112,10 @@ class _HostView:
     agents: int
     ghosts: int
     attempts: float
-    temperature_c: float = math.nan
+    temperature_c: float
+    slots: int
+    slot_class: int
+    power_w: float
 
 
 @dataclass
@@ -153,7 +178,16 @@ class Controller:
         attempts = motion.attempts_slots / motion.ticks if motion.ticks > 0 else 0.0
         value = float(entropy(shares)[0])
         self._hosts[telemetry.host] = _HostView(
-            tick, block_centre(region), value, motion.agents, motion.ghosts, attempts, sample.temperature_c
+            tick,
+            block_centre(region),
+            value,
+            motion.agents,
+            motion.ghosts,
+            attempts,
+            sample.temperature_c,
+            region.slots,
+            telemetry.slot_class,
+            sample.power_w,
         )
         self._fresh.add(telemetry.host)
 
@@ -299,6 +333,26 @@ class Controller:
         sample = evaluate(frame, np.array([block_centre(region) for region in regions]))
         caps = price_cap(base_price(digest.reserve_ucr / digest.slots), clipped(sample.value)).value
         return [SetCap(region.packed(), round(cap)) for region, cap in zip(regions, caps.tolist(), strict=True)]
+
+    def reserves(self) -> list[SetReserve]:
+        """Reserves by what slots of each class drew last, on average; of classes that nobody measures, none."""
+        energy, digest = self.policy.energy, self.digest
+        if energy is None or digest is None:
+            return []
+        drawn: dict[int, tuple[float, int]] = {}
+        for host in self._hosts.values():
+            sound = 0.0 < host.power_w <= SLOT_W_MAX * host.slots and 0 <= host.slot_class < CLASS_COUNT_MAX
+            if sound and digest.tick - host.tick <= HOST_SILENT_TICKS:
+                watts, slots = drawn.get(host.slot_class, (0.0, 0))
+                drawn[host.slot_class] = watts + host.power_w, slots + host.slots
+        scarcity = dict(enumerate(energy.scarcity))
+        return [
+            SetReserve(
+                kind,
+                reserve_ucr(watts / slots, energy.period_s, energy.pue, self.policy.peg, scarcity.get(kind, 1.0)),
+            )
+            for kind, (watts, slots) in sorted(drawn.items())
+        ]
 
     def sample(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Positions, shape (n, 2), and entropies, shape (n,), of the hosts that are heard: for hyperparameters."""

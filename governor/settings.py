@@ -4,8 +4,8 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from governor.controller import Policy
-from tegcore.units import UCR_PER_CREDIT, ZONE_K_MAX
+from governor.controller import Energy, Policy
+from tegcore.units import TICK_NS, UCR_PER_CREDIT, ZONE_K_MAX
 
 
 class GovernorSettings(Struct, frozen=True, kw_only=True):
@@ -27,10 +27,19 @@ class GovernorSettings(Struct, frozen=True, kw_only=True):
     mem_k_credits: Annotated[float, Meta(ge=0, description="k of the memory price (15), per period.")] = 0.01
     cpu_k_credits: Annotated[float, Meta(ge=0, description="k of the cpu price (15), per period.")] = 0.0
     joules_per_credit: Annotated[float, Meta(gt=0, description="The energy peg.")] = 3.6e6
+    reserves: Annotated[
+        str, Meta(pattern="^(rated|measured)$", description="Reserves as rated, or by the power that hosts measure.")
+    ] = "rated"
+    period_ticks: Annotated[int, Meta(ge=1, le=2**31, description="Rent period of the ledger, for reserves.")] = 1200
+    pue: Annotated[float, Meta(ge=1, le=5, description="Power usage effectiveness of the site, for reserves.")] = 1.3
+    scarcity: Annotated[
+        tuple[float, ...], Meta(max_length=8, description="Price factor by slot class, for reserves.")
+    ] = ()
     operators: Annotated[tuple[int, ...], Meta(description="Users, by number, that may pause it beside root.")] = ()
 
     def policy(self) -> Policy:
         """What rates are made of; credits become ucr here."""
+        energy = Energy(self.period_ticks * TICK_NS / 1e9, self.pue, self.scarcity)
         return Policy(
             round(self.mu_credits * UCR_PER_CREDIT),
             round(self.gas_credits * UCR_PER_CREDIT),
@@ -38,4 +47,5 @@ class GovernorSettings(Struct, frozen=True, kw_only=True):
             round(self.mem_k_credits * UCR_PER_CREDIT),
             round(self.cpu_k_credits * UCR_PER_CREDIT),
             round(self.joules_per_credit),
+            energy=energy if self.reserves == "measured" else None,
         )

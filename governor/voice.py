@@ -9,10 +9,10 @@ from typing import NamedTuple
 from governor.controller import Controller, Decision
 from tegcore.field.potential import FieldFrame
 from tegcore.wire.messages import SCHEMA, Certificate, Field, Message, Rates
-from tegcore.wire.records import Admit, Op, Record, SetCap, SetRates, pack_all
+from tegcore.wire.records import Admit, Op, Record, SetCap, SetRates, SetReserve, pack_all
 from tegcore.wire.topics import Channel
 
-_RATES, _CAPS, _ADMIT = 1 << 40, 1 << 41, 1 << 42
+_RATES, _CAPS, _ADMIT, _RESERVES = 1 << 40, 1 << 41, 1 << 42, 1 << 43
 
 
 class Said(NamedTuple):
@@ -34,10 +34,13 @@ def due(controller: Controller, zone: str) -> Iterator[Said]:
         yield Said(Channel.FIELD, field(controller, zone, frame), retain=True)
 
 
-def rate_records(epoch: int, rates: SetRates, caps: list[SetCap]) -> list[Record]:
-    """An epoch's rates and price caps as commands for the ledger."""
-    keyed = [Record(Op.SET_CAP, 0, 0, _CAPS | epoch << 8 | number, cap) for number, cap in enumerate(caps)]
-    return [Record(Op.SET_RATES, 0, 0, _RATES | epoch, rates), *keyed]
+def rate_records(epoch: int, rates: SetRates, caps: list[SetCap], reserves: list[SetReserve]) -> list[Record]:
+    """An epoch's rates, price caps and reserves as commands for the ledger."""
+    return [
+        Record(Op.SET_RATES, 0, 0, _RATES | epoch, rates),
+        *(Record(Op.SET_CAP, 0, 0, _CAPS | epoch << 8 | number, cap) for number, cap in enumerate(caps)),
+        *(Record(Op.SET_RESERVE, 0, 0, _RESERVES | epoch << 8 | each.slot_class, each) for each in reserves),
+    ]
 
 
 def admission_record(tick: int, closing: Admit) -> Record:
@@ -47,7 +50,7 @@ def admission_record(tick: int, closing: Admit) -> Record:
 
 def rates(controller: Controller, zone: str, decision: Decision, decided: SetRates) -> Rates:
     """An epoch's rates."""
-    records = pack_all(rate_records(decision.epoch, decided, controller.caps()))
+    records = pack_all(rate_records(decision.epoch, decided, controller.caps(), controller.reserves()))
     return Rates(SCHEMA, zone, decision.epoch, records, decision.tau)
 
 

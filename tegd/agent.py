@@ -240,4 +240,5 @@ class AgentSide:
             self._place.log2_slots,
             list(self._samples),
             Motion(agents, ghosts, attempts, SAMPLES_PER_MESSAGE_MAX, mean_mass),
+            self._place.slot_class,
         )

@@ -270,7 +270,7 @@ class World:
         if closing := governor.watch():
             self.engine.apply(says.admission_record(state.tick, closing))
         if decided := governor.decide():
-            for record in says.rate_records(decided[0].epoch, decided[1], governor.caps()):
+            for record in says.rate_records(decided[0].epoch, decided[1], governor.caps(), governor.reserves()):
                 self.engine.apply(record)
         if frame := governor.project():
             message = says.field(governor, ZONE, frame)

@@ -4,7 +4,8 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from tegcore.units import TICK_NS, UCR_PER_CREDIT, ZONE_K_MAX
+from tegcore.economics.energy import reserve_ucr
+from tegcore.units import TICK_NS, ZONE_K_MAX
 
 
 def _ticks(default_text: str) -> Meta:
@@ -56,8 +57,7 @@ class LedgerSettings(Struct, frozen=True, kw_only=True):
     ] = {}
 
     def reserve_ucr(self, slot_class: int) -> int:
-        """Reserve of a slot for a period: rated energy x PUE / joules per credit x scarcity (DESIGN 3), rounded up."""
+        """Reserve of a slot for a period, from its rated power."""
         period_s = self.period_ticks * TICK_NS / 1e9
-        joules = self.rated_w[slot_class] * period_s * self.pue
         factor = self.scarcity[slot_class] if slot_class < len(self.scarcity) else 1.0
-        return -int(-joules / self.joules_per_credit * factor * UCR_PER_CREDIT // 1)
+        return reserve_ucr(self.rated_w[slot_class], period_s, self.pue, self.joules_per_credit, factor)

@@ -244,7 +244,7 @@ class Motion(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Telemetry(Message, frozen=True, tag="telemetry"):
-    """Four messages a second of up to five samples."""
+    """Four messages a second of up to five samples; of how many slots, and of which class, they are."""
 
     v: int
     host: str
@@ -254,6 +254,7 @@ class Telemetry(Message, frozen=True, tag="telemetry"):
     log2_slots: int
     samples: list[Sample]
     motion: Motion
+    slot_class: int = 0
 
 
 class Status(Message, frozen=True, tag="status"):

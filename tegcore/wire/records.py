@@ -754,7 +754,7 @@ OPERATOR_OPS = frozenset(
 )
 """Commands that an operator may give."""
 
-GOVERNOR_OPS = frozenset({Op.SET_RATES, Op.ADMIT, Op.SET_CAP})
+GOVERNOR_OPS = frozenset({Op.SET_RATES, Op.ADMIT, Op.SET_CAP, Op.SET_RESERVE})
 """Commands that the governor may give."""
 
 _BOUNDS: dict[Op, tuple[tuple[str, Bounds], ...]] = {

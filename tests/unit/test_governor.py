@@ -2,18 +2,32 @@
 
 import math
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from governor.controller import HOSTS_PER_BATCH_MAX, Controller, Policy, sampled
+from governor import voice as says
+from governor.controller import (
+    HOST_SILENT_TICKS,
+    HOSTS_PER_BATCH_MAX,
+    SLOT_W_MAX,
+    Controller,
+    Energy,
+    Policy,
+    sampled,
+)
 from governor.gp.posterior import Hyperparameters, Posterior
 from governor.landau import Landau, free_energy, order_parameter
 from governor.phase import Phase, Thresholds, classify, entropy_rate, reynolds
 from tegcore.field.kernels import wendland_c4
 from tegcore.field.potential import evaluate, kernel_between
 from tegcore.wire.messages import SCHEMA, Digest, Motion, Sample, Telemetry
+from tegcore.wire.records import unpack_all
+from zone_ledger.genesis import genesis_records
+from zone_ledger.replay import new_engine
+from zone_ledger.settings import LedgerSettings
 
 POLICY = Policy(1000, 100, 10, 1000, 0, 3_600_000)
 NAN = float("nan")
@@ -263,3 +277,60 @@ def test_many_hosts_get_their_turn() -> None:
     turns = [sampled(names, tick) for tick in range(0, 15, 5)]
     assert all(len(turn) <= HOSTS_PER_BATCH_MAX for turn in turns)
     assert len(set().union(*turns)) > 11_900
+
+
+def drawing(host: str, power_w: float, **changes: object) -> Telemetry:
+    message = telemetry(host, **changes)
+    return msgspec.structs.replace(message, samples=[msgspec.structs.replace(message.samples[0], power_w=power_w)])
+
+
+MEASURING = POLICY._replace(energy=Energy(3600.0, 1.5, (1.0, 2.0)))
+"""A period of an hour and a peg of 3.6 MJ: a credit is a kilowatt-hour."""
+
+
+def measured(*heard: Telemetry) -> dict[int, int]:
+    controller = Controller(100, MEASURING, Hyperparameters(grid=4))
+    controller.take(digest(1), 4.0)
+    for message in heard:
+        controller.hear(message)
+    return {each.slot_class: each.reserve_ucr for each in controller.reserves()}
+
+
+class TestReserves:
+    def test_they_are_the_energy_of_the_mean_slot_of_each_class(self):
+        hosts = (drawing("a", 400.0), drawing("b", 1200.0, base=4), drawing("c", 900.0, base=8, slot_class=1))
+        assert measured(*hosts) == {0: 300_000, 1: 675_000}
+
+    @given(st.lists(st.floats(1.0, 4 * SLOT_W_MAX), min_size=1, max_size=4), st.floats(1.1, 3.0))
+    def test_more_heat_is_dearer_on_the_same_slots(self, watts, factor):
+        calm, busy = (
+            measured(*(drawing(f"n{at}", min(4 * SLOT_W_MAX, w * by), base=4 * at) for at, w in enumerate(watts)))[0]
+            for by in (1.0, factor)
+        )
+        assert busy >= calm > 0
+
+    @pytest.mark.parametrize("power_w", [NAN, 0.0, -5.0, math.inf, 4 * SLOT_W_MAX + 1])
+    def test_a_sensor_that_says_nonsense_moves_none(self, power_w):
+        assert measured(drawing("a", power_w)) == {}
+        assert measured(drawing("a", power_w), drawing("b", 400.0, base=4)) == {0: 150_000}
+
+    def test_a_host_that_is_silent_counts_no_more(self):
+        controller = Controller(100, MEASURING, Hyperparameters(grid=4))
+        controller.take(digest(1), 4.0)
+        controller.hear(drawing("a", 400.0))
+        controller.take(digest(2 + HOST_SILENT_TICKS), 4.0)
+        assert controller.reserves() == []
+
+    def test_as_rated_they_stay(self):
+        assert governed(5, drawing("a", 400.0)).reserves() == []
+
+    def test_a_ledger_takes_them_with_the_rates_of_an_epoch(self):
+        engine = new_engine()
+        for record in genesis_records(LedgerSettings(zone_k=2)):
+            engine.apply(record)
+        controller = Controller(100, MEASURING, Hyperparameters(grid=4))
+        controller.take(digest(1), 4.0)
+        controller.hear(drawing("a", 400.0))
+        for record in unpack_all(says.rates(controller, "z", *controller.decide()).records):
+            engine.apply(record)
+        assert engine.state.reserves[0] == 150_000

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from vm.guest import Guest
-from vm.host import UNITS, Host
+from vm.host import SPIN, UNITS, Host
 
 LONG = pytest.mark.vm_long
 PATIENCE_S = 400
@@ -36,19 +36,41 @@ def test_work_of_root_is_not_started_for_the_agent_side(host: Host) -> None:
     assert "uid_min" in json.dumps(host.tegctl("why as-root")) + json.dumps(ended)
 
 
-@LONG
-def test_heat_from_outside_raises_the_hosts_entropy(host: Host) -> None:
+MEASURED = "reserves = 'measured'\\nperiod_ticks = 100\\n"
+COOL, HOT = (40.0, 1600.0), (110.0, 6000.0)
+"""Of the host: degrees, and watts of its four slots."""
+
+
+def test_on_a_hot_host_entropy_and_price_rise_and_work_waits_until_it_is_cool(host: Host) -> None:
+    guest = host.guest
+
     def entropy() -> float:
         return max(host.ask("field")["values"], default=0.0)
 
-    host.guest.raise_temperature(40.0)
-    host.guest.until(lambda: entropy() > 0, PATIENCE_S, "there is a field")
-    host.guest.run("sleep 10")
-    cool = entropy()
-    host.guest.raise_temperature(110.0, 300.0)
-    host.guest.until(lambda: entropy() > cool + 0.3, 60, f"the field rises over {cool}")
-    host.guest.raise_temperature(40.0)
-    host.guest.until(lambda: entropy() < cool + 0.3, PATIENCE_S, "the field falls again")
+    def reserve_ucr() -> int:
+        return max(row["reserve_ucr"] for row in host.ask("book"))
+
+    def life() -> str:
+        return host.agent("frugal")["life"]
+
+    guest.raise_temperature(*COOL)
+    guest.run(f'cd /etc/teg && cp governor.toml /var/tmp/ && printf "{MEASURED}" >> governor.toml')
+    guest.run("systemctl restart governor", limit_s=100)
+    guest.until(lambda: entropy() > 0 and 0 < reserve_ucr() < 1000, PATIENCE_S, "slots cost what the cool host draws")
+    cool, cheap_ucr = entropy(), reserve_ucr()
+    guest.raise_temperature(*HOT)
+    guest.until(lambda: entropy() > cool + 0.3, 60, f"the field rises over {cool}")
+    guest.until(lambda: reserve_ucr() > 3 * cheap_ucr, PATIENCE_S, f"slots cost more than {cheap_ucr}")
+    guest.run(
+        f"cd /tmp && sudo -u vagrant tegctl run --detach --name frugal --bid 0.0015 --endow 0.5 -- {SPIN} --units 5"
+    )
+    guest.until(lambda: "PRICE" in json.dumps(host.ask("why frugal")), PATIENCE_S, "the price is in its way")
+    assert life() == "seeking"
+    guest.raise_temperature(*COOL)
+    guest.until(lambda: life() == "ended", PATIENCE_S, "it runs once the host is cool")
+    assert entropy() < cool + 0.3
+    assert reserve_ucr() < 2 * cheap_ucr
+    guest.run("mv /var/tmp/governor.toml /etc/teg/ && systemctl restart governor", limit_s=100)
 
 
 OTHERS = ("mosquitto", *(unit for unit in UNITS if unit != "zone-ledger"))
