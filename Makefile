@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: testbed docs airlock-histories help install demo test check lint types crash sim scale deb vm-image vm-test vm-test-all vagrant-box vagrant-zone bench-book bench-ledger bench-physics bench-oom bench-idle claims claims-quick clean
+.PHONY: testbed docs install-host airlock-histories help install demo test check lint types crash sim scale deb vm-image vm-test vm-test-all vagrant-box vagrant-zone bench-book bench-ledger bench-physics bench-oom bench-idle claims claims-quick clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,10 @@ crash: $(STAMP) ## kill the ledger under load, 200 times
 
 deb: $(STAMP) ## make a Debian package of this tree in build/
 	$(BIN)/python install/deb.py build
+
+install-host: deb ## install that package on this Debian 12 host (root); starts nothing
+	apt-get install --yes --no-install-recommends --reinstall "./$$(ls -t build/teg_*.deb | head -1)"
+	@echo 'TEG is installed. Protect this host alone: systemctl start tegd. A zone: docs/howto/install.md.'
 
 vm-image: $(STAMP) ## make the image of the guest that vm-test runs in (root; once)
 	PYTHONPATH=tests $(BIN)/python -m vm.image

@@ -51,7 +51,7 @@ from tegd.node import Node
 from tegd.settings import HostSettings
 from tegd.telemetry.model import RawSample, rates, sample_of
 from tegd.telemetry.sample import Sampler
-from tegd.workload import Life, Workload
+from tegd.workload import Life, Workload, shape_of
 from tegio.control import Peer
 from tegio.executive import Executive, Window
 from tegio.logs import event
@@ -491,9 +491,11 @@ def _check(spec: control.WorkloadSpec, tenant: str, settings: HostSettings, livi
     if len(living) >= WORKLOADS_MAX:
         raise RefusedError(f"{WORKLOADS_MAX} workloads are alive on this host", "wait for some to end")
     try:
-        Shape.unpacked(Shape(tuple(sorted(spec.sizes, reverse=True)), 1, spec.share_permille).packed())
+        Shape.unpacked(shape_of(spec).packed())
     except (TegError, ValueError) as error:
-        raise RefusedError(f"no block has this shape: {error}", "ask for 1 to 4 blocks of 2^j slots") from None
+        raise RefusedError(
+            f"no block has this shape: {error}", "ask for 1 to 4 blocks of 2^j slots, of classes 0 to 7"
+        ) from None
     if tenant not in settings.tokens:
         known = ", ".join(sorted(settings.tokens)) or "none"
         raise RefusedError(f"this host holds no token of tenant {tenant!r}", f"it has those of: {known}")

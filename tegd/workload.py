@@ -12,7 +12,7 @@ from typing import Self
 
 import msgspec
 
-from tegcore.units import PERMILLE
+from tegcore.units import CLASS_COUNT_MAX, PERMILLE
 from tegcore.wire.control import WorkloadSpec
 from tegcore.wire.peer import Source
 from tegcore.wire.records import Shape
@@ -66,6 +66,16 @@ class Word(msgspec.Struct):
     done: bool = False
     exit_code: int | None = None
     problem: str = ""
+
+
+def shape_of(spec: WorkloadSpec) -> Shape:
+    """The blocks that a piece of work asks for, of the classes that will do.
+
+    Raises:
+        ValueError: If it names a class below 0.
+    """
+    mask = sum(1 << slot_class for slot_class in set(spec.slot_classes)) or (1 << CLASS_COUNT_MAX) - 1
+    return Shape(tuple(sorted(spec.sizes, reverse=True)), mask, spec.share_permille)
 
 
 class Workload(msgspec.Struct):
@@ -176,7 +186,7 @@ class Workload(msgspec.Struct):
     @property
     def shape(self) -> Shape:
         """What it asks for."""
-        return Shape(tuple(sorted(self.spec.sizes, reverse=True)), 1, self.spec.share_permille)
+        return shape_of(self.spec)
 
     @property
     def airlock_id(self) -> str:

@@ -21,6 +21,9 @@ from tegio.seqpacket import ask
 @click.command(name="run", context_settings={"ignore_unknown_options": True})
 @click.option("--slots", type=Slots(), default="1", show_default=True, help="Block sizes, such as 4 or 16+8.")
 @click.option("--share", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="A part of one slot.")
+@click.option(
+    "--class", "slot_classes", type=click.IntRange(0, 7), multiple=True, help="Of slots; repeatable; default: any."
+)
 @click.option("--mem", type=Bytes(), default=0, help="Host memory per slot at the start; more is bought as it grows.")
 @click.option("--cpu", type=click.FloatRange(0), default=0.0, help="Cores per slot.")
 @click.option("--bid", type=Credits(), default=0, help="Most credits per slot and period; default: twice the price.")
@@ -46,6 +49,7 @@ def command(
     session: Session,
     slots: tuple[int, ...],
     share: float | None,
+    slot_classes: tuple[int, ...],
     mem: int,
     cpu: float,
     bid: int,
@@ -71,6 +75,7 @@ def command(
         name=name,
         sizes=slots,
         share_permille=round(share * PERMILLE) if share else 0,
+        slot_classes=slot_classes,
         mem_bytes=mem,
         cpu_milli=round(cpu * 1000),
         limit_ucr=bid,

@@ -8,6 +8,7 @@ and its seed alone, running it again leads to the same.
 What is kept is kept under a key of the code that it follows from: after a change of the code a run begins anew.
 """
 
+import contextlib
 import multiprocessing
 import os
 import resource
@@ -21,6 +22,7 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 import msgspec
+import psutil
 
 from tegcore.errors import TegError
 from tegsim.claims.store import ROOT, sources
@@ -76,9 +78,7 @@ def _path(name: str) -> Path:
 def run_zone(plan: Plan, number: int) -> Zone:
     """One zone, from its beginning to its end."""
     begun_s, hosts = time.process_time(), plan.zones()[number]
-    root = MEMORY if MEMORY.is_dir() else Path(tempfile.gettempdir())
-    disks = root / f"tegsim-scale-{Path(plan.kept).name}-{number}"
-    shutil.rmtree(disks, ignore_errors=True)
+    disks = _disks(plan, f"{number}-{os.getpid()}")
     try:
         result = Cluster(_sized(plan.scenario, hosts), plan.seed * SEED_STEP + number, disks).run()
     finally:
@@ -99,6 +99,19 @@ def run_zone(plan: Plan, number: int) -> Zone:
         worker=os.getpid(),
         rss_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * MIB_PER_KIB,
     )
+
+
+def _disks(plan: Plan, name: str) -> Path:
+    root = MEMORY if MEMORY.is_dir() else Path(tempfile.gettempdir())
+    return root / f"tegsim-scale-{Path(plan.kept).name}-{name}"
+
+
+def _clear(plan: Plan) -> None:
+    """Take away what processes left that were killed; those that finish their zone beside this run keep theirs."""
+    pattern = _disks(plan, "*")
+    for left in pattern.parent.glob(pattern.name):
+        if not psutil.pid_exists(int(left.name.rpartition("-")[2])):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _sized(scenario: Scenario, hosts: int) -> Scenario:
@@ -147,6 +160,7 @@ def sit(plan: Plan, workers: int, told: Callable[[Zone], None]) -> list[Zone]:
     Raises:
         TegError: If a process died; what was over is kept.
     """
+    _clear(plan)
     kept, begun_s = Kept(plan), time.monotonic()
     over = kept.zones()
     left = iter([number for number in range(len(plan.zones())) if number not in over])
@@ -193,8 +207,12 @@ def _heard(pipe: Connection) -> Zone:
 
 def _work(plan: Plan, pipe: Connection) -> None:
     """A process: one zone after the other, until nobody asks for more."""
-    try:
+    with contextlib.suppress(KeyboardInterrupt):
         while True:
-            pipe.send_bytes(msgspec.json.encode(run_zone(plan, pipe.recv())))
-    except (EOFError, OSError, KeyboardInterrupt):
-        return
+            try:
+                number = pipe.recv()
+            except EOFError:
+                return
+            raw = msgspec.json.encode(run_zone(plan, number))
+            with contextlib.suppress(BrokenPipeError):
+                pipe.send_bytes(raw)

@@ -23,8 +23,22 @@ from governor.landau import Landau, free_energy, order_parameter
 from governor.phase import Phase, Thresholds, classify, entropy_rate, reynolds
 from tegcore.field.kernels import wendland_c4
 from tegcore.field.potential import evaluate, kernel_between
+from tegcore.units import GIB
+from tegcore.wire.control import WorkloadSpec
 from tegcore.wire.messages import SCHEMA, Digest, Motion, Sample, Telemetry
-from tegcore.wire.records import unpack_all
+from tegcore.wire.records import (
+    Fok,
+    HostUp,
+    Mint,
+    NameIs,
+    NameKind,
+    Op,
+    Record,
+    Region,
+    Tick,
+    unpack_all,
+)
+from tegd.workload import shape_of
 from zone_ledger.genesis import genesis_records
 from zone_ledger.replay import new_engine
 from zone_ledger.settings import LedgerSettings
@@ -334,3 +348,32 @@ class TestReserves:
         for record in unpack_all(says.rates(controller, "z", *controller.decide()).records):
             engine.apply(record)
         assert engine.state.reserves[0] == 150_000
+
+    def test_new_work_goes_to_the_cool_host_and_back_when_the_hot_one_has_cooled(self):
+        engine = new_engine()
+        opening = genesis_records(LedgerSettings(zone_k=2, rated_w=(700.0, 700.0)))
+        names = [
+            NameIs.of(NameKind.TENANT, 1, "ada"),
+            NameIs.of(NameKind.HOST, 1, "a"),
+            NameIs.of(NameKind.HOST, 2, "b"),
+        ]
+        hosts = [
+            Record(Op.HOST_UP, number, 1, 0, HostUp(4 * (number - 1), 2, number - 1, 8_000, 8 * GIB, 0))
+            for number in (1, 2)
+        ]
+        for record in (*opening, *(Record(Op.NAME_IS, 0, 0, 0, name) for name in names), *hosts):
+            engine.apply(record)
+        engine.apply(Record(Op.MINT, 0, 0, 1000, Mint(1, 10**9)))
+        controller, seats = Controller(100, MEASURING, Hyperparameters(grid=4)), []
+        any_class = shape_of(WorkloadSpec(argv=("job",))).packed()
+        for turn, watts in enumerate(((1600.0, 400.0), (400.0, 1600.0))):
+            controller.take(digest(1 + 100 * turn), 4.0)
+            for number, name in enumerate("ab"):
+                controller.hear(drawing(name, watts[number], base=4 * number, slot_class=number))
+            for record in unpack_all(says.rates(controller, "z", *controller.decide()).records):
+                engine.apply(record)
+            order = Fok(turn + 1, 1, Region(0, 4).packed(), any_class, 0, 0, 10**6, 10**7, 0, 0)
+            engine.apply(Record(Op.FOK, 1, 1, turn + 1, order))
+            engine.apply(Record(Op.TICK, 0, 0, 0, Tick(turn + 1, turn + 1)))
+            seats.append(max(engine.state.leases.values(), key=lambda lease: lease.number).hosts)
+        assert seats == [(2,), (1,)]

@@ -64,7 +64,7 @@ def test_on_a_hot_host_entropy_and_price_rise_and_work_waits_until_it_is_cool(ho
     guest.run(
         f"cd /tmp && sudo -u vagrant tegctl run --detach --name frugal --bid 0.0015 --endow 0.5 -- {SPIN} --units 5"
     )
-    guest.until(lambda: "PRICE" in json.dumps(host.ask("why frugal")), PATIENCE_S, "the price is in its way")
+    guest.until(lambda: '"reason": "price"' in json.dumps(host.ask("why frugal")), PATIENCE_S, "it is too dear")
     assert life() == "seeking"
     guest.raise_temperature(*COOL)
     guest.until(lambda: life() == "ended", PATIENCE_S, "it runs once the host is cool")
