@@ -12,7 +12,7 @@ from typing import Self
 
 import msgspec
 
-from tegcore.units import CLASS_COUNT_MAX, PERMILLE
+from tegcore.units import PERMILLE
 from tegcore.wire.control import WorkloadSpec
 from tegcore.wire.peer import Source
 from tegcore.wire.records import Shape
@@ -74,7 +74,7 @@ def shape_of(spec: WorkloadSpec) -> Shape:
     Raises:
         ValueError: If it names a class below 0.
     """
-    mask = sum(1 << slot_class for slot_class in set(spec.slot_classes)) or (1 << CLASS_COUNT_MAX) - 1
+    mask = sum(1 << slot_class for slot_class in set(spec.slot_classes))
     return Shape(tuple(sorted(spec.sizes, reverse=True)), mask, spec.share_permille)
 
 

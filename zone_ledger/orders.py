@@ -100,12 +100,8 @@ def objection(state: State, order: Order) -> tuple[Reason, int]:
         return Reason.SHAPE, order.shape.slots
     if (order.key.host, order.ref) in state.refs:
         return Reason.STATE, 0
-    if order.leaves:
-        old = state.leases.get(order.leaves)
-        if old is None or order.key.host not in {old.origin, *old.hosts}:
-            return Reason.LEASE, 0
-        if old.tenant != order.tenant or old.state is not LeaseState.HELD:
-            return Reason.STATE, 0
+    if (reason := _cannot_leave(state, order)) is not Reason.OK:
+        return reason, 0
     if order.endow_ucr > state.accounts.balances[order.tenant]:
         return Reason.FUNDS, order.endow_ucr - state.accounts.balances[order.tenant]
     if order.endow_ucr < order.bid_ucr:
@@ -113,8 +109,21 @@ def objection(state: State, order: Order) -> tuple[Reason, int]:
     return Reason.OK, 0
 
 
+def _cannot_leave(state: State, order: Order) -> Reason:
+    """What is wrong with the lease that a MOVE leaves, which may also end while the order waits."""
+    if not order.leaves:
+        return Reason.OK
+    old = state.leases.get(order.leaves)
+    if old is None or order.key.host not in {old.origin, *old.hosts}:
+        return Reason.LEASE
+    return Reason.OK if old.tenant == order.tenant and old.state is LeaseState.HELD else Reason.STATE
+
+
 def clear(state: State) -> None:
     """Clear what has arrived, as far as admission goes."""
+    for order in [order for order in state.orders.values() if order.state is OrderState.WAITING and order.leaves]:
+        if (reason := _cannot_leave(state, order)) is not Reason.OK:
+            refuse(state, order, Refused(order.ref, reason, 0, 0, 0))
     waiting = [order for order in state.orders.values() if order.state is OrderState.WAITING]
     waiting.sort(key=lambda order: (order.arrived, order.key))
     admitted = len(waiting)

@@ -48,7 +48,7 @@ class WorkloadSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         cwd: Working folder; empty: the workload's state folder.
         sizes: log2 of the slots of each block, one to four: `[2]` is a 2 x 2 block.
         share_permille: A part of one slot, in thousandths; 0: whole slots.
-        slot_classes: Those that will do; empty: any, whichever is cheapest.
+        slot_classes: Those that will do; of several, whichever is cheapest.
         cpu_milli: Of a core, per slot.
         mem_bytes: Host memory per slot at the start; more is bought just in time.
         limit_ucr: Most that it pays per slot-period.
@@ -66,7 +66,7 @@ class WorkloadSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     cwd: str = ""
     sizes: tuple[int, ...] = (0,)
     share_permille: int = 0
-    slot_classes: tuple[int, ...] = ()
+    slot_classes: tuple[int, ...] = (0,)
     cpu_milli: int = 0
     mem_bytes: int = 0
     limit_ucr: int = 0

@@ -22,7 +22,13 @@ from tegio.seqpacket import ask
 @click.option("--slots", type=Slots(), default="1", show_default=True, help="Block sizes, such as 4 or 16+8.")
 @click.option("--share", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="A part of one slot.")
 @click.option(
-    "--class", "slot_classes", type=click.IntRange(0, 7), multiple=True, help="Of slots; repeatable; default: any."
+    "--class",
+    "slot_classes",
+    type=click.IntRange(0, 7),
+    multiple=True,
+    default=(0,),
+    show_default=True,
+    help="Of slots that will do; repeatable: the cheapest.",
 )
 @click.option("--mem", type=Bytes(), default=0, help="Host memory per slot at the start; more is bought as it grows.")
 @click.option("--cpu", type=click.FloatRange(0), default=0.0, help="Cores per slot.")

@@ -365,14 +365,14 @@ class TestReserves:
             engine.apply(record)
         engine.apply(Record(Op.MINT, 0, 0, 1000, Mint(1, 10**9)))
         controller, seats = Controller(100, MEASURING, Hyperparameters(grid=4)), []
-        any_class = shape_of(WorkloadSpec(argv=("job",))).packed()
+        either = shape_of(WorkloadSpec(argv=("job",), slot_classes=(0, 1))).packed()
         for turn, watts in enumerate(((1600.0, 400.0), (400.0, 1600.0))):
             controller.take(digest(1 + 100 * turn), 4.0)
             for number, name in enumerate("ab"):
                 controller.hear(drawing(name, watts[number], base=4 * number, slot_class=number))
             for record in unpack_all(says.rates(controller, "z", *controller.decide()).records):
                 engine.apply(record)
-            order = Fok(turn + 1, 1, Region(0, 4).packed(), any_class, 0, 0, 10**6, 10**7, 0, 0)
+            order = Fok(turn + 1, 1, Region(0, 4).packed(), either, 0, 0, 10**6, 10**7, 0, 0)
             engine.apply(Record(Op.FOK, 1, 1, turn + 1, order))
             engine.apply(Record(Op.TICK, 0, 0, 0, Tick(turn + 1, turn + 1)))
             seats.append(max(engine.state.leases.values(), key=lambda lease: lease.number).hosts)

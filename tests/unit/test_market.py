@@ -526,6 +526,21 @@ def test_a_move_may_take_the_slots_that_it_leaves_at_their_reserve() -> None:
     assert moved.price_ucr == RESERVE
 
 
+@pytest.mark.parametrize("market", Market)
+def test_a_move_whose_lease_ends_before_the_tick_is_refused(market: Market) -> None:
+    zone = Zone()
+    zone.fok(1, 5_000)
+    zone.ticks()
+    zone.state.market = market
+    old = zone.lease(1)
+    move(zone, 11, 3_000, old.number)
+    zone.command(Op.RELEASE, Release(old.number, old.token, int(Reason.DONE)))
+    zone.ticks()
+    refused = zone.told(Op.REFUSED)[-1]
+    assert (refused.ref, Reason(refused.reason)) == (11, Reason.LEASE)
+    assert zone.lease(11) is None
+
+
 def test_a_move_must_name_a_lease_of_its_own_host_and_tenant() -> None:
     zone = Zone()
     zone.fok(1, 5_000)
