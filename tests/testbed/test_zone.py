@@ -1,7 +1,7 @@
 """The zone on machines of their own: work that moves, machines and links that are lost, heat, and clocks that jump."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from testbed.conftest import provision
@@ -77,6 +77,49 @@ def test_a_hot_host_is_seen_from_everywhere(zone: Zone) -> None:
     zone.until(lambda: zone.entropy("n2") > cool + 0.3, 60, "its entropy rises")
     zone["n2"].set_temperature(45.0)
     zone.until(lambda: zone.entropy("n2") < cool + 0.3, 120, "it falls again")
+
+
+COOL, HOT = (45.0, 1400.0), (105.0, 5600.0)
+"""Degrees, and watts of a host of two slots."""
+MODEST = "--class 0 --class 1 --bid 0.002 --endow 1"
+"""A bid between what slots cost on a cool host and on a hot one."""
+
+
+@pytest.fixture
+def aisles(zone: Zone) -> Iterator[Zone]:
+    """A zone where n2 has a slot class of its own, and the governor prices classes by what their hosts draw."""
+    if not all(zone[name].has_sensors() for name in zone.names):
+        pytest.skip("these machines have no temperature that could be set")
+    before = [(zone.control, "governor"), (zone["n2"], "tegd")]
+    for machine, program in before:
+        machine.run(f"cp /etc/teg/{program}.toml /var/tmp/{program}.toml")
+    zone.control.run("printf \"reserves = 'measured'\\nperiod_ticks = 100\\n\" >> /etc/teg/governor.toml")
+    zone["n2"].run("printf 'slot_class = 1\\n' >> /etc/teg/tegd.toml")
+    for machine, program in before:
+        machine.run(f"systemctl restart {program}", limit_s=120)
+    yield zone.ready()
+    for machine, program in before:
+        machine.run(f"mv /var/tmp/{program}.toml /etc/teg/ && systemctl restart {program}", limit_s=120)
+    for name in zone.names:
+        zone[name].set_temperature(45.0)
+    zone.ready()
+
+
+def test_a_hot_host_loses_new_work_and_gets_it_back_when_it_has_cooled(aisles: Zone) -> None:
+    zone = aisles
+
+    def reserve_ucr(name: str) -> int:
+        rows = {row["host"]: row["reserve_ucr"] for row in zone.operate(control.BookView())}
+        return int(rows[name])
+
+    for turn, (hot, cool) in enumerate((("n2", "n1"), ("n1", "n2"))):
+        zone[cool].set_temperature(*COOL)
+        zone[hot].set_temperature(*HOT)
+        zone.until(lambda c=cool, h=hot: 0 < 3 * reserve_ucr(c) < reserve_ucr(h), 120, f"{hot} is dearer than {cool}")
+        for number in range(2):
+            name = f"modest-{turn}-{number}"
+            zone.run(hot, name, f"{MODEST} -- sh -c 'hostname; sleep 1'")
+            assert zone.ended(hot, name) == [cool]
 
 
 def test_a_clock_that_jumps_an_hour_ends_and_extends_nothing(zone: Zone) -> None:
