@@ -85,9 +85,17 @@ def state(name: str) -> str:
     return str(listed().get(name, {}).get("state", ""))
 
 
+def told(name: str) -> dict[str, Any]:
+    """What is said of a workload, once the airlock answers."""
+    return dict(eventually(lambda: listed().get(name), f"{name} is listed"))
+
+
 def until(name: str, *states: str) -> dict[str, Any]:
-    eventually(lambda: state(name) in states, f"{name} is {' or '.join(states)}")
-    return listed()[name]
+    def there() -> dict[str, Any] | None:
+        found = listed().get(name, {})
+        return found if found.get("state") in states else None
+
+    return dict(eventually(there, f"{name} is {' or '.join(states)}"))
 
 
 def folder(name: str) -> Path:
@@ -425,13 +433,13 @@ def criu_refuses() -> dict[str, Any]:
         pid = pid_of(name)
         inject(name, "seal")
         inject(name, "save", "park")
-        eventually(lambda name=name: listed()[name]["problem"], "the reason is told")
+        eventually(lambda name=name: told(name)["problem"], "the reason is told")
         until(name, "frozen")
         inject(name, "release")
         until(name, "running")
         assert pid_of(name) == pid, "it is the same process"
         assert not is_frozen(name)
-        said[name] = listed()[name]["problem"]
+        said[name] = told(name)["problem"]
     for name in said:
         shell(f"systemctl stop {name}")
     assert "journal" in said["c-journal.service"]
@@ -550,10 +558,10 @@ def hooks_that_fail() -> dict[str, Any]:
         start("w", behaviour, save_ns=2 * SECOND_NS)
         inject("w", "seal")
         inject("w", "save", "park")
-        eventually(lambda: listed()["w"]["problem"], f"{behaviour} is told")
-        said[behaviour] = listed()["w"]["problem"]
+        eventually(lambda: told("w")["problem"], f"{behaviour} is told")
+        said[behaviour] = told("w")["problem"]
         until("w", "frozen")
-        assert listed()["w"]["savable"] == "dump", "the next rung"
+        assert told("w")["savable"] == "dump", "the next rung"
         inject("w", "save", "park")
         until("w", "parked", "starting", "running")
         until("w", "running")
@@ -578,10 +586,10 @@ def disk_full() -> dict[str, Any]:
         said = eventually(problems, "it is told that there is no room")[0]
         working("w")
         time.sleep(5)
-        assert (listed()["w"]["proof"], listed()["w"]["problem"]) == ("", ""), "it was asked for a proof"
+        assert (told("w")["proof"], told("w")["problem"]) == ("", ""), "it was asked for a proof"
         inject("w", "seal")
         inject("w", "save", "park")
-        eventually(lambda: listed()["w"]["problem"], "that it cannot be saved is told")
+        eventually(lambda: told("w")["problem"], "that it cannot be saved is told")
         until("w", "frozen")
         assert is_populated("w")
         inject("w", "release")
@@ -589,7 +597,7 @@ def disk_full() -> dict[str, Any]:
         working("w")
         assert units("w") == list(range(len(units("w")))), "each unit once"
         (small / "fill").unlink()
-        eventually(lambda: listed()["w"]["proof"] == "proved" and not problems(), "with room, it can be saved")
+        eventually(lambda: told("w")["proof"] == "proved" and not problems(), "with room, it can be saved")
         end_all()
         assert not [about for about in call("memory", after_ns=0)["problems"] if about.startswith("w")]
         return {"said": said}
