@@ -244,7 +244,7 @@ def measure(setting: Setting) -> Claim:
             f" which share commits, {min(busy):.2f} to {max(busy):.2f} ms;"
         )
         + f" dearer than we are from here on: {said}. Not in it is what the ledger does each tick whatever is placed:"
-        " its digest and its look at each host's outbox grow with leases and hosts"
+        " its digest grows with leases, its look for silent hosts with hosts"
     )
     how = (
         f"zones {FULL:.0%} full of leases of 1, 2 and 4 slots, {UNDER_WAY} agents under way at any size; flight,"
