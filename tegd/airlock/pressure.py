@@ -30,6 +30,9 @@ from tegd.airlock.signs import (
     sign,
 )
 
+RATIO_USELESS = 1.1
+"""Pages that compress less take as much memory in zRAM as they leave."""
+
 CHUNK_BYTES = 8 * MIB
 """Parked at once: one write to memory.reclaim can block for seconds."""
 
@@ -97,11 +100,17 @@ def step(airlock: Airlock, reading: Reading, settings: Settings, freeze_ns: int)
 
 
 def _shielded(airlock: Airlock, reading: Reading) -> frozenset[str]:
-    """While one is saved, the kernel is to make room for it with pages that compress, its own for the most part."""
-    if airlock.phase not in (Phase.SUSPENDED, Phase.ESCAPING) or reading.swap_free_bytes:
+    """Pages that gain nothing in zRAM stay out of it, where they would take slots from those that do.
+
+    While one is saved, the kernel is to make room for it with pages that compress well, its own for the most part. Who
+    has the host for itself is left to the kernel.
+    """
+    there = of(reading, Life.RUNNING, Life.SEALED, Life.HELD, Life.SAVING)
+    if reading.swap_free_bytes or len(there) < 2:
         return frozenset()
-    frozen = of(reading, Life.SEALED, Life.HELD)
-    return frozenset(m.name for m in frozen if airlock.ratios.get(m.name, RATIO_UNKNOWN) < RATIO_MIN)
+    saves = airlock.phase in (Phase.SUSPENDED, Phase.ESCAPING)
+    worth = {m.name: RATIO_MIN if saves and m.life in (Life.SEALED, Life.HELD) else RATIO_USELESS for m in there}
+    return frozenset(name for name, least in worth.items() if airlock.ratios.get(name, RATIO_UNKNOWN) < least)
 
 
 def _limits(airlock: Airlock, reading: Reading) -> dict[str, int]:

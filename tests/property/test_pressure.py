@@ -199,6 +199,20 @@ def test_after_the_last_that_can_be_saved_nobody_runs_on_without_room() -> None:
     assert Act.THAW not in {request.act for request in requests}
 
 
+def shielded(*members: Member) -> set[str]:
+    reading = Reading(10**9, int(RAM), 300 * MIB, int(SLOTS) - 40 * MIB, 40 * MIB, 30 * MIB, 0, 0, members)
+    known = Airlock(ratios={"hard": 1.02, "soft": 3.0})
+    _, requests = step(known, reading, Settings(reserve_bytes(int(RAM))), 10**8)
+    return {request.name for request in requests if request.act is Act.SHIELD}
+
+
+def test_pages_that_gain_nothing_in_zram_stay_out_of_it_while_others_may_need_its_slots() -> None:
+    hard, soft = (Member(name, 1, Life.RUNNING, resident_bytes=40 * MIB) for name in ("hard", "soft"))
+    assert shielded(hard, soft) == {"hard"}
+    assert shielded(hard) == set(), "who is alone is left to the kernel"
+    assert shielded(soft, Member("new", 1, Life.RUNNING, resident_bytes=40 * MIB)) == set()
+
+
 FITS = {
     Act.SEAL: {Life.RUNNING},
     Act.HOLD: {Life.RUNNING},
