@@ -481,7 +481,7 @@ def proved() -> dict[str, Any]:
     unit("c-none.service", "[Service]\nSlice=teg.slice\nExecStart=sleep 1000\n")
     names = ("good", "bare", "liar", "c-none.service")
     eventually(lambda: all(listed().get(name, {}).get("proof") for name in names), "each is proved or not", 120)
-    found = listed()
+    found = {name: told(name) for name in names}
     assert [found[name]["savable"] for name in names] == ["hook", "dump", "dump", ""], found
     assert "hook" in found["liar"]["flaw"]
     assert "journal" in found["c-none.service"]["flaw"]
