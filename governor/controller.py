@@ -17,7 +17,7 @@ from governor.gp.posterior import Hyperparameters, Posterior
 from governor.landau import Landau, free_energy, order_parameter
 from governor.phase import FIELD, Phase, Thresholds, classify, entropy_rate, reynolds
 from tegcore.economics.cap import base_price, price_cap
-from tegcore.economics.energy import reserve_ucr
+from tegcore.economics.energy import Energy
 from tegcore.errors import DecodeError
 from tegcore.field.entropy import entropy
 from tegcore.field.geometry import block_centre
@@ -43,20 +43,6 @@ SMOOTHING = 0.02
 
 SLOT_W_MAX = 5000.0
 """No slot draws more: a sensor that says so is not believed."""
-
-
-class Energy(NamedTuple):
-    """What turns measured power into reserves (DESIGN 3).
-
-    Attributes:
-        period_s: Of the zone's ledger.
-        pue: Power usage effectiveness of the site.
-        scarcity: Price factor by slot class; 1 for those beyond.
-    """
-
-    period_s: float
-    pue: float
-    scarcity: tuple[float, ...] = ()
 
 
 class Policy(NamedTuple):
@@ -345,12 +331,8 @@ class Controller:
             if sound and digest.tick - host.tick <= HOST_SILENT_TICKS:
                 watts, slots = drawn.get(host.slot_class, (0.0, 0))
                 drawn[host.slot_class] = watts + host.power_w, slots + host.slots
-        scarcity = dict(enumerate(energy.scarcity))
         return [
-            SetReserve(
-                kind,
-                reserve_ucr(watts / slots, energy.period_s, energy.pue, self.policy.peg, scarcity.get(kind, 1.0)),
-            )
+            SetReserve(kind, energy.reserve_ucr(watts / slots, self.policy.peg, kind))
             for kind, (watts, slots) in sorted(drawn.items())
         ]
 

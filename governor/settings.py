@@ -4,8 +4,9 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from governor.controller import Energy, Policy
-from tegcore.units import TICK_NS, UCR_PER_CREDIT, ZONE_K_MAX
+from governor.controller import Policy
+from tegcore.economics.energy import Energy
+from tegcore.units import UCR_PER_CREDIT, ZONE_K_MAX
 
 
 class GovernorSettings(Struct, frozen=True, kw_only=True):
@@ -39,7 +40,7 @@ class GovernorSettings(Struct, frozen=True, kw_only=True):
 
     def policy(self) -> Policy:
         """What rates are made of; credits become ucr here."""
-        energy = Energy(self.period_ticks * TICK_NS / 1e9, self.pue, self.scarcity)
+        energy = Energy(self.period_ticks, self.pue, self.scarcity)
         return Policy(
             round(self.mu_credits * UCR_PER_CREDIT),
             round(self.gas_credits * UCR_PER_CREDIT),

@@ -121,10 +121,12 @@ def _cannot_leave(state: State, order: Order) -> Reason:
 
 def clear(state: State) -> None:
     """Clear what has arrived, as far as admission goes."""
-    for order in [order for order in state.orders.values() if order.state is OrderState.WAITING and order.leaves]:
-        if (reason := _cannot_leave(state, order)) is not Reason.OK:
+    waiting = []
+    for order in [order for order in state.orders.values() if order.state is OrderState.WAITING]:
+        if (reason := _cannot_leave(state, order)) is Reason.OK:
+            waiting.append(order)
+        else:
             refuse(state, order, Refused(order.ref, reason, 0, 0, 0))
-    waiting = [order for order in state.orders.values() if order.state is OrderState.WAITING]
     waiting.sort(key=lambda order: (order.arrived, order.key))
     admitted = len(waiting)
     if state.admission and state.tick <= state.admission.until_tick:

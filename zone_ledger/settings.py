@@ -4,8 +4,8 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from tegcore.economics.energy import reserve_ucr
-from tegcore.units import TICK_NS, ZONE_K_MAX
+from tegcore.economics.energy import Energy
+from tegcore.units import ZONE_K_MAX
 
 
 def _ticks(default_text: str) -> Meta:
@@ -58,6 +58,5 @@ class LedgerSettings(Struct, frozen=True, kw_only=True):
 
     def reserve_ucr(self, slot_class: int) -> int:
         """Reserve of a slot for a period, from its rated power."""
-        period_s = self.period_ticks * TICK_NS / 1e9
-        factor = self.scarcity[slot_class] if slot_class < len(self.scarcity) else 1.0
-        return reserve_ucr(self.rated_w[slot_class], period_s, self.pue, self.joules_per_credit, factor)
+        energy = Energy(self.period_ticks, self.pue, self.scarcity)
+        return energy.reserve_ucr(self.rated_w[slot_class], self.joules_per_credit, slot_class)

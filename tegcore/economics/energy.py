@@ -1,13 +1,29 @@
 """The reserve of a slot: what its energy costs (DESIGN 3). Credits are anchored in joules."""
 
-from tegcore.units import PRICE_UCR_MAX, UCR_PER_CREDIT
+from typing import NamedTuple
+
+from tegcore.units import PRICE_UCR_MAX, TICK_NS, UCR_PER_CREDIT
 
 
-def reserve_ucr(watts: float, period_s: float, pue: float, joules_per_credit: float, scarcity: float = 1.0) -> int:
-    """Energy of a slot in a period x PUE / joules per credit x scarcity of its class, in ucr, rounded up.
+class Energy(NamedTuple):
+    """What turns power into reserves.
 
-    >>> reserve_ucr(1000.0, 3600.0, 1.0, 3.6e6)
-    1000000
+    Attributes:
+        period_ticks: Of the zone's ledger.
+        pue: Power usage effectiveness of the site.
+        scarcity: Price factor by slot class; 1 for those beyond.
     """
-    energy_credits = watts * period_s * pue / joules_per_credit * scarcity
-    return min(PRICE_UCR_MAX, -int(-energy_credits * UCR_PER_CREDIT // 1))
+
+    period_ticks: int
+    pue: float
+    scarcity: tuple[float, ...] = ()
+
+    def reserve_ucr(self, watts: float, joules_per_credit: float, slot_class: int = 0) -> int:
+        """Energy of a slot in a period x PUE / joules per credit x scarcity of its class, in ucr, rounded up.
+
+        >>> Energy(72_000, 1.0).reserve_ucr(1000.0, 3.6e6)
+        1000000
+        """
+        joules = watts * (self.period_ticks * TICK_NS / 1e9) * self.pue
+        factor = self.scarcity[slot_class] if slot_class < len(self.scarcity) else 1.0
+        return min(PRICE_UCR_MAX, -int(-joules / joules_per_credit * factor * UCR_PER_CREDIT // 1))

@@ -1,4 +1,4 @@
-"""Intervals: what the mean over seeds might as well have been, by drawing seeds anew (Efron's percentile bootstrap)."""
+"""Figures from runs: intervals of means, by drawing seeds anew (Efron's percentile bootstrap), and growth."""
 
 from collections.abc import Sequence
 
@@ -52,3 +52,12 @@ def rounded(values: Floats) -> Floats:
 def figure(name: str, values: Sequence[float], unit: str) -> Figure:
     """A figure from one value a seed."""
     return Figure(name, *mean_interval(values), unit)
+
+
+def exponent(sizes: Sequence[float] | Floats, costs: Sequence[float] | Floats) -> float:
+    """The b of cost = a size^b by least squares on logarithms.
+
+    >>> round(exponent([1, 10, 100], [3, 30, 300]), 6)
+    1.0
+    """
+    return float(np.polyfit(np.log(sizes), np.log(costs), 1)[0])

@@ -20,7 +20,7 @@ from tegcore.field.request_mix import derived
 from tegcore.field.requests import Mix
 from tegcore.units import GIB
 from tegcore.wire.records import Region
-from tegsim.claims.bootstrap import figure
+from tegsim.claims.bootstrap import exponent, figure
 from tegsim.claims.record import Claim, Figure, Plot, Series, Title, Verdict, concluded
 from tegsim.claims.setting import Result, Setting
 from tegsim.packing.cluster import Cluster, kinds_of
@@ -159,11 +159,6 @@ def _median_us(spend: Callable[[], None], count: int) -> float:
         spend()
         times.append((time.process_time_ns() - begun) / 1e3 / count)
     return float(np.median(times))
-
-
-def exponent(slots: list[float], costs: list[float]) -> float:
-    """The power of a straight line through log cost over log slots."""
-    return float(np.polyfit(np.log(slots), np.log(costs), 1)[0])
 
 
 def crossing(hosts: list[float], ours: list[float], theirs: list[float]) -> float | None:

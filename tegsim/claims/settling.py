@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tegsim.claims.bootstrap import figure, mean_interval
+from tegsim.claims.bootstrap import exponent, figure, mean_interval
 from tegsim.claims.record import Claim, Plot, Series, Title, Verdict, concluded
 from tegsim.claims.setting import Result, Setting
 from tegsim.crowd import Laws
@@ -57,20 +57,18 @@ def measure(setting: Setting) -> Claim:
     local_gain = mean_interval(gain)
     fast = ratio.high <= LOG_RATIO_MAX
     useful = local_gain[1] >= LOCAL_GAIN_MIN
-    exponent = [
-        float(np.polyfit(np.log(slots), np.log([float(rounds) for rounds in result["all"]]), 1)[0]) for result in ours
-    ]
+    powers = [exponent(slots, [float(rounds) for rounds in result["all"]]) for result in ours]
     verdict = Verdict.REPRODUCED if fast and useful else Verdict.PARTLY if fast else Verdict.NOT
     largest = f"{slots[-1]:,} slots"
     at_end = [
-        figure("exponent p, were they to grow as N^p", exponent, ""),
+        figure("exponent p, were they to grow as N^p", powers, ""),
         figure(f"rounds until the last is seated, {largest}", [float(result["all"][-1]) for result in ours], "rounds"),
         figure(f"rounds for 99 %, {largest}", [float(result["most"][-1]) for result in ours], "rounds"),
         figure("seated within 64 slots of the start", [100 * result["local"][-1] for result in ours], "%"),
     ]
     why = (
         f"rounds until the last is seated, over log2 N, change by a factor of {ratio.value:.2f} from {slots[0]:,} to"
-        f" {largest}: they grow as N^{mean_interval(exponent)[0]:.2f}, since the last of more is a rarer case; for 99"
+        f" {largest}: they grow as N^{mean_interval(powers)[0]:.2f}, since the last of more is a rarer case; for 99"
         f" % of them {at_end[2].value:.1f} rounds do. It is the widening of regions that does it: with the field off"
         " much the same is seen, and the field changes the share that is seated within 64 slots of its start by"
         f" {100 * local_gain[0]:+.1f} points"

@@ -6,10 +6,14 @@ A run that was interrupted costs only itself. Old files are left where they are:
 import ast
 import hashlib
 import inspect
+import os
+import platform
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -138,3 +142,18 @@ def _digest(path: Path) -> bytes:
 
 def _plain(policy: str) -> str:
     return "".join(letter if letter.isalnum() else "_" for letter in policy)
+
+
+def measured_on() -> dict[str, Any]:
+    """What numbers are measured on: this machine, and the commit of the working folder."""
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)  # noqa: S607
+    about = Path("/proc/cpuinfo")
+    lines = about.read_text().splitlines() if about.is_file() else []
+    return {
+        "machine": platform.machine(),
+        "cpu": next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "?"),
+        "kernel": platform.release(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "commit": commit.stdout.strip(),
+    }

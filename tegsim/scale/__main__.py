@@ -1,12 +1,8 @@
 """Run a cluster of many zones: python -m tegsim.scale --hosts 100000; see `make scale`."""
 
-import os
-import platform
 import resource
-import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 import msgspec
@@ -17,25 +13,12 @@ from tegcore.errors import TegError
 from tegsim import scenario as scenarios
 from tegsim.__main__ import find
 from tegsim.claims import plots
+from tegsim.claims.store import measured_on
 from tegsim.scale import page
 from tegsim.scale.record import Run, Zone, added, digest
 from tegsim.scale.sitting import MIB_PER_KIB, Kept, Plan, planned, sit
 
 WORKERS = 2
-
-
-def machine() -> dict[str, Any]:
-    """What a run is measured on."""
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)  # noqa: S607
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else []
-    cpu = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "?")
-    return {
-        "cpu": cpu,
-        "cores": os.cpu_count(),
-        "kernel": platform.release(),
-        "python": platform.python_version(),
-        "commit": commit.stdout.strip(),
-    }
 
 
 def whole(plan: Plan, name: str, zones: list[Zone], workers: int) -> Run:
@@ -61,7 +44,7 @@ def whole(plan: Plan, name: str, zones: list[Zone], workers: int) -> Run:
         failed=[f"zone {zone.number}: {zone.what}" for zone in zones if zone.rule],
         counts=added(zones),
         digest=digest(zones),
-        machine=machine(),
+        machine=measured_on(),
     )
 
 

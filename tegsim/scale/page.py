@@ -4,9 +4,10 @@ from pathlib import Path
 
 import msgspec
 
+from tegsim.claims.bootstrap import exponent
 from tegsim.claims.page import number
 from tegsim.claims.record import Plot, Series
-from tegsim.scale.record import Run, exponent
+from tegsim.scale.record import Run
 
 HEAD = """# A hundred thousand hosts
 

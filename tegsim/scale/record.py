@@ -1,6 +1,5 @@
-"""What is kept of a zone and of a run of many, and how cost grows from one run to a larger one."""
+"""What is kept of a zone and of a run of many."""
 
-import math
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from typing import Any
@@ -94,14 +93,3 @@ def digest(zones: Iterable[Zone]) -> str:
 def added(zones: Sequence[Zone]) -> dict[str, int]:
     """What happened in all zones together."""
     return {name: sum(zone.story["counts"].get(name, 0) for zone in zones) for name in ADDED}
-
-
-def exponent(sizes: Sequence[float], costs: Sequence[float]) -> float:
-    """The b of cost = a size^b by least squares on logarithms.
-
-    >>> round(exponent([1, 10, 100], [3, 30, 300]), 6)
-    1.0
-    """
-    xs, ys = [math.log(size) for size in sizes], [math.log(cost) for cost in costs]
-    x0, y0 = sum(xs) / len(xs), sum(ys) / len(ys)
-    return sum((x - x0) * (y - y0) for x, y in zip(xs, ys, strict=True)) / sum((x - x0) ** 2 for x in xs)

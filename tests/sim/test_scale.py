@@ -11,8 +11,9 @@ import msgspec
 import pytest
 
 from tegsim.__main__ import find
+from tegsim.claims.bootstrap import exponent
 from tegsim.scale import page
-from tegsim.scale.record import Run, Zone, digest, exponent
+from tegsim.scale.record import Run, Zone, digest
 from tegsim.scale.sitting import Kept, planned, sit
 from tegsim.scenario import read
 

@@ -81,8 +81,14 @@ def test_a_hot_host_is_seen_from_everywhere(zone: Zone) -> None:
 
 COOL, HOT = (45.0, 1400.0), (105.0, 5600.0)
 """Degrees, and watts of a host of two slots."""
-MODEST = "--class 0 --class 1 --bid 0.002 --endow 1"
+MODEST_UCR = 2000
+MODEST = f"--class 0 --class 1 --bid {MODEST_UCR / 1e6} --endow 1"
 """A bid between what slots cost on a cool host and on a hot one."""
+
+
+def reserves(zone: Zone) -> dict[str, int]:
+    """Of the slots of each host."""
+    return {row["host"]: int(row["reserve_ucr"]) for row in zone.operate(control.BookView())}
 
 
 @pytest.fixture
@@ -98,6 +104,9 @@ def aisles(zone: Zone) -> Iterator[Zone]:
     for machine, program in before:
         machine.run(f"systemctl restart {program}", limit_s=120)
     yield zone.ready()
+    for name in zone.names:
+        zone[name].set_temperature(*COOL)
+    zone.until(lambda: max(reserves(zone).values()) < MODEST_UCR, 120, "slots cost what they are rated at")
     for machine, program in before:
         machine.run(f"mv /var/tmp/{program}.toml /etc/teg/ && systemctl restart {program}", limit_s=120)
     for name in zone.names:
@@ -108,14 +117,14 @@ def aisles(zone: Zone) -> Iterator[Zone]:
 def test_a_hot_host_loses_new_work_and_gets_it_back_when_it_has_cooled(aisles: Zone) -> None:
     zone = aisles
 
-    def reserve_ucr(name: str) -> int:
-        rows = {row["host"]: row["reserve_ucr"] for row in zone.operate(control.BookView())}
-        return int(rows[name])
+    def dearer(hot: str, cool: str) -> bool:
+        now = reserves(zone)
+        return 0 < 3 * now[cool] < now[hot]
 
     for turn, (hot, cool) in enumerate((("n2", "n1"), ("n1", "n2"))):
         zone[cool].set_temperature(*COOL)
         zone[hot].set_temperature(*HOT)
-        zone.until(lambda c=cool, h=hot: 0 < 3 * reserve_ucr(c) < reserve_ucr(h), 120, f"{hot} is dearer than {cool}")
+        zone.until(lambda c=cool, h=hot: dearer(h, c), 120, f"{hot} is dearer than {cool}")
         for number in range(2):
             name = f"modest-{turn}-{number}"
             zone.run(hot, name, f"{MODEST} -- sh -c 'hostname; sleep 1'")

@@ -14,13 +14,13 @@ from governor.controller import (
     HOSTS_PER_BATCH_MAX,
     SLOT_W_MAX,
     Controller,
-    Energy,
     Policy,
     sampled,
 )
 from governor.gp.posterior import Hyperparameters, Posterior
 from governor.landau import Landau, free_energy, order_parameter
 from governor.phase import Phase, Thresholds, classify, entropy_rate, reynolds
+from tegcore.economics.energy import Energy
 from tegcore.field.kernels import wendland_c4
 from tegcore.field.potential import evaluate, kernel_between
 from tegcore.units import GIB
@@ -298,7 +298,7 @@ def drawing(host: str, power_w: float, **changes: object) -> Telemetry:
     return msgspec.structs.replace(message, samples=[msgspec.structs.replace(message.samples[0], power_w=power_w)])
 
 
-MEASURING = POLICY._replace(energy=Energy(3600.0, 1.5, (1.0, 2.0)))
+MEASURING = POLICY._replace(energy=Energy(72_000, 1.5, (1.0, 2.0)))
 """A period of an hour and a peg of 3.6 MJ: a credit is a kilowatt-hour."""
 
 

@@ -13,13 +13,23 @@ PATIENCE_S = 400
 """Emulated, on a machine that does other work too: a cycle of the whole took minutes. It costs only who fails."""
 
 
-@pytest.fixture(scope="module")
-def host(boot: Callable[..., Guest], cluster: Path) -> Iterator[Host]:
+def answering(boot: Callable[..., Guest], cluster: Path) -> Iterator[Host]:
     guest = boot(cluster)
     made = Host(guest)
     guest.until(made.answers, PATIENCE_S, "the cluster answers")
     yield made
     guest.close()
+
+
+@pytest.fixture(scope="module")
+def host(boot: Callable[..., Guest], cluster: Path) -> Iterator[Host]:
+    yield from answering(boot, cluster)
+
+
+@pytest.fixture
+def own_host(boot: Callable[..., Guest], cluster: Path) -> Iterator[Host]:
+    """For a test that leaves other prices than it found."""
+    yield from answering(boot, cluster)
 
 
 def test_work_of_a_user_runs_on_slots_that_it_leased(host: Host) -> None:
@@ -41,8 +51,8 @@ COOL, HOT = (40.0, 1600.0), (110.0, 6000.0)
 """Of the host: degrees, and watts of its four slots."""
 
 
-def test_on_a_hot_host_entropy_and_price_rise_and_work_waits_until_it_is_cool(host: Host) -> None:
-    guest = host.guest
+def test_on_a_hot_host_entropy_and_price_rise_and_work_waits_until_it_is_cool(own_host: Host) -> None:
+    host, guest = own_host, own_host.guest
 
     def entropy() -> float:
         return max(host.ask("field")["values"], default=0.0)
@@ -69,7 +79,6 @@ def test_on_a_hot_host_entropy_and_price_rise_and_work_waits_until_it_is_cool(ho
     guest.raise_temperature(*COOL)
     guest.until(lambda: life() == "ended", PATIENCE_S, "it runs once the host is cool")
     guest.until(lambda: entropy() < cool + 0.3 and reserve_ucr() < 2 * cheap_ucr, PATIENCE_S, "all is as it was")
-    guest.run("mv /var/tmp/governor.toml /etc/teg/ && systemctl restart governor", limit_s=100)
 
 
 OTHERS = ("mosquitto", *(unit for unit in UNITS if unit != "zone-ledger"))
