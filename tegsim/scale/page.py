@@ -11,8 +11,8 @@ from tegsim.scale.record import Run
 
 HEAD = """# A hundred thousand hosts
 
-Written by `make scale HOSTS=n` from [runs.json](runs.json). A cluster of this size is nowhere to be had; what is
-run here is the code of the programs, in the [simulator](../reference/simulator.md).
+Written by `make scale HOSTS=n OUT=docs/scale` from [runs.json](runs.json). A cluster of this size is nowhere to be
+had; what is run here is the code of the programs, in the [simulator](../reference/simulator.md).
 
 """
 
