@@ -105,8 +105,8 @@ def _shielded(airlock: Airlock, reading: Reading) -> frozenset[str]:
     While one is saved, the kernel is to make room for it with pages that compress well, its own for the most part. Who
     has the host for itself is left to the kernel.
     """
-    there = of(reading, Life.RUNNING, Life.SEALED, Life.HELD, Life.SAVING)
-    if reading.swap_free_bytes or len(there) < 2:
+    there = of(reading, Life.RUNNING, Life.SEALED, Life.HELD)
+    if reading.swap_free_bytes or len(there) + len(of(reading, Life.SAVING)) < 2:
         return frozenset()
     saves = airlock.phase in (Phase.SUSPENDED, Phase.ESCAPING)
     worth = {m.name: RATIO_MIN if saves and m.life in (Life.SEALED, Life.HELD) else RATIO_USELESS for m in there}
