@@ -275,7 +275,8 @@ def _compressed(airlock: Airlock, reading: Reading) -> Airlock:
     stored, used = reading.zram_stored_bytes, reading.zram_used_bytes
     swapped = {member.name: member.swapped_bytes for member in reading.members}
     if stored < SAMPLE_BYTES:
-        return airlock._replace(ratio=RATIO_UNKNOWN, stored=(stored, used), swapped=swapped)
+        ratio = min(RATIO_UNKNOWN, _ratio_of_rest(airlock, reading, RATIO_UNKNOWN))
+        return airlock._replace(ratio=ratio, stored=(stored, used), swapped=swapped)
     if abs(stored - airlock.stored[0]) < SAMPLE_BYTES:
         return airlock._replace(ratio=min(airlock.ratio, _ratio_of_rest(airlock, reading, airlock.ratio)))
     more, taken = stored - airlock.stored[0], used - airlock.stored[1]

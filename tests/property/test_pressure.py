@@ -199,6 +199,21 @@ def test_after_the_last_that_can_be_saved_nobody_runs_on_without_room() -> None:
     assert Act.THAW not in {request.act for request in requests}
 
 
+def test_what_is_known_of_pages_is_not_forgotten_when_zram_is_empty() -> None:
+    hard = Member("hard", 1, Life.RUNNING, resident_bytes=180 * MIB)
+    reading = Reading(10**9, int(RAM), 200 * MIB, int(SLOTS), 0, 0, 0, 0, (hard,))
+    limits = Settings(reserve_bytes(int(RAM)))
+    known, _ = step(Airlock(ratios={"hard": 1.02}), reading, limits, 10**8)
+    unknown, _ = step(Airlock(), reading, limits, 10**8)
+    assert known.ratio == pytest.approx(1.02)
+    assert known.headroom_bytes < unknown.headroom_bytes
+
+
+def test_who_is_being_saved_may_be_swapped_out() -> None:
+    saved = Member("hard", 1, Life.SAVING, resident_bytes=40 * MIB)
+    assert shielded(saved, Member("soft", 1, Life.HELD, resident_bytes=40 * MIB)) == set()
+
+
 def shielded(*members: Member) -> set[str]:
     reading = Reading(10**9, int(RAM), 300 * MIB, int(SLOTS) - 40 * MIB, 40 * MIB, 30 * MIB, 0, 0, members)
     known = Airlock(ratios={"hard": 1.02, "soft": 3.0})
