@@ -118,7 +118,7 @@ def test_after_a_reboot_leases_and_work_are_accounted_for(host: Host, how: str) 
     guest, name = host.guest, f"before-{how.replace(' ', '-')}"
     guest.run(f"systemctl enable --quiet mosquitto {' '.join(UNITS)}")
     host.submit(name, units=500)
-    guest.until(lambda: host.agent(name)["run"] == "running", PATIENCE_S, "it runs")
+    guest.until(lambda: host.log(name).count("spin: from unit") == 1, PATIENCE_S, "it runs, and has said so")
     guest.run("sync")
     (guest.reset if how == "power cut" else guest.reboot)()
     guest.until(host.answers, PATIENCE_S, "all parts answer again")
