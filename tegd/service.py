@@ -63,6 +63,8 @@ WATCHDOG_EVERY_CYCLES = 20
 WORKLOADS_MAX = 1000
 LOG_CHUNK_BYTES = 64 << 10
 LOG_POLL_S = 0.2
+LOG_ALIVE_S = 10.0
+"""Who follows a silent workload is told so often that nobody has gone."""
 
 
 class HostService:
@@ -393,6 +395,7 @@ class HostService:
 
     async def _log(self, work: Workload, offset: int, *, follow: bool) -> AsyncIterator[control.Reply]:
         """The output of all runs of a workload, one after the other."""
+        silent_s = 0.0
         while True:
             over = work.life is Life.ENDED
             data = await asyncio.to_thread(self._read_log, work, offset)
@@ -408,7 +411,11 @@ class HostService:
                 last = {"bytes": b"", "offset": offset, "exit_code": work.exit_code, "outcome": work.outcome}
                 yield control.Reply(data=last)
                 return
+            if silent_s >= LOG_ALIVE_S:
+                silent_s = 0.0
+                yield control.Reply(data={"bytes": b"", "offset": offset}, more=True)
             await asyncio.sleep(LOG_POLL_S)
+            silent_s += LOG_POLL_S
 
     async def _away_log(self, work: Workload, offset: int) -> bytes:
         """What a run elsewhere has written, past what its earlier runs wrote here."""
@@ -498,4 +505,5 @@ def _check(spec: control.WorkloadSpec, tenant: str, settings: HostSettings, livi
         ) from None
     if tenant not in settings.tokens:
         known = ", ".join(sorted(settings.tokens)) or "none"
-        raise RefusedError(f"this host holds no token of tenant {tenant!r}", f"it has those of: {known}")
+        hint = f"an operator's `zone-ledger provision --tenant {tenant}` gives it one; it has those of: {known}"
+        raise RefusedError(f"this host holds no token of tenant {tenant!r}", hint)

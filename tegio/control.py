@@ -17,10 +17,11 @@ from typing import NamedTuple
 
 import msgspec
 
-from tegcore.errors import DecodeError, TegError, UnavailableError
+from tegcore.errors import DecodeError, PermissionDeniedError, RefusedError, TegError, UnavailableError
 from tegcore.wire.control import CONTROL_BYTES_MAX, AnyRequest, Reply, decode_reply, decode_request
 from tegio.conversations import Conversations
 from tegio.logs import event
+from tegio.paths import SYSTEM_RUN
 
 IDLE_S_MAX = 60.0
 ANSWER_S_MAX = 30.0
@@ -118,28 +119,35 @@ class ControlClient:
     Args:
         path: Of its socket.
         program: Its name, for messages.
+        hint: What to try where nobody answers; empty: what helps on this machine.
     """
 
-    def __init__(self, path: Path, program: str) -> None:
+    def __init__(self, path: Path, program: str, hint: str = "") -> None:
         self._path = path
         self._program = program
+        self._hint = hint
 
     def ask(self, request: AnyRequest) -> Reply:
         """The first answer.
 
         Raises:
             UnavailableError: If nobody answers.
+            PermissionDeniedError: If the socket is closed to who asks.
+            RefusedError: If the request is larger than any that is answered.
         """
         with contextlib.closing(self.stream(request)) as replies:
             return next(replies)
 
     def stream(self, request: AnyRequest) -> Generator[Reply]:
         """Every answer, up to the one that says no more follow."""
+        raw = msgspec.msgpack.encode(request)
+        if len(raw) > CONTROL_BYTES_MAX:
+            what = f"the request has {len(raw) >> 10} KiB: at most {CONTROL_BYTES_MAX >> 10}"
+            raise RefusedError(what, "give it fewer or smaller files")
         with socket.socket(socket.AF_UNIX) as channel:
             channel.settimeout(ANSWER_S_MAX)
             try:
                 channel.connect(str(self._path))
-                raw = msgspec.msgpack.encode(request)
                 channel.sendall(_LENGTH.pack(len(raw)) + raw)
                 while True:
                     (length,) = _LENGTH.unpack(_receive(channel, _LENGTH.size))
@@ -152,13 +160,22 @@ class ControlClient:
             except OSError as error:
                 raise self._unavailable(error) from None
 
-    def _unavailable(self, error: OSError) -> UnavailableError:
-        if error.errno in {errno.ENOENT, errno.ECONNREFUSED}:
+    def _unavailable(self, error: OSError) -> TegError:
+        installed = SYSTEM_RUN in self._path.parents
+        if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ECONNREFUSED}:
             what = f"{self._program} is not running: nobody answers at {self._path}"
-            return UnavailableError(what, "start it with `tegctl up`, or name its state folder with --state")
+            hint = f"`systemctl start {self._program}`; if it runs on another machine: --on, --ledger-on"
+            here = hint if installed else "start it with `tegctl up`, or name its state folder with --state"
+            return UnavailableError(what, self._hint or here)
+        if isinstance(error, PermissionError):
+            what = f"{self._program} at {self._path} is another user's: {error.strerror}"
+            return PermissionDeniedError(what, "ask as that user, or name your own state folder with --state")
+        look = self._hint or (f"`journalctl -u {self._program}`" if installed else "see its log in the state folder")
         if isinstance(error, TimeoutError):
-            return UnavailableError(f"{self._program} gave no answer in {ANSWER_S_MAX:.0f} s", "see its log")
-        return UnavailableError(f"{self._program} at {self._path}: {error.strerror or error}", "see its log")
+            return UnavailableError(f"{self._program} gave no answer in {ANSWER_S_MAX:.0f} s", look)
+        if error.errno is None:
+            return UnavailableError(f"{self._path}: {error}", "name a state folder with a shorter path")
+        return UnavailableError(f"{self._program} at {self._path}: {error.strerror}", look)
 
 
 def _receive(channel: socket.socket, count: int) -> bytes:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tegcore.errors import RefusedError
+from tegcore.units import UCR_MAX
 from tegcore.wire import control
 from tegcore.wire.records import (
     Cordon,
@@ -40,6 +41,12 @@ _VIEWS: dict[type[Any], _View] = {
     control.LedgerView: lambda state, _: views.ledger(state),
 }
 
+_REFUSALS = {
+    Reason.REGION: ("no host has brought that slot", "`tegctl book` lists the slots that there are"),
+    Reason.LEASE: ("there is no such lease", "`tegctl leases` lists them"),
+    Reason.HOST_GONE: ("that host has not introduced itself since the ledger was made", "is tegd running there?"),
+}
+
 
 def is_view(request: control.AnyRequest) -> bool:
     """Whether a request changes nothing."""
@@ -67,6 +74,9 @@ def commands(state: State, request: control.AnyRequest) -> list[Record]:
                 raise RefusedError(f"there is no host {request.host!r}", f"hosts: {known}")
             return [Record(Op.DRAIN, 0, 0, request.key, Drain(number, int(request.on)))]
         case control.CordonSlot():
+            last = (1 << 2 * state.genesis.zone_k) - 1
+            if request.slot > last:
+                raise RefusedError(f"there is no slot {request.slot} in this zone", f"a number from 0 to {last}")
             return [Record(Op.CORDON, 0, 0, request.key, Cordon(request.slot, int(request.on)))]
         case control.PinLease():
             return [Record(Op.PIN, 0, 0, request.key, Pin(request.lease, int(request.on)))]
@@ -87,6 +97,8 @@ def account_opened(state: State, name: str) -> list[Record]:
 
 
 def _mint(state: State, request: control.MintCredits) -> list[Record]:
+    if state.accounts.minted + request.amount_ucr > UCR_MAX:
+        raise RefusedError("that is more than this ledger can count", f"it has minted {state.accounts.minted} ucr")
     opened = account_opened(state, request.tenant)
     number = state.tenant_numbers.get(request.tenant, len(state.tenants) + 1)
     return [*opened, Record(Op.MINT, 0, 0, request.key, Mint(number, request.amount_ucr))]
@@ -94,5 +106,7 @@ def _mint(state: State, request: control.MintCredits) -> list[Record]:
 
 def refusal(reason: Reason, missing: int) -> RefusedError:
     """What a command's reason is for people."""
+    if reason in _REFUSALS:
+        return RefusedError(*_REFUSALS[reason])
     number = f": {missing} missing" if missing else ""
     return RefusedError(f"refused: {reason.name.lower()}{number}")

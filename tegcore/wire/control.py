@@ -5,17 +5,23 @@ A request and its replies are length-prefixed MessagePack on a Unix stream socke
 that asking again after a lost answer changes nothing twice.
 """
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from tegcore.errors import DecodeError
+from tegcore.units import BLOCKS_PER_ORDER_MAX, CLASS_COUNT_MAX, PERMILLE, PRICE_UCR_MAX, UCR_MAX, ZONE_K_MAX
 
 CONTROL_VERSION = 1
 CONTROL_BYTES_MAX = 4 << 20
 ARGV_BYTES_MAX = 32 << 10
 FILES_MAX, FILES_BYTES_MAX = 64, 2 << 20
 """Of the input files that come with one submission."""
+
+Count = Annotated[int, Meta(ge=0, le=2**62)]
+Ucr = Annotated[int, Meta(ge=0, le=UCR_MAX)]
+Key = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="verb"):
@@ -64,17 +70,21 @@ class WorkloadSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     name: str = ""
     env: dict[str, str] = {}
     cwd: str = ""
-    sizes: tuple[int, ...] = (0,)
-    share_permille: int = 0
-    slot_classes: tuple[int, ...] = (0,)
-    cpu_milli: int = 0
-    mem_bytes: int = 0
-    limit_ucr: int = 0
-    endow_ucr: int = 0
-    sla_priority: int = 1
+    sizes: Annotated[
+        tuple[Annotated[int, Meta(ge=0, le=2 * ZONE_K_MAX)], ...], Meta(min_length=1, max_length=BLOCKS_PER_ORDER_MAX)
+    ] = (0,)
+    share_permille: Annotated[int, Meta(ge=0, lt=PERMILLE)] = 0
+    slot_classes: Annotated[
+        tuple[Annotated[int, Meta(ge=0, lt=CLASS_COUNT_MAX)], ...], Meta(min_length=1, max_length=CLASS_COUNT_MAX)
+    ] = (0,)
+    cpu_milli: Annotated[int, Meta(ge=0, le=2**31)] = 0
+    mem_bytes: Annotated[int, Meta(ge=0, le=1 << 50)] = 0
+    limit_ucr: Annotated[int, Meta(ge=0, le=PRICE_UCR_MAX)] = 0
+    endow_ucr: Ucr = 0
+    sla_priority: Annotated[int, Meta(ge=0, le=255)] = 1
     tenant: str = ""
     hook: Hook | None = None
-    checkpoint_every_s: int = 0
+    checkpoint_every_s: Annotated[int, Meta(ge=0, le=2**31)] = 0
     here: bool = False
 
 
@@ -86,7 +96,7 @@ class Submit(Request, frozen=True, tag="submit"):
     """
 
     spec: WorkloadSpec
-    key: int
+    key: Key
     files: dict[str, bytes] = {}
 
 
@@ -110,15 +120,15 @@ class TopUpWorkload(Request, frozen=True, tag="top_up"):
     """tegd: more credits into a workload's purse."""
 
     name: str
-    amount_ucr: int
-    key: int
+    amount_ucr: Ucr
+    key: Key
 
 
 class Logs(Request, frozen=True, tag="logs"):
     """tegd: a workload's output from an offset, and on while it runs if `follow`."""
 
     name: str
-    offset: int = 0
+    offset: Count = 0
     follow: bool = False
 
 
@@ -134,8 +144,8 @@ class MintCredits(Request, frozen=True, tag="mint"):
     """zone-ledger, operators: credits into a tenant's account, which is opened if need be."""
 
     tenant: str
-    amount_ucr: int
-    key: int
+    amount_ucr: Ucr
+    key: Key
 
 
 class Leases(Request, frozen=True, tag="leases"):
@@ -159,30 +169,30 @@ class DrainHost(Request, frozen=True, tag="drain"):
 
     host: str
     on: bool
-    key: int
+    key: Key
 
 
 class CordonSlot(Request, frozen=True, tag="cordon"):
     """zone-ledger, operators: keep work off a slot, or let it on again."""
 
-    slot: int
+    slot: Count
     on: bool
-    key: int
+    key: Key
 
 
 class PinLease(Request, frozen=True, tag="pin"):
     """zone-ledger, operators: protect a lease from challengers, or stop."""
 
-    lease: int
+    lease: Count
     on: bool
-    key: int
+    key: Key
 
 
 class SetMarket(Request, frozen=True, tag="mode"):
     """zone-ledger, operators: `fixed` or `auction`."""
 
     market: str
-    key: int
+    key: Key
 
 
 class FieldView(Request, frozen=True, tag="field"):

@@ -2,16 +2,20 @@
 
 import asyncio
 import os
+import re
 import socket
 import struct
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
 
-from tegcore.errors import PermissionDeniedError, RefusedError, UnavailableError
+from tegcore.errors import DecodeError, PermissionDeniedError, RefusedError, UnavailableError
 from tegcore.wire import control
+from tegd import service
+from tegd.workload import Life
 from tegio.control import CONTROL_BYTES_MAX, ControlClient, ControlServer, Peer
 from tegio.users import demand_operator, is_operator, own_tenant, tenant_for
 
@@ -126,3 +130,49 @@ def test_operators_are_root_the_programs_user_and_those_named() -> None:
     demand_operator(5001, (5001,))
     with pytest.raises(PermissionDeniedError):
         demand_operator(5001, ())
+
+
+async def test_who_follows_silent_work_is_not_taken_for_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Work says nothing for longer than a client waits for an answer, then ends."""
+    monkeypatch.setattr(service, "LOG_POLL_S", 0.02)
+    monkeypatch.setattr(service, "LOG_ALIVE_S", 0.1)
+    monkeypatch.setattr("tegio.control.ANSWER_S_MAX", 0.4)
+    host = service.HostService.__new__(service.HostService)
+    host._read_log = lambda work, offset: b""
+    work = SimpleNamespace(life=Life.SEATED, ref=1, exit_code=0, outcome="exit code 0")
+    server = ControlServer(tmp_path / "a.sock", lambda peer, request: _as_reply(host._log(work, 0, follow=True)))
+    await server.start()
+    asyncio.get_running_loop().call_later(1.0, setattr, work, "life", Life.ENDED)
+    client = ControlClient(tmp_path / "a.sock", "tegd")
+    replies = await asyncio.to_thread(lambda: list(client.stream(control.Logs(name="x", follow=True))))
+    assert [reply.data["bytes"] for reply in replies] == [b""] * len(replies)
+    assert (replies[-1].data["exit_code"], replies[-1].more) == (0, False)
+    await server.stop()
+
+
+async def _as_reply(replies: AsyncIterator[control.Reply]) -> AsyncIterator[control.Reply]:
+    return replies
+
+
+@pytest.mark.parametrize(
+    ("request_", "fault"),
+    [
+        (control.MintCredits(tenant="ada", amount_ucr=-1, key=1), "Expected `int` >= 0"),
+        (control.MintCredits(tenant="ada", amount_ucr=2**62 + 1, key=1), "Expected `int` <= 4611686018427387904"),
+        (control.TopUpWorkload(name="w", amount_ucr=-1, key=1), "Expected `int` >= 0"),
+        (control.CordonSlot(slot=-1, on=True, key=1), "Expected `int` >= 0"),
+        (control.PinLease(lease=2**63, on=True, key=1), "Expected `int` <= 4611686018427387904"),
+        (control.PinLease(lease=1, on=True, key=2**63), "Expected `int` <= 9223372036854775807"),
+        (control.Submit(spec=control.WorkloadSpec(argv=("x",), sizes=(257,)), key=1), "Expected `int` <= 20"),
+        (control.Submit(spec=control.WorkloadSpec(argv=("x",), slot_classes=(1 << 40,)), key=1), "Expected `int` <= 7"),
+        (
+            control.Submit(spec=control.WorkloadSpec(argv=("x",), limit_ucr=2**41), key=1),
+            "Expected `int` <= 1099511627",
+        ),
+    ],
+)
+def test_a_number_outside_its_bounds_is_no_request(request_: control.AnyRequest, fault: str) -> None:
+    with pytest.raises(DecodeError, match=re.escape(fault)):
+        control.decode_request(msgspec.msgpack.encode(request_))

@@ -14,7 +14,7 @@ import pytest
 from bench.rig import ZONE, Ledger, Link
 from tegcore.clock import VirtualClock
 from tegcore.errors import RefusedError
-from tegcore.units import TICK_NS
+from tegcore.units import TICK_NS, UCR_MAX
 from tegcore.wire import control
 from tegcore.wire.records import Op
 from tegio.control import Peer, Reply
@@ -212,3 +212,27 @@ async def test_a_snapshot_that_is_broken_is_passed_over(made: Maker) -> None:
     source.close()
     assert engine.state.hash() == zone.service.engine.state.hash()
     assert newest.name in snapshots.broken[0]
+
+
+@pytest.mark.parametrize(
+    ("request_", "text"),
+    [
+        (control.CordonSlot(slot=4**ZONE_K, on=True, key=1), "there is no slot 64 in this zone"),
+        (control.CordonSlot(slot=10**6, on=True, key=1), "there is no slot 1000000 in this zone"),
+        (control.PinLease(lease=99, on=True, key=1), "there is no such lease"),
+        (control.DrainHost(host="nobody", on=True, key=1), "there is no host 'nobody'"),
+        (control.MintCredits(tenant="ada", amount_ucr=UCR_MAX, key=1), "more than this ledger can count"),
+    ],
+)
+async def test_what_an_operator_cannot_mean_is_refused_and_changes_nothing(
+    made: Maker, request_: control.AnyRequest, text: str
+) -> None:
+    zone = await made()
+    await zone.ask(control.MintCredits(tenant="ada", amount_ucr=1, key=2))
+    minted = zone.service.engine.state.accounts.minted
+    with pytest.raises(RefusedError, match=text) as error:
+        await zone.ask(request_)
+    assert error.value.hint
+    assert zone.service.engine.state.accounts.minted == minted
+    await zone.restart()
+    assert zone.service.engine.state.accounts.minted == minted
