@@ -5,6 +5,8 @@ parent. What the airlock is to know of it stands in its environment (docs/refere
 command; one that the airlock has saved and ended for memory is waited for until it is back and done.
 """
 
+import contextlib
+import math
 import os
 import pwd
 import secrets
@@ -16,7 +18,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from tegcore.errors import TegError, UnavailableError
+from tegcore.errors import RefusedError, TegError, UnavailableError
+from tegcore.ids import checked_name
 from tegio.seqpacket import ask
 
 SLICE = "teg.slice"
@@ -51,8 +54,15 @@ def start(order: Order) -> str:
 
     Raises:
         UnavailableError: If systemd does not start it; with what it says.
+        RefusedError: If its rank is no number.
+        DecodeError: If its name is none.
     """
-    name = order.name or f"run-{secrets.token_hex(3)}"
+    if not math.isfinite(order.rank):
+        raise RefusedError(f"a rank of {order.rank:g} ranks nothing", "write a number, as --rank 2")
+    if shutil.which("systemd-run") is None:
+        hint = "leave --rank out: `tegctl run` alone bids for a seat"
+        raise UnavailableError("work outside a market is started by systemd, and there is no systemd-run here", hint)
+    name = checked_name(order.name, "workload") if order.name else f"run-{secrets.token_hex(3)}"
     unit = f"teg-{name}.service"
     folder = f"{FOLDERS}/{name}"
     environment = {"TEG_RANK": f"{order.rank:g}", "PATH": os.environ.get("PATH", os.defpath)}
@@ -100,13 +110,15 @@ def _as_caller() -> list[str]:
     uid = os.environ.get("SUDO_UID", "")
     if os.geteuid() != 0 or not uid.isdigit():
         return []
-    return [f"--uid={uid}", f"--gid={pwd.getpwuid(int(uid)).pw_gid}"]
+    with contextlib.suppress(KeyError):
+        return [f"--uid={uid}", f"--gid={pwd.getpwuid(int(uid)).pw_gid}"]
+    raise RefusedError(f"SUDO_UID says {uid}, and there is no such user here", "unset it to run the work as root")
 
 
 def _program(name: str) -> str:
     found = name if "/" in name else shutil.which(name)
     if found is None:
-        raise UnavailableError(f"{name} was not found on the path", "name it with its folder")
+        raise RefusedError(f"there is no program {name} on the path", "name it with its folder")
     return str(Path(found).absolute())
 
 

@@ -34,7 +34,9 @@ def init(folder: Path, zone: str) -> None:
 
     Raises:
         RefusedError: If there is one already.
+        DecodeError: If the zone's name is none.
     """
+    checked_name(zone, "zone")
     if (folder / "ca.key").exists():
         raise RefusedError(f"there is an authority in {folder}", "`tegctl certs rotate` replaces it")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -74,8 +76,14 @@ def issue(folder: Path, name: str, addresses: tuple[str, ...] = ()) -> tuple[Pat
 
     Returns:
         The files of certificate and key.
+
+    Raises:
+        RefusedError: If the name is the authority's own, or an address is none.
+        DecodeError: If the name is none.
+        ConfigError: If there is no authority in the folder.
     """
-    checked_name(name, "host")
+    if checked_name(name, "host") == "ca":
+        raise RefusedError("'ca' is the authority itself", "`tegctl certs rotate` replaces it; call a host otherwise")
     ca, ca_key = _authorities(folder)[0], _ca_key(folder)
     key = ec.generate_private_key(ec.SECP256R1())
     names = [_address(address) for address in dict.fromkeys((name, *addresses))]
@@ -98,11 +106,14 @@ def rows(folder: Path) -> list[dict[str, Any]]:
     now, authorities = datetime.datetime.now(datetime.UTC), _authorities(folder)
     found = []
     for path in sorted(folder.glob("*.pem")):
-        certificate = x509.load_pem_x509_certificate(path.read_bytes())
+        try:
+            certificate = x509.load_pem_x509_certificate(path.read_bytes())
+            signer = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
+        except (ValueError, x509.ExtensionNotFound) as error:
+            hint = "move it away, or `tegctl certs issue` it anew"
+            raise ConfigError(f"{path} is no certificate of this authority: {error}", hint) from None
         left = (certificate.not_valid_after_utc - now).days
-        current = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value == _issuer(
-            authorities[0]
-        )
+        current = signer == _issuer(authorities[0])
         found.append({"name": path.stem, "days_left": left, "current": current, "serial": certificate.serial_number})
     return found
 
@@ -160,7 +171,12 @@ def _address(text: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ipaddress.ip_address(text))
     except ValueError:
+        pass
+    try:
         return x509.DNSName(text)
+    except ValueError:
+        hint = "write a DNS name or an IP address, in ASCII (xn--... for others)"
+        raise RefusedError(f"{text!r} is no address", hint) from None
 
 
 def _authorities(folder: Path) -> list[x509.Certificate]:

@@ -1,12 +1,15 @@
-"""Quantities as people write them: sizes of blocks, bytes, credits."""
+"""Quantities as people write them: sizes of blocks, bytes, cores, credits; what is out of range is refused here."""
 
+import math
 import re
 from typing import Any
 
 import click
 
-from tegcore.units import credits_ucr
+from tegcore.units import PERMILLE, PRICE_UCR_MAX, UCR_MAX, ZONE_K_MAX, credits_text, credits_ucr
 
+BYTES_MAX = 1 << 50
+SLOTS_MAX = 1 << 2 * ZONE_K_MAX
 _BYTES = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
 
 
@@ -15,14 +18,54 @@ class Credits(click.ParamType[int]):
 
     name = "credits"
 
+    def __init__(self, ucr_max: int = UCR_MAX) -> None:
+        self._ucr_max = ucr_max
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """See `click.ParamType.convert`."""
         if isinstance(value, int):
             return value
         try:
-            return credits_ucr(value)
+            amount_ucr = credits_ucr(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+        if not 0 <= amount_ucr <= self._ucr_max:
+            self.fail(f"{value!r} is not within 0 and {credits_text(self._ucr_max)} credits", param, ctx)
+        return amount_ucr
+
+
+PRICE = Credits(PRICE_UCR_MAX)
+AMOUNT = Credits()
+
+
+class Thousandths(click.ParamType[int]):
+    """A decimal number, in thousandths.
+
+    Args:
+        low: Least that is taken, in thousandths.
+        high: Most.
+    """
+
+    name = "number"
+
+    def __init__(self, low: int, high: int) -> None:
+        self._low, self._high = low, high
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """See `click.ParamType.convert`."""
+        if isinstance(value, int):
+            return value
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not self._low / PERMILLE <= number <= self._high / PERMILLE:
+            self.fail(f"{value!r} is not within {self._low / PERMILLE:g} and {self._high / PERMILLE:g}", param, ctx)
+        return round(number * PERMILLE)
+
+
+SHARE = Thousandths(1, PERMILLE - 1)
+CORES = Thousandths(0, 2**31)
 
 
 class Bytes(click.ParamType[int]):
@@ -37,7 +80,10 @@ class Bytes(click.ParamType[int]):
         found = _BYTES.fullmatch(value.strip())
         if not found:
             self.fail(f"{value!r} is no size: write 512MiB or 2G", param, ctx)
-        return int(float(found.group(1)) * 1024 ** ("kmgt".index(found.group(2).lower()) + 1 if found.group(2) else 0))
+        size = float(found.group(1)) * 1024 ** ("kmgt".index(found.group(2).lower()) + 1 if found.group(2) else 0)
+        if size > BYTES_MAX:
+            self.fail(f"{value!r} is more than {BYTES_MAX >> 40}T", param, ctx)
+        return int(size)
 
 
 class Slots(click.ParamType[tuple[int, ...]]):
@@ -51,10 +97,10 @@ class Slots(click.ParamType[tuple[int, ...]]):
             return value
         sizes = []
         for part in value.split("+"):
-            count = int(part) if part.isdigit() else 0
-            if count < 1 or count & (count - 1):
-                self.fail(f"{part!r} is no power of two: write 1, 2, 4, 8 or sums such as 16+8", param, ctx)
+            count = int(part) if part.isascii() and part.isdigit() and len(part) < 9 else 0
+            if count < 1 or count & (count - 1) or count > SLOTS_MAX:
+                self.fail(f"{part[:20]!r} is no power of two: write 1, 2, 4, 8 or sums such as 16+8", param, ctx)
             sizes.append(count.bit_length() - 1)
         if len(sizes) > 4:
-            self.fail("at most four blocks", param, ctx)
+            self.fail("at most four blocks, such as 16+8", param, ctx)
         return tuple(sizes)

@@ -5,6 +5,7 @@ who are there. Nothing listens on a network for this.
 """
 
 import atexit
+import shutil
 import subprocess
 import tempfile
 import time
@@ -32,6 +33,8 @@ def forwarded(machine: str, state_dir: Path, program: str) -> Path:
     there = socket_path(state_dir, program)
     if (machine, there) in _open:
         return _open[machine, there]
+    if shutil.which("ssh") is None:
+        raise UnavailableError(f"{machine} cannot be asked: there is no ssh here", "install openssh-client")
     folder = tempfile.TemporaryDirectory(prefix="tegctl-")
     here = Path(folder.name) / f"{program}.sock"
     words = ["ssh", "-nNT", *(word for option in _OPTIONS for word in ("-o", option)), "-L", f"{here}:{there}"]

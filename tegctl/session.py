@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import click
+
 from tegcore.errors import PermissionDeniedError, RefusedError
 from tegcore.wire.control import AnyRequest, Reply
 from tegctl.remote import forwarded
@@ -35,9 +37,20 @@ class Session:
 
     def client(self, name: str) -> ControlClient:
         """Of `tegd`, `ledger` or `governor`."""
-        machine = self.on if name == "tegd" else self.ledger_on or self.on
-        path = forwarded(machine, self.remote_state, name) if machine else socket_path(self.state_dir, name)
-        return ControlClient(path, _PROGRAMS[name])
+        program, machine = _PROGRAMS[name], self.on if name == "tegd" else self.ledger_on or self.on
+        if not machine:
+            return ControlClient(socket_path(self.state_dir, name), program)
+        hint = f"look there: `ssh {machine} systemctl status {program}`; --remote-state if its folder is another"
+        return ControlClient(forwarded(machine, self.remote_state, name), f"{program} of {machine}", hint)
+
+    def demand_here(self, verb: str) -> None:
+        """Refuse what cannot be done for another machine.
+
+        Raises:
+            click.UsageError: If another machine was named.
+        """
+        if machine := self.on or self.ledger_on:
+            raise click.UsageError(f"`tegctl {verb}` works on its own machine: `ssh {machine} tegctl {verb}`")
 
     def ask(self, name: str, request: AnyRequest) -> Any:
         """The data of the answer.

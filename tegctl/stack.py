@@ -28,10 +28,12 @@ from tegcore.wire.signing import Key, governor_key, host_key, members_key, tenan
 from tegio.control import ControlClient
 from tegio.host import host_name
 from tegio.keys import make_key, write_key
+from tegio.mqtt import parse_broker
 from tegio.paths import private_dir, socket_path
 
 READY_S_MAX = 30.0
 END_S_MAX = 10.0
+BROKER_S_MAX = 5.0
 PAUSE_S_MIN, PAUSE_S_MAX = 0.2, 5.0
 STEADY_S = 10.0
 PARTS = ("broker", "ledger", "governor", "airlock", "tegd")
@@ -87,9 +89,12 @@ class Stack:
         """Bring everything up, and wait until each part answers.
 
         Raises:
-            UnavailableError: If another stack has the folder, or a part does not come up.
+            UnavailableError: If another stack has the folder, the broker is away, or a part does not come up.
+            ConfigError: If the broker's URL is none.
         """
         self._take_lock()
+        if self._settings.broker:
+            _demand_broker(self._settings.broker)
         broker = self._settings.broker or self._own_broker()
         self._provision(broker)
         for name in PARTS:
@@ -273,6 +278,16 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def _ending(code: int) -> str:
     return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+
+def _demand_broker(url: str) -> None:
+    address = parse_broker(url)
+    try:
+        socket.create_connection((address.host, address.port), BROKER_S_MAX).close()
+    except OSError as error:
+        hint = "start it, or leave TEG_BROKER out: there is a built-in one"
+        where = f"{address.host}:{address.port}"
+        raise UnavailableError(f"no broker answers at {where}: {error.strerror or error}", hint) from None
 
 
 def _free_port() -> int:

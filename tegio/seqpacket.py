@@ -5,7 +5,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from tegcore.errors import RefusedError, UnavailableError
+from tegcore.errors import PermissionDeniedError, RefusedError, UnavailableError
 
 PACKET_BYTES_MAX = 64 << 10
 REPLY_S_MAX = 5.0
@@ -21,6 +21,7 @@ def ask(path: Path, verb: str, **fields: Any) -> dict[str, Any]:
 
     Raises:
         UnavailableError: If nobody answers.
+        PermissionDeniedError: If the socket is closed to who asks.
         RefusedError: With what the program said.
     """
     try:
@@ -31,8 +32,13 @@ def ask(path: Path, verb: str, **fields: Any) -> dict[str, Any]:
             reply: dict[str, Any] = {"event": ""}
             while "event" in reply:
                 reply = json.loads(link.recv(PACKET_BYTES_MAX) or b"{}")
+    except PermissionError as error:
+        what = f"the airlock side at {path} does not hear this user: {error.strerror}"
+        raise PermissionDeniedError(what, "ask as root, or as the user that runs the stack") from error
     except (OSError, ValueError) as error:
-        raise UnavailableError(f"nobody answers at {path}: {error}", "look whether `tegd.airlock` runs") from error
+        why = getattr(error, "strerror", None) or error
+        hint = "`systemctl start tegd` on an installed host, else `tegctl up`; --state names another folder"
+        raise UnavailableError(f"the airlock side does not answer at {path}: {why}", hint) from error
     if not reply.get("ok"):
         raise RefusedError(reply.get("message", "the connection ended"), "use tegctl and tegd of one release")
     return reply

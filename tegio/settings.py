@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from tegcore.config.merge import Layer, Table, merge, show
-from tegcore.errors import ConfigError, TegError
+from tegcore.errors import ConfigError, Exit, TegError
 
 Result = TypeVar("Result")
 FILE_BYTES_MAX = 1 << 20
@@ -88,3 +88,11 @@ def run_program(command: click.Command) -> None:
         if error.hint:
             click.echo(f"  try: {error.hint}", err=True)
         sys.exit(int(error.exit_code))
+    except OSError as error:
+        if error.filename is None:
+            raise
+        click.echo(f"error: {error.filename}: {error.strerror}", err=True)
+        denied = isinstance(error, PermissionError)
+        hint = "as the user that it belongs to, or another folder" if denied else "whether it is there, and has room"
+        click.echo(f"  try: {hint}", err=True)
+        sys.exit(int(Exit.NO_PERMISSION if denied else Exit.IO))

@@ -9,7 +9,7 @@ import click
 
 from tegcore.errors import ConfigError, JournalError
 from tegcore.ids import checked_name
-from tegcore.wire.signing import governor_key, host_key, members_key, tenant_token
+from tegcore.wire.signing import Key, governor_key, host_key, members_key, tenant_token
 from tegio.clock import SystemClock
 from tegio.host import host_name
 from tegio.keys import make_key, read_key, secret_file, write_key, write_token
@@ -37,6 +37,14 @@ def _state_dir(settings: LedgerSettings) -> Path:
 
 def _key_file(settings: LedgerSettings) -> Path:
     return secret_file(settings.key_file, "zone.key", _state_dir(settings) / "zone.key")
+
+
+def _zone_secret(settings: LedgerSettings) -> Key:
+    path = _key_file(settings)
+    if not path.exists():
+        hint = "--set key_file=FILE names it, /etc/teg/credentials/ledger/zone.key on an installed host"
+        raise ConfigError(f"there is no secret of zone {settings.zone} at {path}", hint)
+    return read_key(path)
 
 
 async def _serve(settings: LedgerSettings) -> None:
@@ -118,8 +126,7 @@ def audit(journal: Path) -> None:
 @click.pass_obj
 def keys(settings: LedgerSettings, host: str) -> None:
     """Print the keys that HOST is to hold, as JSON."""
-    secret = read_key(_key_file(settings))
-    zone = settings.zone
+    secret, zone = _zone_secret(settings), settings.zone
     click.echo(
         json.dumps(
             {
@@ -157,9 +164,7 @@ def provision(settings: LedgerSettings, folder: Path, host: str, tenants: tuple[
 @click.pass_obj
 def token(settings: LedgerSettings, tenant: str) -> None:
     """Print the token that spends as TENANT."""
-    if not _key_file(settings).exists():
-        raise ConfigError(f"no zone secret at {_key_file(settings)}", "run the ledger once, or set key_file")
-    click.echo(tenant_token(read_key(_key_file(settings)), checked_name(tenant, "tenant")))
+    click.echo(tenant_token(_zone_secret(settings), checked_name(tenant, "tenant")))
 
 
 def main() -> None:

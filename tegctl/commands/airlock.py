@@ -33,6 +33,7 @@ HISTORY = (
 @click.pass_obj
 def command(session: Session, socket: Path | None) -> None:
     """Show the memory side of this host: state, workloads, and why each choice was made."""
+    session.demand_here("airlock")
     path = socket or socket_path(session.state_dir, "airlock")
     memory = ask(path, "memory", after_ns=0)
     workloads = _workloads(path)

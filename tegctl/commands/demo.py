@@ -1,4 +1,4 @@
-"""`tegctl demo`: the whole stack and a dozen workloads on this host, live, in about a minute."""
+"""`tegctl demo`: the whole stack and a dozen workloads on this host, live, in about 40 seconds."""
 
 import contextlib
 import os
@@ -24,6 +24,7 @@ LINES_SHOWN = 12
 @click.pass_obj
 def command(session: Session, folder: Path) -> None:
     """Show TEG at work: leases, second prices, inertia, an eviction, a bankruptcy, a replay."""
+    session.demand_here("demo")
     remove(folder / "stack")
     folder.mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

@@ -4,14 +4,14 @@ import click
 
 from tegcore.units import credits_text
 from tegcore.wire import control
-from tegctl.quantities import Credits
+from tegctl.quantities import AMOUNT
 from tegctl.render import show_json
 from tegctl.session import Session, fresh_key
 
 
 @click.command(name="mint")
 @click.argument("tenant")
-@click.argument("amount", type=Credits())
+@click.argument("amount", type=AMOUNT)
 @click.pass_obj
 def command(session: Session, tenant: str, amount: int) -> None:
     """Put new credits into a tenant's account (operators)."""

@@ -7,11 +7,10 @@ from typing import NoReturn
 
 import click
 
-from tegcore.errors import UnavailableError
-from tegcore.units import PERMILLE
+from tegcore.errors import RefusedError, UnavailableError
 from tegcore.wire import control
 from tegctl import alone
-from tegctl.quantities import Bytes, Credits, Slots
+from tegctl.quantities import AMOUNT, CORES, PRICE, SHARE, Bytes, Slots
 from tegctl.render import show_json
 from tegctl.session import Session, fresh_key
 from tegio.paths import socket_path
@@ -20,7 +19,7 @@ from tegio.seqpacket import ask
 
 @click.command(name="run", context_settings={"ignore_unknown_options": True})
 @click.option("--slots", type=Slots(), default="1", show_default=True, help="Block sizes, such as 4 or 16+8.")
-@click.option("--share", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="A part of one slot.")
+@click.option("--share", type=SHARE, default=0, help="A part of one slot, 0.001 to 0.999.")
 @click.option(
     "--class",
     "slot_classes",
@@ -31,14 +30,14 @@ from tegio.seqpacket import ask
     help="Of slots that will do; repeatable: the cheapest.",
 )
 @click.option("--mem", type=Bytes(), default=0, help="Host memory per slot at the start; more is bought as it grows.")
-@click.option("--cpu", type=click.FloatRange(0), default=0.0, help="Cores per slot.")
-@click.option("--bid", type=Credits(), default=0, help="Most credits per slot and period; default: twice the price.")
-@click.option("--endow", type=Credits(), default=0, help="Credits for its purse; default: four periods.")
+@click.option("--cpu", type=CORES, default=0, help="Cores per slot, such as 1.5.")
+@click.option("--bid", type=PRICE, default=0, help="Most credits per slot and period; default: twice the price.")
+@click.option("--endow", type=AMOUNT, default=0, help="Credits for its purse; default: four periods.")
 @click.option("--sla", type=click.IntRange(0, 255), default=1, help="Priority of its deadline.")
 @click.option("--name", default="", help="Unique among what is alive on this host.")
 @click.option("--tenant", default="", help="Whose credits (operators).")
 @click.option("--hook", is_flag=True, help="It saves itself on SIGUSR1 and resumes with --resume.")
-@click.option("--checkpoint-every", type=click.IntRange(0), default=0, help="Seconds between saves in passing.")
+@click.option("--checkpoint-every", type=click.IntRange(0, 2**31), default=0, help="Seconds between saves in passing.")
 @click.option(
     "--file",
     "files",
@@ -54,10 +53,10 @@ from tegio.seqpacket import ask
 def command(
     session: Session,
     slots: tuple[int, ...],
-    share: float | None,
+    share: int,
     slot_classes: tuple[int, ...],
     mem: int,
-    cpu: float,
+    cpu: int,
     bid: int,
     endow: int,
     sla: int,
@@ -80,10 +79,10 @@ def command(
         cwd="" if files else str(Path.cwd()),
         name=name,
         sizes=slots,
-        share_permille=round(share * PERMILLE) if share else 0,
+        share_permille=share,
         slot_classes=slot_classes,
         mem_bytes=mem,
-        cpu_milli=round(cpu * 1000),
+        cpu_milli=cpu,
         limit_ucr=bid,
         endow_ucr=endow,
         sla_priority=sla,
@@ -94,7 +93,7 @@ def command(
     )
     with contextlib.suppress(UnavailableError):  # the ledger may be on another machine: then accounts are opened there
         session.ask("ledger", control.Accounts())
-    given = {path.name: path.read_bytes() for path in files}
+    given = _read(files)
     answer = session.ask("tegd", control.Submit(spec=spec, key=fresh_key(), files=given))
     if detach:
         if session.output == "json":
@@ -102,18 +101,46 @@ def command(
         else:
             click.echo(answer["name"])
         return
+    name = answer["name"]
+    if sys.stderr.isatty():
+        click.echo(f"{name}: accepted; `tegctl why {name}` says what it waits for", err=True)
     last: dict[str, object] = {}
-    for part in session.stream("tegd", control.Logs(name=str(answer["ref"]), follow=True)):
-        sys.stdout.buffer.write(part["bytes"])
-        sys.stdout.buffer.flush()
-        last = part
+    try:
+        for part in session.stream("tegd", control.Logs(name=str(answer["ref"]), follow=True)):
+            sys.stdout.buffer.write(part["bytes"])
+            sys.stdout.buffer.flush()
+            last = part
+    except KeyboardInterrupt:
+        click.echo(f"{name} goes on: `tegctl logs -f {name}` shows it, `tegctl cancel {name}` ends it", err=True)
+        raise
     code = last.get("exit_code")
     if not isinstance(code, int) or code:
-        click.echo(f"{answer['name']}: {last.get('outcome') or 'its exit code was not seen'}", err=True)
+        click.echo(f"{name}: {last.get('outcome') or 'its exit code was not seen'}", err=True)
     sys.exit(code if isinstance(code, int) else 1)
 
 
+def _read(files: tuple[Path, ...]) -> dict[str, bytes]:
+    """Input files by name.
+
+    Raises:
+        RefusedError: If two have one name, or they are too many or too large.
+    """
+    names = [path.name for path in files]
+    if twice := next((name for name in names if names.count(name) > 1), ""):
+        raise RefusedError(
+            f"two input files are called {twice}", "in the working folder there is one: rename the other"
+        )
+    size = sum(path.stat().st_size for path in files)
+    if len(files) > control.FILES_MAX or size > control.FILES_BYTES_MAX:
+        what = f"{len(files)} input files of {size >> 10} KiB: at most {control.FILES_MAX} of "
+        raise RefusedError(
+            f"{what}{control.FILES_BYTES_MAX >> 10} KiB together", "put larger ones where every host has them"
+        )
+    return {path.name: path.read_bytes() for path in files}
+
+
 def _alone(session: Session, order: alone.Order, *, detach: bool) -> NoReturn:
+    session.demand_here("run --rank")
     airlock = socket_path(session.state_dir, "airlock")
     ask(airlock, "hello")
     unit = alone.start(order)

@@ -19,6 +19,7 @@ def command(session: Session, slots: int, market: str) -> None:
 
     TEG_BROKER=mqtt://HOST:PORT uses your broker instead of the built-in one.
     """
+    session.demand_here("up")
     log2 = (slots - 1).bit_length()
     settings = StackSettings(
         broker=os.environ.get("TEG_BROKER", ""),

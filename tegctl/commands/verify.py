@@ -21,6 +21,7 @@ from tegctl.session import Session
 @click.pass_obj
 def command(session: Session, journal: Path | None) -> None:
     """Replay JOURNAL, or that of the running ledger, whose state hash must then be reached."""
+    session.demand_here("verify")
     live: dict[str, Any] = {}
     with contextlib.suppress(UnavailableError):
         live = session.ask("ledger", control.LedgerView())
@@ -46,6 +47,8 @@ def verified(path: Path, live: dict[str, Any] | None) -> dict[str, Any]:
         argv += ["--at-batch", str(live["batches"]), "--expect-hash", live["state_hash"]]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)  # noqa: S603 - our own program
     if done.returncode != Exit.OK:
-        raise JournalError(done.stderr.strip().removeprefix("error: ") or f"exit code {done.returncode}")
+        what, _, hint = done.stderr.strip().partition("\n  try: ")
+        last = what.splitlines()[-1].removeprefix("error: ") if what else f"exit code {done.returncode}"
+        raise JournalError(last, hint or "`zone-ledger verify` by hand, as the user that the journal belongs to")
     result: dict[str, Any] = json.loads(done.stdout)
     return result

@@ -1,6 +1,7 @@
 """The command line as a table: arguments, exit code, what is printed; against real control servers."""
 
 import asyncio
+import errno
 import json
 import os
 import sys
@@ -8,14 +9,28 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
-from tegcore.errors import Exit, PermissionDeniedError, RefusedError, TegError, UnavailableError
+from tegcore.errors import (
+    ConfigError,
+    DecodeError,
+    Exit,
+    PermissionDeniedError,
+    RefusedError,
+    TegError,
+    UnavailableError,
+)
 from tegcore.wire import control
+from tegctl import alone
 from tegctl.main import command
 from tegctl.quantities import Bytes, Slots
-from tegio.control import ControlServer, Peer
+from tegctl.session import Session
+from tegctl.stack import Stack, StackSettings
+from tegio import seqpacket
+from tegio.control import CONTROL_BYTES_MAX, ControlClient, ControlServer, Peer
+from tegio.settings import run_program
 
 LEASE = {
     "lease": 7,
@@ -60,6 +75,8 @@ async def answer(peer: Peer, request: control.AnyRequest) -> control.Reply:
             reasons = [{"reason": "funds", "missing": 5, "text": "its account is 5 ucr short of the endowment"}]
             row = {"name": "w1", "tenant": "ada", "life": "seeking", "limit_ucr": 0, "outcome": "", "run": ""}
             return control.Reply(data=row | {"reasons": reasons, "history": [{"tick": 3, "text": "accepted"}]})
+        case control.Submit() if request.spec.name == "taken":
+            raise RefusedError("a workload 'taken' is alive already", "choose another name")
         case control.Submit():
             return control.Reply(data={"name": request.spec.name or "w1", "ref": 1})
         case control.Logs():
@@ -102,7 +119,26 @@ TABLE = [
     (["mode", "bazaar"], 2, "'bazaar' is not one of"),
     (["why", "w1"], 0, "its account is 5 ucr short of the endowment"),
     (["run", "--slots", "3", "--", "x"], 2, "'3' is no power of two"),
-    (["run", "--share", "1.5", "--", "x"], 2, "--share"),
+    (["run", "--share", "1.5", "--", "x"], 2, "'1.5' is not within 0.001 and 0.999"),
+    (["run", "--share", "0.0001", "--", "x"], 2, "'0.0001' is not within"),
+    (["run", "--share", "nan", "--", "x"], 2, "'nan' is not within"),
+    (["run", "--cpu", "1e300", "--", "x"], 2, "'1e300' is not within"),
+    (["run", "--cpu", "-1", "--", "x"], 2, "'-1' is not within"),
+    (["run", "--mem", "2000T", "--", "x"], 2, "'2000T' is more than 1024T"),
+    (["run", "--bid", "-1", "--", "x"], 2, "'-1' is not within 0 and 1099511.627776 credits"),
+    (["run", "--bid", "2000000", "--", "x"], 2, "'2000000' is not within"),
+    (["run", "--slots", "4+4+4+4+4", "--", "x"], 2, "at most four blocks"),
+    (["run", "--slots", f"{1 << 70}", "--", "x"], 2, "is no power of two"),
+    (["mint", "ada", "--", "-5"], 2, "'-5' is not within 0"),
+    (["top-up", "w1", "--", "-5"], 2, "'-5' is not within 0"),
+    (["cordon", "many"], 2, "'many' is not a valid integer"),
+    (["cordon", "1048576"], 2, "1048576 is not in the range 0<=x<=1048575"),
+    (["pin", "0"], 2, "0 is not in the range 1<=x"),
+    (["--on", "far", "airlock"], 2, "`ssh far tegctl airlock`"),
+    (["--on", "far", "verify"], 2, "`ssh far tegctl verify`"),
+    (["--on", "far", "run", "--rank", "1", "--", "x"], 2, "`ssh far tegctl run --rank`"),
+    (["--ledger-on", "far", "up"], 2, "`ssh far tegctl up`"),
+    (["--on", "far", "demo"], 2, "`ssh far tegctl demo`"),
     (["run"], 2, "Missing argument"),
     (["run", "-d", "--name", "job", "--slots", "4+1", "--", "x", "-y"], 0, "job"),
     (["run", "--", "x"], 3, "out"),
@@ -129,6 +165,24 @@ FAULTS = [
     (["why", "nobody"], Exit.FAILED, "there is no workload 'nobody'"),
     (["submit", "{folder}/bad.toml"], Exit.CONFIG, "workload 1: Object missing required field `argv`"),
     (["submit", "{folder}/empty.toml"], Exit.CONFIG, "describes no workload"),
+    (["submit", "{folder}/single.toml"], Exit.CONFIG, "describes no workload"),
+    (["submit", "{folder}/text.toml"], Exit.CONFIG, "text.toml is no TOML"),
+    (["submit", "{folder}/far.toml"], Exit.CONFIG, r"workload 2: Expected `int` >= 0 - at `\$.limit_ucr`"),
+    (["submit", "{folder}/taken.toml"], Exit.FAILED, r"workload 2 \(1 before it were taken\): .* is alive already"),
+    (
+        ["run", "--file", "{folder}/a/in", "--file", "{folder}/b/in", "--", "x"],
+        Exit.FAILED,
+        "two input files are called in",
+    ),
+    (["run", "--file", "{folder}/large", "--", "x"], Exit.FAILED, "1 input files of 3072 KiB: at most 64 of 2048 KiB"),
+    (["airlock"], Exit.UNAVAILABLE, "the airlock side does not answer at .*airlock.sock: No such file or directory"),
+    (["--state", "{folder}/nowhere", "leases"], Exit.UNAVAILABLE, "zone-ledger is not running: nobody answers at"),
+    (["--state", "{folder}/nowhere", "agents"], Exit.UNAVAILABLE, "tegd is not running: nobody answers at"),
+    (["--state", "{folder}/nowhere", "field"], Exit.UNAVAILABLE, "governor is not running: nobody answers at"),
+    (["--state", "{folder}/" + "x" * 108, "leases"], Exit.UNAVAILABLE, "path too long"),
+    (["--state", "{folder}/nowhere", "verify"], Exit.IO, "there is no journal at"),
+    (["certs", "list", "--dir", "{folder}/nowhere"], Exit.CONFIG, "no authority in"),
+    (["certs", "init", "--dir", "{folder}/fresh", "--zone", "A b"], Exit.DATA, "'A b' cannot name a zone"),
 ]
 
 
@@ -136,9 +190,18 @@ FAULTS = [
 def test_faults_carry_their_exit_code(state: Path, args: list[str], code: Exit, text: str) -> None:
     (state / "bad.toml").write_text("[[workload]]\nname = 'x'\n")
     (state / "empty.toml").write_text("")
+    (state / "single.toml").write_text("workload = 3\n")
+    (state / "text.toml").write_text("what\n")
+    (state / "far.toml").write_text("[[workload]]\nargv = ['x']\n[[workload]]\nargv = ['x']\nlimit_ucr = -1\n")
+    (state / "taken.toml").write_text("[[workload]]\nargv = ['x']\n[[workload]]\nargv = ['x']\nname = 'taken'\n")
+    for folder in ("a", "b"):
+        (state / folder).mkdir(exist_ok=True)
+        (state / folder / "in").write_bytes(b"input")
+    (state / "large").write_bytes(bytes(3 << 20))
     with pytest.raises(TegError, match=text) as error:
         command.main(["--state", str(state), *(arg.format(folder=state) for arg in args)], standalone_mode=False)
     assert error.value.exit_code is code
+    assert error.value.hint
 
 
 def test_programs_get_json_with_a_schema(state: Path) -> None:
@@ -182,8 +245,22 @@ def test_every_verb_has_help(state: Path) -> None:
     group = CliRunner().invoke(command, ["--help"]).output
     verbs = [line.split()[0] for line in group.split("Commands:")[1].splitlines() if line.strip()]
     wanted = {"accounts", "agents", "book", "cancel", "cordon", "demo", "drain", "field", "governor", "hosts", "leases"}
-    wanted |= {"logs", "mint", "mode", "pin", "run", "submit", "undrain", "up", "verify", "why"}
-    assert wanted <= set(verbs)
+    wanted |= {
+        "airlock",
+        "certs",
+        "logs",
+        "mint",
+        "mode",
+        "pin",
+        "run",
+        "submit",
+        "top",
+        "top-up",
+        "uncordon",
+        "undrain",
+    }
+    wanted |= {"unpin", "up", "verify", "why"}
+    assert set(verbs) == wanted
     for verb in verbs:
         assert CliRunner().invoke(command, [verb, "--help"]).exit_code == 0
 
@@ -233,3 +310,109 @@ def test_programs_of_another_machine_are_asked_through_ssh(
     assert "n1    n2     held" in result.output
     with pytest.raises(UnavailableError, match="could not resolve nowhere"):
         command.main([*words, "--ledger-on", "nowhere", "leases"], standalone_mode=False)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else for a while")
+def test_who_may_not_connect_is_told_so(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir(mode=0o700)
+    os.seteuid(65534)
+    try:
+        with pytest.raises(PermissionDeniedError, match=r"zone-ledger at .* is another user's: Perm") as ledger:
+            Session(tmp_path, "table").ask("ledger", control.Leases())
+        with pytest.raises(PermissionDeniedError, match=r"the airlock side at .* does not hear this user") as airlock:
+            seqpacket.ask(tmp_path / "run" / "airlock.sock", "hello")
+    finally:
+        os.seteuid(0)
+    assert ledger.value.hint
+    assert airlock.value.hint
+
+
+def test_a_file_that_is_closed_ends_a_program_with_what_to_try(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @click.command()
+    def opens() -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "/some/file")
+
+    monkeypatch.setattr(sys, "argv", ["opens"])
+    with pytest.raises(SystemExit) as ending:
+        run_program(opens)
+    assert ending.value.code == Exit.NO_PERMISSION
+    assert capsys.readouterr().err.startswith("error: /some/file: Permission denied\n  try: ")
+
+
+def test_a_request_that_is_too_large_is_not_sent(tmp_path: Path) -> None:
+    spec = control.WorkloadSpec(argv=("x" * CONTROL_BYTES_MAX,))
+    with pytest.raises(RefusedError, match="the request has 4096 KiB: at most 4096"):
+        ControlClient(tmp_path / "none.sock", "tegd").ask(control.Submit(spec=spec, key=1))
+
+
+@pytest.mark.parametrize(
+    ("words", "family", "text"),
+    [
+        (["issue", "ca"], RefusedError, "'ca' is the authority itself"),
+        (["issue", "No Name"], DecodeError, "cannot name a host"),
+        (["issue", "n1", "--address", "h\u00f6st"], RefusedError, "is no address"),
+        (["rotate", "--finish"], RefusedError, "no rotation is under way"),
+        (["init"], RefusedError, "there is an authority in"),
+        (["list"], ConfigError, "other.pem is no certificate of this authority"),
+    ],
+)
+def test_the_authority_says_what_is_wrong(tmp_path: Path, words: list[str], family: type[TegError], text: str) -> None:
+    verb, *rest = words
+    folder = ["--dir", str(tmp_path / "ca")]
+    command.main(["certs", "init", *folder], standalone_mode=False)
+    before = (tmp_path / "ca" / "ca.key").read_bytes()
+    (tmp_path / "ca" / "other.pem").write_text("nothing")
+    with pytest.raises(family, match=text) as error:
+        command.main(["certs", verb, *folder, *rest], standalone_mode=False)
+    assert error.value.hint
+    assert (tmp_path / "ca" / "ca.key").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("order", "text"),
+    [
+        (alone.Order(("true",), "", float("nan"), hook=False), "a rank of nan ranks nothing"),
+        (alone.Order(("true",), "a/b", 1.0, hook=False), "'a/b' cannot name a workload"),
+        (alone.Order(("no-such-program",), "", 1.0, hook=False), "there is no program no-such-program on the path"),
+    ],
+)
+def test_work_on_a_host_alone_is_refused_with_a_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, order: alone.Order, text: str
+) -> None:
+    systemd_run = tmp_path / "systemd-run"
+    systemd_run.write_text("#!/bin/sh\nexit 1\n")
+    systemd_run.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(TegError, match=text):
+        alone.start(order)
+
+
+def test_without_systemd_or_ssh_that_is_what_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UnavailableError, match="there is no systemd-run here"):
+        alone.start(alone.Order(("true",), "", 1.0, hook=False))
+    with pytest.raises(UnavailableError, match="far cannot be asked: there is no ssh here"):
+        command.main(["--on", "far", "leases"], standalone_mode=False)
+
+
+@pytest.mark.parametrize(
+    ("url", "family", "text"),
+    [
+        (
+            "mqtt://user:secret@127.0.0.1:1",
+            UnavailableError,
+            r"^no broker answers at 127\.0\.0\.1:1: Connection refused",
+        ),
+        ("http://127.0.0.1", ConfigError, "is no address of a broker"),
+    ],
+)
+def test_a_stack_whose_broker_is_away_says_so_at_once(
+    tmp_path: Path, url: str, family: type[TegError], text: str
+) -> None:
+    stack = Stack(tmp_path / "stack", StackSettings(broker=url))
+    with pytest.raises(family, match=text) as error:
+        stack.start()
+    assert error.value.hint
+    stack.stop()
