@@ -8,7 +8,7 @@ STAMP  := $(VENV)/.installed
 .PHONY: testbed docs install-host airlock-histories help install demo test check lint types crash sim scale deb vm-image vm-test vm-test-all vagrant-box vagrant-zone bench-book bench-ledger bench-physics bench-oom bench-idle claims claims-quick clean
 
 help: ## list the tasks
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(STAMP): pyproject.toml setup.py $(wildcard zone_ledger/book/*.p*) $(wildcard zone_ledger/*ing.py) $(wildcard tegcore/*/*_sum.p*) $(wildcard tegcore/dynamics/splitting.p*) $(wildcard tegsim/policies/*_sum.p*)
 	@$(PYTHON) -c 'import sys; sys.exit("TEG needs Python 3.11 or newer: try make PYTHON=python3.12") if sys.version_info < (3, 11) else None'
@@ -33,8 +33,9 @@ types: $(STAMP)
 
 check: lint types test ## style, types and tests: what a change must pass
 
-docs: $(STAMP) ## draw the diagrams in the docs from the tables that they show
+docs: $(STAMP) ## make the diagrams and tables in docs/reference from the code
 	$(BIN)/python -m docs.diagrams
+	$(BIN)/python -m docs.tables
 
 airlock-histories: $(STAMP) ## put the airlock through 10,000 random histories of a host's memory
 	TEG_HISTORIES=10000 $(BIN)/pytest -q tests/property/test_pressure.py

@@ -13,7 +13,7 @@ class GovernorSettings(Struct, frozen=True, kw_only=True):
     """See each description; times are in ticks of 50 ms."""
 
     zone: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", description="Zone that is governed.")] = "zone"
-    state_dir: Annotated[str, Meta(description="Folder of the control socket and keys.")] = ""
+    state_dir: Annotated[str, Meta(description="Folder of its keys; default: governor in the state folder.")] = ""
     broker: Annotated[str, Meta(description="MQTT broker, mqtt://HOST:PORT.")] = "mqtt://127.0.0.1:1883"
     tls_ca: Annotated[str, Meta(description="Certificate of the authority, for mqtts://; empty: the system's.")] = ""
     tls_certificate: Annotated[str, Meta(description="This program's certificate.")] = ""

@@ -27,9 +27,9 @@ class _Verbs(click.Group):
 
 
 @click.command(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--state", type=click.Path(path_type=Path), help="State folder of the stack; default: $TEG_STATE.")
-@click.option("--on", default="", envvar="TEG_ON", help="Ask the programs of another machine, over ssh.")
-@click.option("--ledger-on", default="", envvar="TEG_LEDGER_ON", help="The machine of ledger and governor, over ssh.")
+@click.option("--state", type=click.Path(path_type=Path), help="State folder; default: see docs/reference/settings.md.")
+@click.option("--on", default="", envvar="TEG_ON", help="Ask the programs of that machine, over ssh.")
+@click.option("--ledger-on", default="", envvar="TEG_LEDGER_ON", help="Ask ledger and governor of that machine.")
 @click.option(
     "--remote-state",
     type=click.Path(path_type=Path),

@@ -12,7 +12,7 @@ class HostSettings(Struct, frozen=True, kw_only=True):
 
     host: Annotated[str, Meta(description="Name of this host; default: its host name.")] = ""
     zone: Annotated[str, Meta(pattern=_NAME, description="Zone that this host belongs to.")] = "zone"
-    state_dir: Annotated[str, Meta(description="Folder of accepted work, logs and sockets.")] = ""
+    state_dir: Annotated[str, Meta(description="Folder of accepted work; default: tegd in the state folder.")] = ""
     broker: Annotated[str, Meta(description="MQTT broker, mqtt://HOST:PORT; empty: this host alone.")] = (
         "mqtt://127.0.0.1:1883"
     )

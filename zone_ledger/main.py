@@ -140,7 +140,7 @@ def keys(settings: LedgerSettings, host: str) -> None:
 
 @command.command()
 @click.option("--to", "folder", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder of keys.")
-@click.option("--host", default=host_name(), show_default=True, help="Host whose keys are written.")
+@click.option("--host", default=host_name(), show_default="this host's name", help="Host whose keys are written.")
 @click.option("--tenant", "tenants", multiple=True, help="Whose credits that host may spend; may be repeated.")
 @click.pass_obj
 def provision(settings: LedgerSettings, folder: Path, host: str, tenants: tuple[str, ...]) -> None:

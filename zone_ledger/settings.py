@@ -16,14 +16,16 @@ class LedgerSettings(Struct, frozen=True, kw_only=True):
     """See each description; times are in ticks of 50 ms."""
 
     zone: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", description="Name of the zone.")] = "zone"
-    state_dir: Annotated[str, Meta(description="Folder of the journal and the control socket.")] = ""
+    state_dir: Annotated[str, Meta(description="Folder of the journal; default: ledger in the state folder.")] = ""
     broker: Annotated[str, Meta(description="MQTT broker, mqtt://HOST:PORT.")] = "mqtt://127.0.0.1:1883"
     tls_ca: Annotated[str, Meta(description="Certificate of the authority, for mqtts://; empty: the system's.")] = ""
     tls_certificate: Annotated[str, Meta(description="This program's certificate.")] = ""
     tls_key: Annotated[str, Meta(description="Its key; default: tls.key among the credentials.")] = ""
     key_file: Annotated[str, Meta(description="The zone's secret; default: zone.key in the state folder.")] = ""
     zone_k: Annotated[int, Meta(ge=1, le=ZONE_K_MAX, description="The zone has 2^k x 2^k slots.")] = 5
-    market: Annotated[str, Meta(pattern="^(fixed|auction)$", description="Mode of a fresh ledger.")] = "fixed"
+    market: Annotated[
+        str, Meta(pattern="^(fixed|auction)$", description="Of a fresh ledger: fixed prices or auction.")
+    ] = "fixed"
     period_ticks: Annotated[int, _ticks("Length of a rent period.")] = 1200
     term_periods: Annotated[int, Meta(ge=1, le=1000, description="Periods of a term, from each RENEW.")] = 3
     renew_ticks: Annotated[int, _ticks("How often a host renews.")] = 40
@@ -45,7 +47,7 @@ class LedgerSettings(Struct, frozen=True, kw_only=True):
     burn_permille: Annotated[int, Meta(ge=0, le=1000, description="Burnt of what returns from a purse.")] = 10
     mem_k_credits: Annotated[float, Meta(ge=0, description="k of the memory price (15), per period.")] = 0.01
     cpu_k_credits: Annotated[float, Meta(ge=0, description="k of the cpu price (15), per period.")] = 0.0
-    welcome_credits: Annotated[float, Meta(ge=0, description="Minted into an account that tegctl opens by use.")] = 0.0
+    welcome_credits: Annotated[float, Meta(ge=0, description="Minted into each account as it is opened.")] = 0.0
     snapshot_records: Annotated[int, Meta(ge=1, description="Commands between two snapshots.")] = 200_000
     keep_batches: Annotated[
         int, Meta(ge=0, description="Batches kept in the journal behind its snapshots; 0: all, for ever.")

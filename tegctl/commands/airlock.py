@@ -29,7 +29,7 @@ HISTORY = (
 
 
 @click.command(name="airlock")
-@click.option("--socket", type=click.Path(path_type=Path), help="Of the airlock side; default: in the state folder.")
+@click.option("--socket", type=click.Path(path_type=Path), help="The airlock side's; default: in the state folder.")
 @click.pass_obj
 def command(session: Session, socket: Path | None) -> None:
     """Show the memory side of this host: state, workloads, and why each choice was made."""

@@ -20,7 +20,13 @@ LINES_SHOWN = 12
 
 
 @click.command(name="demo")
-@click.option("--folder", type=click.Path(path_type=Path), default="build/demo", show_default=True, help="For results.")
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path),
+    default="build/demo",
+    show_default=True,
+    help="For results.",
+)
 @click.pass_obj
 def command(session: Session, folder: Path) -> None:
     """Show TEG at work: leases, second prices, inertia, an eviction, a bankruptcy, a replay."""

@@ -27,13 +27,13 @@ from tegio.seqpacket import ask
     multiple=True,
     default=(0,),
     show_default=True,
-    help="Of slots that will do; repeatable: the cheapest.",
+    help="Class of slots; repeatable: the cheapest of them.",
 )
 @click.option("--mem", type=Bytes(), default=0, help="Host memory per slot at the start; more is bought as it grows.")
 @click.option("--cpu", type=CORES, default=0, help="Cores per slot, such as 1.5.")
 @click.option("--bid", type=PRICE, default=0, help="Most credits per slot and period; default: twice the price.")
 @click.option("--endow", type=AMOUNT, default=0, help="Credits for its purse; default: four periods.")
-@click.option("--sla", type=click.IntRange(0, 255), default=1, help="Priority of its deadline.")
+@click.option("--sla", type=click.IntRange(0, 255), default=1, show_default=True, help="Priority of its deadline.")
 @click.option("--name", default="", help="Unique among what is alive on this host.")
 @click.option("--tenant", default="", help="Whose credits (operators).")
 @click.option("--hook", is_flag=True, help="It saves itself on SIGUSR1 and resumes with --resume.")

@@ -12,7 +12,7 @@ from tegctl.stack import Stack, StackSettings
 
 @click.command(name="up")
 @click.option("--slots", type=click.IntRange(1, 1 << 16), default=8, show_default=True, help="Slots of this host.")
-@click.option("--market", type=click.Choice(["fixed", "auction"]), default="fixed", show_default=True, help="Mode.")
+@click.option("--market", type=click.Choice(["fixed", "auction"]), default="fixed", show_default=True, help="Prices.")
 @click.pass_obj
 def command(session: Session, slots: int, market: str) -> None:
     """Run broker, ledger, governor and both sides of tegd until Ctrl-C.

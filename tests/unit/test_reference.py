@@ -3,6 +3,9 @@
 import re
 from pathlib import Path
 
+import pytest
+
+from docs import tables
 from tegcore.wire.control import WorkloadSpec
 from tegctl.commands.submit import read_specs
 
@@ -21,3 +24,8 @@ def test_the_workload_file_of_the_reference_is_one(tmp_path: Path) -> None:
 def test_every_key_of_a_workload_is_in_the_reference() -> None:
     text = REFERENCE.read_text()
     assert [name for name in WorkloadSpec.__struct_fields__ if f"`{name}`" not in text] == []
+
+
+@pytest.mark.parametrize(("path", "text"), list(tables.pages()), ids=lambda value: getattr(value, "name", ""))
+def test_tables_of_settings_and_commands_are_those_of_the_code(path: Path, text: str) -> None:
+    assert path.read_text() == text, "run `make docs`"
