@@ -17,7 +17,7 @@ from tegio.logs import start_logs
 from tegio.mqtt import MqttTransport, parse_broker
 from tegio.paths import default_state_dir, private_dir, socket_path
 from tegio.program import serve
-from tegio.settings import run_program, with_settings
+from tegio.settings import HELP, run_program, with_settings
 from tegio.tls import certificates
 
 
@@ -33,7 +33,7 @@ async def _serve(settings: GovernorSettings) -> None:
     await serve(service, socket_path(state_dir.parent, "governor"))
 
 
-@click.command()
+@click.command(context_settings=HELP)
 @with_settings(GovernorSettings, "governor")
 def command(settings: GovernorSettings) -> None:
     """Run the governor of one zone."""

@@ -9,7 +9,7 @@ import click
 from tegctl import commands
 from tegctl.session import Session
 from tegio.paths import default_state_dir
-from tegio.settings import run_program
+from tegio.settings import HELP, run_program
 
 
 class _Verbs(click.Group):
@@ -26,7 +26,7 @@ class _Verbs(click.Group):
         return command
 
 
-@click.command(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=_Verbs, context_settings=HELP)
 @click.option("--state", type=click.Path(path_type=Path), help="State folder; default: see docs/reference/settings.md.")
 @click.option("--on", default="", envvar="TEG_ON", help="Ask the programs of that machine, over ssh.")
 @click.option("--ledger-on", default="", envvar="TEG_LEDGER_ON", help="Ask ledger and governor of that machine.")

@@ -23,7 +23,7 @@ from tegio.logs import start_logs
 from tegio.mqtt import MqttTransport, parse_broker
 from tegio.paths import SYSTEM_STATE, default_state_dir, private_dir, socket_path
 from tegio.program import serve
-from tegio.settings import run_program, with_settings
+from tegio.settings import HELP, run_program, with_settings
 from tegio.tls import certificates
 
 
@@ -64,7 +64,7 @@ def _become_airlock(settings: HostSettings, state_dir: Path) -> NoReturn:
     os.execv(sys.executable, words)  # noqa: S606 - our own program
 
 
-@click.command()
+@click.command(context_settings=HELP)
 @with_settings(HostSettings, "tegd")
 def command(settings: HostSettings) -> None:
     """Run the agent side of this host's daemon; without a broker, the airlock side if nothing else does."""

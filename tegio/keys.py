@@ -87,7 +87,8 @@ def read_key(path: Path) -> Key:
         key = bytes.fromhex(text)
     except OSError as error:
         raise ConfigError(
-            f"no key in {path}: {error.strerror}", "`zone-ledger keys HOST` prints the keys that a host is to hold"
+            f"no key in {path}: {error.strerror}",
+            "`zone-ledger provision` writes the keys that each program is to hold",
         ) from None
     except ValueError:
         raise ConfigError(f"{path} holds no key: 64 hexadecimal digits are wanted") from None

@@ -16,6 +16,7 @@ from tegcore.errors import ConfigError, Exit, TegError
 
 Result = TypeVar("Result")
 FILE_BYTES_MAX = 1 << 20
+HELP: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
 
 
 def file_layer(path: Path) -> Layer:

@@ -17,7 +17,7 @@ from tegio.logs import event, start_logs
 from tegio.mqtt import MqttTransport, parse_broker
 from tegio.paths import default_state_dir, private_dir, socket_path
 from tegio.program import serve
-from tegio.settings import run_program, with_settings
+from tegio.settings import HELP, run_program, with_settings
 from tegio.tls import certificates
 from zone_ledger import audit as auditor
 from zone_ledger import views
@@ -62,7 +62,7 @@ async def _serve(settings: LedgerSettings) -> None:
         event("ledger.stopped", tick=service.engine.state.tick)
 
 
-@click.group(invoke_without_command=True)
+@click.group(invoke_without_command=True, context_settings=HELP)
 @with_settings(LedgerSettings, "zone-ledger")
 @click.pass_context
 def command(context: click.Context, settings: LedgerSettings) -> None:
