@@ -33,7 +33,7 @@ def verbs(group: click.Group, name: str) -> Iterator[tuple[str, ...]]:
     """Rows of a program's verbs: how each is written, what it does."""
     yield "verb", "what it does"
     for words, verb, context in _each(group, name):
-        written = " ".join((words, *(_argument(param, context) for param in verb.params if _is_argument(param))))
+        written = " ".join((words, *(param.make_metavar(context) for param in verb.params if _is_argument(param))))
         yield f"`{written}`", " ".join((verb.help or "").split())
 
 
@@ -49,10 +49,6 @@ def options(group: click.Group, name: str) -> Iterator[tuple[str, ...]]:
 
 def _is_argument(param: click.Parameter) -> bool:
     return isinstance(param, click.Argument)
-
-
-def _argument(param: click.Parameter, context: click.Context) -> str:
-    return param.make_metavar(context) if param.name != "argv" else "-- COMMAND [ARGUMENT]..."
 
 
 def _each(group: click.Group, name: str) -> Iterator[tuple[str, click.Command, click.Context]]:

@@ -183,16 +183,16 @@ def _authorities(folder: Path) -> list[x509.Certificate]:
     try:
         return x509.load_pem_x509_certificates((folder / "ca.pem").read_bytes())
     except (OSError, ValueError) as error:
-        raise ConfigError(f"no authority in {folder}: {error}", "`tegctl certs init` makes one") from None
+        why = getattr(error, "strerror", None) or error
+        raise ConfigError(f"no authority in {folder}: {why}", "`tegctl certs init` makes one") from None
 
 
 def _ca_key(folder: Path) -> ec.EllipticCurvePrivateKey:
     try:
         key = serialization.load_pem_private_key((folder / "ca.key").read_bytes(), None)
     except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"no key of an authority in {folder}: {error}", "run it where the authority is kept"
-        ) from None
+        why = getattr(error, "strerror", None) or error
+        raise ConfigError(f"no key of an authority in {folder}: {why}", "run it where the authority is kept") from None
     assert isinstance(key, ec.EllipticCurvePrivateKey)
     return key
 

@@ -46,7 +46,7 @@ def forwarded(machine: str, state_dir: Path, program: str) -> Path:
             tunnel.terminate()
             said = (tunnel.communicate()[1] or "").strip() or "no answer"
             what = f"ssh does not bring {there} of {machine} here: {said}"
-            raise UnavailableError(what, f"try `ssh {machine} true`, and --remote-state if its folder is another")
+            raise UnavailableError(what, f"`ssh {machine} true`; --remote-state names another folder there")
         time.sleep(0.02)
     _open[machine, there] = here
     return here

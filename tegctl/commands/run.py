@@ -48,7 +48,7 @@ from tegio.seqpacket import ask
 @click.option("--here", is_flag=True, help="On this host only.")
 @click.option("--rank", type=float, help="On this host alone, without a market: who ranks least gives way for memory.")
 @click.option("-d", "--detach", is_flag=True, help="Return at once.")
-@click.argument("argv", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.argument("argv", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND [ARGUMENT]...")
 @click.pass_obj
 def command(
     session: Session,

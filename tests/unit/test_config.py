@@ -31,7 +31,11 @@ BAD = {
     "a typo": ('zone = "a"\nzone_kk = 3\n', r"teg.toml:2: there is no setting 'zone_kk'", "did you mean 'zone_k'?"),
     "out of range": ("zone_k = 99\n", r"teg.toml:1: zone_k = 99", "zone_k: The zone has"),
     "of another type": ('\n\nzone_k = "many"\n', r"teg.toml:3: zone_k = 'many'", "zone_k: The zone has"),
-    "not one of them": ('market = "bazaar"\n', r"teg.toml:1: market = 'bazaar'", "market: Of a fresh ledger: fixed prices or auction"),
+    "not one of them": (
+        'market = "bazaar"\n',
+        r"teg.toml:1: market = 'bazaar'",
+        "market: Of a fresh ledger: fixed prices or auction",
+    ),
     "no TOML": ("zone_k = = 3\n", r"teg.toml: .*line 1", ""),
 }
 
