@@ -11,13 +11,26 @@ from tegctl.stack import Stack, StackSettings
 
 
 @click.command(name="up")
-@click.option("--slots", type=click.IntRange(1, 1 << 16), default=8, show_default=True, help="Slots of this host.")
-@click.option("--market", type=click.Choice(["fixed", "auction"]), default="fixed", show_default=True, help="Prices.")
+@click.option(
+    "--slots",
+    type=click.IntRange(1, 1 << 16),
+    default=8,
+    show_default=True,
+    help="Slots of this host, rounded up to a power of two.",
+)
+@click.option(
+    "--market",
+    type=click.Choice(["fixed", "auction"]),
+    default="fixed",
+    show_default=True,
+    help="Of a fresh ledger; `tegctl mode` changes it later.",
+)
 @click.pass_obj
 def command(session: Session, slots: int, market: str) -> None:
     """Run broker, ledger, governor and both sides of tegd until Ctrl-C.
 
-    TEG_BROKER=mqtt://HOST:PORT uses your broker instead of the built-in one.
+    TEG_BROKER=mqtt://HOST:PORT uses your broker instead of the built-in one. What it keeps is in the state folder: a
+    zone's size stays as its first start made it.
     """
     session.demand_here("up")
     log2 = (slots - 1).bit_length()
