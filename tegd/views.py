@@ -1,8 +1,8 @@
-"""What people are shown of this host's work: built-in types only, every amount in ucr."""
+"""What people are shown of this host's work: built-in types only, every amount in ucr, in sentences in credits."""
 
 from typing import Any
 
-from tegcore.units import TICK_NS
+from tegcore.units import TICK_NS, credits_text
 from tegcore.wire.records import Reason
 from tegd.modes import Mode
 from tegd.node import Node
@@ -44,16 +44,16 @@ def row(node: Node, work: Workload, now_ns: int) -> dict[str, Any]:
 
 _EXPLAINED = {
     "NO_FIT": "no block of {missing} slots fits where it looked",
-    "PRICE": "its limit is {missing} ucr per slot-period short of the price, {price}",
-    "FUNDS": "its account is {missing} ucr short of the endowment",
-    "ENDOWMENT": "its endowment is {missing} ucr short of one period at its limit",
+    "PRICE": "its limit is {credits} credits per slot and period short of the price, {price}",
+    "FUNDS": "its account is {credits} credits short of the endowment",
+    "ENDOWMENT": "its endowment is {credits} credits short of one period at its limit",
     "TENANT": "the ledger knows no such tenant: `tegctl accounts` opens the account",
     "REGION": "the region that it asked for does not exist in this zone",
     "SHAPE": "no block can have the shape that it asks for",
     "BUSY": "more bids than a tick clears; it tries again after tick {until}",
     "ADMISSION": "the governor has closed admission; it tries again after tick {until}",
     "EVICTING": "it has won its block; the holders must leave by tick {until}",
-    "BANKRUPT": "its purse ran out: `tegctl top-up` with at least {missing} ucr",
+    "BANKRUPT": "its purse ran out: `tegctl top-up` with at least {credits} credits",
     "STAYED": "the holders of its block could not leave",
 }
 
@@ -64,11 +64,13 @@ def why(node: Node, work: Workload, now_ns: int) -> dict[str, Any]:
     if work.life not in {Life.SEATED, Life.ENDED}:
         waits = work.waits
         if text := _EXPLAINED.get(waits.reason):
-            text = text.format(missing=waits.missing, price=waits.price_ucr, until=waits.until_tick)
+            amounts = {"credits": credits_text(waits.missing), "price": credits_text(waits.price_ucr)}
+            text = text.format(missing=waits.missing, until=waits.until_tick, **amounts)
             reasons.append({"reason": waits.reason.lower(), "missing": waits.missing, "text": text})
         if node.mode is not Mode.RUN:
             silent_s = (now_ns - node.beat_ns) / 1e9 if node.beat_ns else 0.0
-            text = f"tegd is in mode {node.mode.value}: the ledger was last heard {silent_s:.1f} s ago"
+            heard = f"was last heard {silent_s:.1f} s ago" if node.beat_ns else "has not been heard yet"
+            text = f"tegd is in mode {node.mode.value}: the ledger {heard}; do broker and ledger run?"
             reasons.append({"reason": "mode", "missing": round(silent_s), "text": text})
         if work.tenant not in node.tokens:
             text = f"this host holds no token of tenant {work.tenant!r}"

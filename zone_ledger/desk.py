@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tegcore.errors import RefusedError
-from tegcore.units import UCR_MAX
+from tegcore.units import UCR_MAX, credits_text
 from tegcore.wire import control
 from tegcore.wire.records import (
     Cordon,
@@ -98,7 +98,8 @@ def account_opened(state: State, name: str) -> list[Record]:
 
 def _mint(state: State, request: control.MintCredits) -> list[Record]:
     if state.accounts.minted + request.amount_ucr > UCR_MAX:
-        raise RefusedError("that is more than this ledger can count", f"it has minted {state.accounts.minted} ucr")
+        minted = credits_text(state.accounts.minted)
+        raise RefusedError("that is more than this ledger can count", f"it has minted {minted} credits")
     opened = account_opened(state, request.tenant)
     number = state.tenant_numbers.get(request.tenant, len(state.tenants) + 1)
     return [*opened, Record(Op.MINT, 0, 0, request.key, Mint(number, request.amount_ucr))]

@@ -32,7 +32,8 @@ from tegd.link import Link
 from tegd.modes import Happening, Mode
 from tegd.node import Node
 from tegd.travel import Travel
-from tegd.workload import Life, Workload
+from tegd.views import why
+from tegd.workload import Life, Waits, Workload
 from zone_ledger.book.reference import ReferenceBook
 from zone_ledger.door import Door
 from zone_ledger.engine import Engine
@@ -476,3 +477,16 @@ def test_nothing_is_started_whose_lease_is_over_before_it_starts() -> None:
     assert [wanted.verb for wanted in start_calls(work, None, "/w", "/", {})] == ["start"]
     work.unseat()
     assert start_calls(work, None, "/w", "/", {}) == ()
+
+
+def test_why_says_what_is_missing_in_credits_and_whether_the_ledger_was_ever_heard() -> None:
+    world = World()
+    work = world.submit()
+    work.waits = Waits("PRICE", 50_000, 350_000, 0)
+    texts = [reason["text"] for reason in why(world.node, work, world.now_ns)["reasons"]]
+    assert texts[0] == "its limit is 0.05 credits per slot and period short of the price, 0.35"
+    assert texts[1].endswith("the ledger has not been heard yet; do broker and ledger run?")
+    world.node.beat_ns = world.now_ns - 10**9
+    assert "was last heard 1.0 s ago" in why(world.node, work, world.now_ns)["reasons"][1]["text"]
+    work.life, work.waits = Life.PARKED, Waits("BANKRUPT", 5_000_000)
+    assert why(world.node, work, world.now_ns)["reasons"][0]["text"].endswith("with at least 5.00 credits")
