@@ -204,18 +204,18 @@ class Stack:
         self._say(f"{part.name} started, pid {part.process.pid}")
 
     def _await_ready(self, name: str) -> None:
-        part = self._parts[name]
         until_s = time.monotonic() + READY_S_MAX
+        what = f"{name} did not come up"
         while time.monotonic() < until_s:
-            assert part.process is not None
-            if part.process.poll() is not None:
+            if dead := next(filter(_is_dead, self._parts.values()), None):
+                name, what = dead.name, f"{dead.name} died"
                 break
             if self._answers(name):
                 return
             time.sleep(0.05)
-        tail = _tail(self.state_dir / f"{name}.log")
+        log = self.state_dir / f"{name}.log"
         self.stop()
-        raise UnavailableError(f"{name} did not come up:\n{tail}", f"read {self.state_dir / (name + '.log')}")
+        raise UnavailableError(f"{what}:\n{_tail(log)}", f"read {log}")
 
     def _answers(self, name: str) -> bool:
         if name == "broker":
@@ -259,6 +259,10 @@ class Stack:
                 for run in living:
                     ask("end", workload=run["workload"], token=run["token"], grace_ns=10**9)
                 time.sleep(0.1)
+
+
+def _is_dead(part: _Part) -> bool:
+    return part.process is not None and part.process.poll() is not None
 
 
 def remove(state_dir: Path) -> None:

@@ -16,6 +16,10 @@ from tegcore.errors import ConfigError, Exit, TegError
 
 Result = TypeVar("Result")
 FILE_BYTES_MAX = 1 << 20
+_HINTS: dict[type[OSError], str] = {
+    PermissionError: "as the user that it belongs to, or name another",
+    FileNotFoundError: "make it, or name another",
+}
 HELP: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
 
 
@@ -93,7 +97,5 @@ def run_program(command: click.Command) -> None:
         if error.filename is None:
             raise
         click.echo(f"error: {error.filename}: {error.strerror}", err=True)
-        denied = isinstance(error, PermissionError)
-        hint = "as the user that it belongs to, or another folder" if denied else "whether it is there, and has room"
-        click.echo(f"  try: {hint}", err=True)
-        sys.exit(int(Exit.NO_PERMISSION if denied else Exit.IO))
+        click.echo(f"  try: {_HINTS.get(type(error), 'look at it, or name another')}", err=True)
+        sys.exit(int(Exit.NO_PERMISSION if isinstance(error, PermissionError) else Exit.IO))

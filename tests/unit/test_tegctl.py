@@ -27,7 +27,7 @@ from tegctl import alone
 from tegctl.main import command
 from tegctl.quantities import Bytes, Slots
 from tegctl.session import Session
-from tegctl.stack import Stack, StackSettings
+from tegctl.stack import Stack, StackSettings, _Part
 from tegio import seqpacket
 from tegio.control import CONTROL_BYTES_MAX, ControlClient, ControlServer, Peer
 from tegio.settings import run_program
@@ -416,3 +416,14 @@ def test_a_stack_whose_broker_is_away_says_so_at_once(
         stack.start()
     assert error.value.hint
     stack.stop()
+
+
+def test_a_part_that_dies_while_another_is_awaited_is_named(tmp_path: Path) -> None:
+    stack = Stack(tmp_path / "stack", StackSettings())
+    lasts, dies = (["sh", "-c", words] for words in ("sleep 60", "echo its last words; exit 3"))
+    stack._parts = {"tegd": _Part("tegd", lasts), "ledger": _Part("ledger", dies)}
+    for part in stack._parts.values():
+        stack._launch(part)
+    with pytest.raises(UnavailableError, match=r"^ledger died:\nits last words$") as error:
+        stack._await_ready("tegd")
+    assert error.value.hint.endswith("ledger.log")
