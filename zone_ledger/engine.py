@@ -127,6 +127,8 @@ class Engine:
         assert state.accounts.escrow == held + sum(order.endow_ucr for order in state.orders.values())
         for order in state.orders.values():
             assert (order.state is OrderState.EVICTING) == bool(order.incumbents)
+        assert state.rents.rent_ucr == sum(lease.rent_ucr for lease in state.leases.values())
+        assert state.rents.used_ucr == sum(lease.used_rent_ucr for lease in state.leases.values())
 
     # --- sessions ---------------------------------------------------------------------------------------------------
 
@@ -291,6 +293,7 @@ class Engine:
         lease.next_limit_ucr = body.limit_ucr
         lease.use_sum += body.use_permille
         lease.use_count += 1
+        self.state.rents.count(lease)
         self.state.emit(record.actor, Op.RENEWED, Renewed(lease.number, lease.token, record.seq, lease.term_end))
         return Outcome()
 

@@ -180,6 +180,16 @@ class Lease:
         """Mean measured use of the period; all of it while nothing was measured."""
         return self.use_sum // self.use_count if self.use_count else PERMILLE
 
+    @property
+    def rent_ucr(self) -> int:
+        """What its slots cost a whole period."""
+        return self.price_ucr * self.shape.slots
+
+    @property
+    def used_rent_ucr(self) -> int:
+        """The part of that which is for measured use."""
+        return self.rent_ucr * self.use_permille // PERMILLE
+
     def ranges_ucr(self) -> int:
         """What its memory and cpu cost a whole period."""
         return sum(held.price_ucr for held in self.ranges)
@@ -190,6 +200,33 @@ class Lease:
             prorated_ucr(held.price_ucr, tick - max(held.since, self.period_start), period_ticks)
             for held in self.ranges
         )
+
+
+@dataclass(slots=True)
+class Rents:
+    """The rents of all leases together, kept as leases change: a tick tells them, however many leases there are.
+
+    Attributes:
+        rent_ucr: Sum of `Lease.rent_ucr`.
+        used_ucr: Sum of `Lease.used_rent_ucr`.
+    """
+
+    rent_ucr: int = 0
+    used_ucr: int = 0
+    _counted: dict[int, tuple[int, int]] = field(default_factory=dict)
+
+    def count(self, lease: Lease) -> None:
+        """A lease is new, or its price or its measured use is another."""
+        self.forget(lease.number)
+        rent_ucr, used_ucr = self._counted[lease.number] = lease.rent_ucr, lease.used_rent_ucr
+        self.rent_ucr += rent_ucr
+        self.used_ucr += used_ucr
+
+    def forget(self, number: int) -> None:
+        """A lease has ended."""
+        rent_ucr, used_ucr = self._counted.pop(number, (0, 0))
+        self.rent_ucr -= rent_ucr
+        self.used_ucr -= used_ucr
 
 
 @dataclass(slots=True)

@@ -28,12 +28,11 @@ from zone_ledger.engine import Engine
 from zone_ledger.heat import HeatMap
 from zone_ledger.leases import HostSession
 from zone_ledger.ring import Arrived, Ring
+from zone_ledger.silence import Silence
 from zone_ledger.state import Outcome, State
 
 BUSY_TOLD_MAX = 4096
 RESEND_TICKS = 8
-LOST_NS = 3_500_000_000
-"""A host that was not heard for so long is lost: hosts are heard at least once a second."""
 LOOK_FOR_LOST_TICKS = 10
 HASH_EVERY_TICKS = 200
 QUOTES_PER_MESSAGE_MAX = 128
@@ -121,8 +120,9 @@ class Ledger:
         self._zone = zone
         self._secret = secret
         self._snapshot_records = snapshot_records
-        self._addresses: dict[str, tuple[int, str]] = {}
-        self._heard_ns: dict[int, int] = {}
+        self._addresses: dict[str, str] = {}
+        self._address_boots: dict[str, int] = {}
+        self._silence = Silence(engine.state.hosts)
         self._since_snapshot = 0
         self._ring = Ring()
         self._busy: set[str] = set()
@@ -244,7 +244,7 @@ class Ledger:
         """Go on from what is on disk, after a batch of that number."""
         self.engine, self.matched, self.fault, self._sent = engine, number, False, {}
         self._owed = set(engine.state.hosts)
-        self._heard_ns.clear()
+        self._silence = Silence(engine.state.hosts)
         self._counted = dataclasses.replace(engine.state.counters)
 
     def _read_only(self, hosts: set[str]) -> list[Saying]:
@@ -260,19 +260,17 @@ class Ledger:
         return self.engine.apply(record)
 
     def _look_for_lost(self, lost: list[str], now_ns: int, *, connected: bool) -> None:
-        if not connected:
-            self._heard_ns.clear()
-        for number, session in self.state.hosts.items():
-            silent_ns = now_ns - self._heard_ns.setdefault(number, now_ns)
-            if session.boot and session.up and silent_ns > LOST_NS:
+        for number in self._silence.look(now_ns, deaf=not connected):
+            session = self.state.hosts[number]
+            if session.boot and session.up:
                 self._apply(Record(Op.HOST_LOST, 0, 0, 0, HostLost(number, 1)))
                 lost.append(session.name)
 
     def _place(self, status: Status) -> None:
         """Where a host is, by the latest of its boots."""
-        boot, _ = self._addresses.get(status.host, (0, ""))
-        if status.boot >= boot:
-            self._addresses[status.host] = (status.boot, status.address if status.up else "")
+        if status.boot >= self._address_boots.get(status.host, 0):
+            self._address_boots[status.host] = status.boot
+            self._addresses[status.host] = status.address if status.up else ""
 
     def _take(self, entry: Entry, heard: _Heard, now_ns: int) -> None:
         outcome = Outcome()
@@ -282,9 +280,9 @@ class Ledger:
             self._place(entry.status)
         if entry.asked is not None:
             heard.asked.append(entry.asked)
-        if entry.host:
-            self._heard_ns[self.state.host_numbers.get(entry.host, 0)] = now_ns
         number = self.state.host_numbers.get(entry.host, 0)
+        if number:
+            self._silence.heard(number, now_ns)
         if entry.rejected:
             heard.rejected[entry.host] = (*entry.rejected, entry.boot)
         elif entry.greeted and outcome.reason is not Reason.OK:
@@ -308,16 +306,15 @@ class Ledger:
                 sayings.append(self._rejection(host, *why))
         for host, number in heard.welcome.items():
             sayings.append(Saying(Topic(zone, Channel.EVENTS, host), voice.welcome(state, number)))
-        addresses = {host: address for host, (_, address) in self._addresses.items()} if heard.asked else {}
         for ask in heard.asked:
-            told = voice.peers(state, ask, addresses, self._secret)
+            told = voice.peers(state, ask, self._addresses, self._secret)
             sayings.append(Saying(Topic(zone, Channel.EVENTS, ask.host), told))
         stirred, state.stirred = state.stirred, set()
         for number in sorted(self._owed | stirred | heard.sessions):
             session = state.hosts[number]
             if session.boot and not session.stale:
                 self._compose_events(session, heard, sayings)
-            if len(session.outbox):
+            if len(session.outbox) and not session.lost:
                 self._owed.add(number)
             else:
                 self._owed.discard(number)

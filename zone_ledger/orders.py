@@ -191,6 +191,7 @@ def fill(state: State, order: Order) -> None:
     )
     lease.ranges = _first_ranges(state, order, hosts)
     state.leases[lease.number] = lease
+    state.rents.count(lease)
     seat = Seat(order.blocks, order.shape.share_permille, order.cpu_milli, order.mem_bytes, None)
     state.book.seat(lease.number, seat)
     open_purse(state, lease)

@@ -16,7 +16,7 @@ from tegcore.wire.records import Admit, Genesis, Market, Op, Reason, Record, Reg
 from tegcore.wire.session import Outbox
 from zone_ledger.accounts import Accounts
 from zone_ledger.book.base import Book
-from zone_ledger.leases import Counters, HostSession, Lease, LeaseState, Order, OrderKey, Rates
+from zone_ledger.leases import Counters, HostSession, Lease, LeaseState, Order, OrderKey, Rates, Rents
 from zone_ledger.placement import Scales
 
 BIDS_KEPT_MAX = 1 << 16
@@ -50,6 +50,7 @@ class State:
         bids: Where the latest bids pressed, and their value in ucr, for the heat layer: derived, and not part of what
             is kept.
         stirred: Hosts that were told something since this was last emptied: derived, like `bids`.
+        rents: Of all leases: derived from them.
     """
 
     genesis: Genesis
@@ -81,6 +82,7 @@ class State:
     subsidy_epoch_ucr: int = 0
     bids: deque[tuple[Region, int]] = field(default_factory=lambda: deque(maxlen=BIDS_KEPT_MAX))
     stirred: set[int] = field(default_factory=set)
+    rents: Rents = field(default_factory=Rents)
 
     @property
     def term_ticks(self) -> int:

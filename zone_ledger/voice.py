@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 
-from tegcore.units import PERMILLE
 from tegcore.wire.messages import PEERS_TOLD_MAX, SCHEMA, Ask, Digest, Party, PeerHost, Peers, Welcome
 from tegcore.wire.records import Region
 from tegcore.wire.signing import Key, host_key, peer_key, sealed
@@ -61,11 +60,7 @@ def _peer(state: State, asker: str, name: str, addresses: Mapping[str, str], sec
 
 def digest(state: State, before: Counters) -> Digest:
     """What a zone tells its governor of a tick; what is counted since `before`."""
-    now, rent_ucr, used_ucr = state.counters, 0, 0
-    for lease in state.leases.values():
-        rent = lease.price_ucr * lease.shape.slots
-        rent_ucr += rent
-        used_ucr += rent * lease.use_permille // PERMILLE
+    now = state.counters
     present, reserve_ucr = state.book.zone_totals()
     return Digest(
         SCHEMA,
@@ -76,8 +71,8 @@ def digest(state: State, before: Counters) -> Digest:
         state.book.free_slots(Region(0, 2 * state.genesis.zone_k)),
         len(state.leases),
         now.demand_slots - before.demand_slots,
-        rent_ucr,
-        used_ucr,
+        state.rents.rent_ucr,
+        state.rents.used_ucr,
         reserve_ucr,
         now.attempts - before.attempts,
         now.refused - before.refused,

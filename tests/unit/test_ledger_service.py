@@ -17,13 +17,16 @@ from tegcore.errors import RefusedError
 from tegcore.units import TICK_NS, UCR_MAX
 from tegcore.wire import control
 from tegcore.wire.records import Op
+from tegcore.wire.topics import Channel, Topic
 from tegio.control import Peer, Reply
 from tegio.memory import MemoryBroker
 from zone_ledger.journal.snapshots import Snapshots
 from zone_ledger.journal.store import Journal
+from zone_ledger.ledger import LOOK_FOR_LOST_TICKS, RESEND_TICKS
 from zone_ledger.replay import recover, replay
 from zone_ledger.ring import SLOTS
 from zone_ledger.service import RETRY_NS, LedgerService
+from zone_ledger.silence import LOST_NS
 
 HOSTS, ZONE_K = 4, 3
 OPERATOR = Peer(0, 0, os.getpid())
@@ -37,6 +40,7 @@ class Zone:
         self.broker, self.clock = MemoryBroker(), VirtualClock()
         self.link = Link(self.broker.transport(), self.place.secret, HOSTS, ZONE_K)
         self.draws = np.random.default_rng(1)
+        self.silent: set[str] = set()
         self.journal, self.service = self._service()
 
     def _service(self) -> tuple[Journal, LedgerService]:
@@ -66,7 +70,7 @@ class Zone:
     async def ticks(self, count: int, orders: int = 0) -> None:
         """Ticks in which each host has that many orders."""
         for _ in range(count):
-            for host in self.link.hosts:
+            for host in (host for host in self.link.hosts if host.name not in self.silent):
                 if orders:
                     host.ask(orders, self.draws)
                 self.link.send(host)
@@ -159,6 +163,33 @@ async def test_a_full_ring_refuses_and_says_so(made: Maker) -> None:
     assert host.outbox.acked == 3, "what did fit was taken in"
     await zone.ticks(2, orders=2)
     assert host.outbox.acked == 7
+
+
+async def test_a_host_that_falls_silent_is_lost_and_spoken_to_again_once_it_is_heard(made: Maker) -> None:
+    zone = await made(period_ticks=100)
+    await zone.ticks(5, orders=3)
+    quiet, session = zone.link.hosts[0], zone.service.engine.state.hosts[1]
+    assert session.name == quiet.name
+    told: list[bytes] = []
+    zone.transport.subscribe(str(Topic(ZONE, Channel.EVENTS, quiet.name)), lambda _topic, frame: told.append(frame))
+    zone.silent.add(quiet.name)
+    await zone.ticks(LOST_NS // TICK_NS)
+    assert session.up
+    await zone.ticks(LOOK_FOR_LOST_TICKS)
+    assert session.lost
+    assert not session.up
+    assert all(host.up for host in zone.service.engine.state.hosts.values() if host is not session), "others were heard"
+    await zone.ticks(60)
+    assert len(session.outbox), "its leases were settled meanwhile, and will not be for the next ticks"
+    del told[:]
+    await zone.ticks(3 * RESEND_TICKS)
+    assert not told, "what it has not acknowledged is not repeated to nobody"
+    zone.silent.clear()
+    await zone.ticks(3)
+    assert session.up
+    assert not session.lost
+    assert not len(session.outbox)
+    assert not quiet.doubled
 
 
 async def test_with_a_full_disk_orders_are_refused_reads_answered_and_nothing_acknowledged_is_lost(made: Maker) -> None:
