@@ -34,9 +34,20 @@ class Posting(IntEnum):
     """From another ledger into an account."""
 
 
+class _Marked:
+    """Room for what is no part of what is kept."""
+
+    __slots__ = ("changed",)
+    changed: set[int]
+
+
 @dataclass(slots=True)
-class Accounts:
-    """Balances by tenant's number, and the ledger's sums, all in ucr."""
+class Accounts(_Marked):
+    """Balances by tenant's number, and the ledger's sums, all in ucr.
+
+    Attributes:
+        changed: Tenants whose balance is another since this was last emptied; derived, and not kept.
+    """
 
     balances: dict[int, int] = field(default_factory=dict)
     minted: int = 0
@@ -47,6 +58,9 @@ class Accounts:
     balance_sum: int = 0
     _postings: list[bytes] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self.changed = set(self.balances)
+
     def take_postings(self) -> bytes:
         """The postings since the last call, 16 bytes each: kind, account, amount."""
         taken, self._postings = b"".join(self._postings), []
@@ -56,6 +70,7 @@ class Accounts:
         """A new account with nothing in it."""
         assert tenant not in self.balances, f"tenant {tenant} has an account"
         self.balances[tenant] = 0
+        self.changed.add(tenant)
 
     def mint(self, tenant: int, amount_ucr: int) -> None:
         """New credits into an account."""
@@ -107,6 +122,7 @@ class Accounts:
     def _credit(self, tenant: int, amount_ucr: int, kind: Posting) -> None:
         self.balances[tenant] += amount_ucr
         self.balance_sum += amount_ucr
+        self.changed.add(tenant)
         self._post(kind, tenant, abs(amount_ucr))
 
     def _post(self, kind: Posting, tenant: int, amount_ucr: int) -> None:

@@ -127,6 +127,7 @@ class Engine:
         assert state.accounts.escrow == held + sum(order.endow_ucr for order in state.orders.values())
         for order in state.orders.values():
             assert (order.state is OrderState.EVICTING) == bool(order.incumbents)
+        assert state.running_hash() == state.running_hash_anew(), "something changed and was not marked"
         assert state.rents.rent_ucr == sum(lease.rent_ucr for lease in state.leases.values())
         assert state.rents.used_ucr == sum(lease.used_rent_ucr for lease in state.leases.values())
 
@@ -145,6 +146,7 @@ class Engine:
 
     def _is_here(self, session: HostSession) -> None:
         """A host was heard: what was withheld because it was lost is offered again."""
+        self.state.rows.hosts.mark(session.number)
         session.up = True
         if session.lost:
             session.lost = False
@@ -190,6 +192,7 @@ class Engine:
                 return Outcome(Reason.LIMIT)
             state.hosts[body.ident] = HostSession(body.ident, body.text)
             state.host_numbers[body.text] = body.ident
+            state.rows.hosts.mark(body.ident)
         return Outcome(subject=body.ident)
 
     def _host_up(self, record: Record) -> Outcome:
@@ -246,6 +249,7 @@ class Engine:
         session = self.state.hosts.get(record.body.host)
         if session is None:
             return Outcome(Reason.HOST_GONE)
+        self.state.rows.hosts.mark(session.number)
         session.up = False
         if record.body.withhold and session.boot:
             session.lost = True
@@ -270,6 +274,7 @@ class Engine:
         lease = self.state.leases.get(record.body.lease)
         if lease is None or record.actor not in {lease.origin, *lease.hosts}:
             return _REFUSED_LEASE
+        self.state.rows.leases.mark(lease.number)
         return lease if lease.token == record.body.token else Outcome(Reason.TOKEN)
 
     def _expand(self, record: Record) -> Outcome:
@@ -372,6 +377,7 @@ class Engine:
         state, session = self.state, self.state.hosts.get(record.body.host)
         if session is None or not session.boot:
             return Outcome(Reason.HOST_GONE)
+        state.rows.hosts.mark(session.number)
         session.drained = bool(record.body.on)
         state.book.drain(session.number, on=session.withheld)
         if session.drained:
@@ -384,6 +390,7 @@ class Engine:
         lease = self.state.leases.get(record.body.lease)
         if lease is None:
             return _REFUSED_LEASE
+        self.state.rows.leases.mark(lease.number)
         lease.pinned = bool(record.body.on)
         self.state.refresh_threshold(lease)
         return Outcome(subject=lease.number)
@@ -431,6 +438,7 @@ class Engine:
         if len(caps) >= CAPS_MAX and region.packed() not in caps:
             return Outcome(Reason.LIMIT)
         caps[region.packed()] = record.body.cap_ucr
+        self.state.rows.caps.mark(region.packed())
         return Outcome()
 
     def _transfer_out(self, record: Record) -> Outcome:
@@ -453,6 +461,7 @@ class Engine:
         if len(self.state.transfers) >= TRANSFERS_MAX:
             return Outcome(Reason.LIMIT)
         self.state.transfers.add(name)
+        self.state.rows.transfers.mark(name)
         self.state.accounts.transfer_in(record.body.tenant, record.body.amount_ucr)
         return Outcome(subject=record.body.transfer)
 
@@ -504,6 +513,7 @@ class Engine:
         ends = {host: state.sure_end_of(lease, host) for host in lease.hosts if host not in lease.clear}
         over = {host for host, tick in ends.items() if tick <= state.tick}
         lease.clear |= over
+        state.rows.leases.mark(lease.number)
         if lease.clear >= set(lease.hosts):
             self._end(lease, Reason.EXPIRED)
             return

@@ -57,6 +57,7 @@ def begin(state: State, won: Won) -> None:
     save_ticks = min(max(lease.traits.save_ticks for lease in incumbents), state.term_ticks)
     order.deadline = state.tick + max(state.genesis.notice_ticks, save_ticks)
     state.counters.evicting += 1
+    state.rows.orders.mark(order.key)
     for lease in incumbents:
         lease.challenger = order.key
         state.counters.evictions += 1
@@ -69,6 +70,7 @@ def give_notice(state: State, lease: Lease, why: Reason, deadline: int | None = 
     if deadline is None:
         deadline = state.tick + max(state.genesis.notice_ticks, min(lease.traits.save_ticks, state.term_ticks))
     lease.state, lease.deadline, lease.why = LeaseState.EVICTING, deadline, why
+    state.rows.leases.mark(lease.number)
     state.refresh_threshold(lease)
     state.tell(lease, Op.NOTICE, Notice(lease.number, lease.token, deadline, why))
 
@@ -83,6 +85,7 @@ def left(state: State, lease: Lease, why: Reason) -> Order | None:
     if order is None:
         return None
     order.incumbents.remove(lease.number)
+    state.rows.orders.mark(order.key)
     if not order.incumbents:
         return order
     release_reservation(state, order)
@@ -95,6 +98,8 @@ def rule(state: State, order: Order, situation: Situation) -> bool:
     """Apply the row of a situation; True if the order is to be filled now."""
     ruling = OUTCOMES[situation]
     incumbents = [state.leases[number] for number in order.incumbents]
+    state.rows.orders.mark(order.key)
+    state.rows.leases.mark_all(order.incumbents)
     if ruling.order == "waits":
         order.extended = True
         order.deadline = max(state.sure_end(lease) for lease in incumbents)
@@ -115,6 +120,7 @@ def rule(state: State, order: Order, situation: Situation) -> bool:
 def stay(state: State, lease: Lease) -> None:
     """A lease that had notice is held again, until the term that its last RENEW gave it."""
     lease.state, lease.deadline, lease.why, lease.challenger = LeaseState.HELD, 0, Reason.OK, None
+    state.rows.leases.mark(lease.number)
     state.refresh_threshold(lease)
 
 
@@ -133,6 +139,7 @@ def release_reservation(state: State, order: Order) -> None:
 def refuse(state: State, order: Order, body: Refused) -> None:
     """End an order without a lease: its endowment returns whole, and its host is told why."""
     if state.orders.pop(order.key, None):
+        state.rows.orders.mark(order.key)
         state.refs.discard((order.key.host, order.ref))
         state.accounts.give_back(order.tenant, order.endow_ucr)
     outcomes = state.counters.outcomes

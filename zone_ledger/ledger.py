@@ -65,8 +65,8 @@ class Batch:
     """A micro-batch, and what it leads to once it is durable.
 
     Attributes:
-        records: To be written, with `postings` and, now and then, the hash of the state that they lead to.
-        snapshot: Hash and bytes of the state after it, where one is due.
+        records: To be written, with `postings` and, now and then, the running hash of the state that they lead to.
+        snapshot: Hash and bytes of the state after it, where one is due; the hash is written with the records, too.
         answers: What became of requests, and what they saw.
         sayings: What is to be said.
         lost: Names of hosts that were found silent for too long.
@@ -75,11 +75,16 @@ class Batch:
     arrived: list[Arrived]
     records: bytes = b""
     postings: bytes = b""
-    state_hash: bytes | None = None
+    running_hash: bytes | None = None
     snapshot: tuple[bytes, bytes] | None = None
     answers: list[tuple[Asked, Outcome, Any]] = dataclasses.field(default_factory=list)
     sayings: list[Saying] = dataclasses.field(default_factory=list)
     lost: list[str] = dataclasses.field(default_factory=list)
+
+    @property
+    def state_hash(self) -> bytes | None:
+        """Of the whole state, where there is a snapshot."""
+        return self.snapshot[0] if self.snapshot else None
 
 
 @dataclasses.dataclass(slots=True)
@@ -188,7 +193,7 @@ class Ledger:
         self._apply(Record(Op.TICK, 0, 0, 0, Tick(self.state.tick + 1, tau)))
         records, self._records = self._records, []
         batch.records, batch.postings = pack_all(records), self.state.accounts.take_postings()
-        batch.state_hash = self.state.hash() if self.state.tick % HASH_EVERY_TICKS == 0 else None
+        batch.running_hash = self.state.running_hash() if self.state.tick % HASH_EVERY_TICKS == 0 else None
         batch.answers = [(request, outcome, request.see()) for request, outcome in outcomes]
         self._compose(heard, batch.sayings)
         self._waiting = batch

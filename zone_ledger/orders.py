@@ -48,6 +48,7 @@ def arrive(state: State, record: Record) -> Outcome:
         return Outcome(reason, missing)
     state.accounts.hold(order.tenant, order.endow_ucr)
     state.orders[order.key] = order
+    state.rows.orders.mark(order.key)
     state.refs.add((order.key.host, order.ref))
     return Outcome()
 
@@ -161,6 +162,7 @@ def fill(state: State, order: Order) -> None:
     """Make a lease of an order whose blocks are reserved and free of others."""
     release_reservation(state, order)
     del state.orders[order.key]
+    state.rows.orders.mark(order.key)
     _press(state, order, order.blocks)
     state.last_lease += 1
     state.last_token += 1
@@ -192,6 +194,7 @@ def fill(state: State, order: Order) -> None:
     lease.ranges = _first_ranges(state, order, hosts)
     state.leases[lease.number] = lease
     state.rents.count(lease)
+    state.rows.leases.mark(lease.number)
     seat = Seat(order.blocks, order.shape.share_permille, order.cpu_milli, order.mem_bytes, None)
     state.book.seat(lease.number, seat)
     open_purse(state, lease)
@@ -339,6 +342,7 @@ def _challenge(state: State, order: Order, placement: Placement) -> None:
         against_ucr = order.bid_ucr - (placement.total_ucr - threshold_ucr)
         share = lease.shape.share_permille or PERMILLE * lease.shape.slots
         lease.challenge_ucr = max(lease.challenge_ucr, against_ucr * PERMILLE // share)
+        state.rows.leases.mark(lease.number)
 
 
 def _count(state: State, reason: Reason) -> None:

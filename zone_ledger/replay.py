@@ -22,7 +22,7 @@ def replay(batches: Iterable[Batch], engine: Engine | None = None) -> Engine:
     """Apply every record in order, to a new engine or to one that a snapshot gave.
 
     Raises:
-        JournalError: If a state hash that was noted on the way is not reached, or a batch leads to other movements of
+        JournalError: If a hash that was noted on the way is not reached, or a batch leads to other movements of
             money than were noted with it: another program wrote it.
     """
     engine = engine or new_engine()
@@ -31,7 +31,9 @@ def replay(batches: Iterable[Batch], engine: Engine | None = None) -> Engine:
             engine.apply(record)
         postings = engine.state.accounts.take_postings()
         differs = batch.postings not in (b"", postings)
-        if differs or (batch.state_hash is not None and engine.state.hash() != batch.state_hash):
+        differs |= batch.running_hash is not None and engine.state.running_hash() != batch.running_hash
+        differs |= batch.state_hash is not None and engine.state.hash() != batch.state_hash
+        if differs:
             raise JournalError(
                 f"batch {batch.number} does not lead to the state that was noted with it",
                 "replay with the version of TEG that wrote the journal",

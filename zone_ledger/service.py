@@ -144,7 +144,8 @@ class LedgerService:
     async def _commit_and_send(self, batch: Batch) -> None:
         loop, begun_ns = asyncio.get_running_loop(), self._clock.now_ns()
         try:
-            await loop.run_in_executor(None, self._journal.append, batch.records, batch.state_hash, batch.postings)
+            noted = batch.records, batch.state_hash, batch.postings, batch.running_hash
+            await loop.run_in_executor(None, self._journal.append, *noted)
             self._note(self._commit_ms, "commit", begun_ns)
         except JournalError as error:
             self._fail(error)

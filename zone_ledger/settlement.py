@@ -31,6 +31,7 @@ def cross_boundary(state: State, lease: Lease) -> bool:
         lease.limit_ucr = lease.next_limit_ucr
         lease.price_ucr = _next_price_ucr(state, lease)
     state.rents.count(lease)
+    state.rows.leases.mark(lease.number)
     carried = _escrow_period(lease)
     settled = Settled(
         lease.number,
@@ -61,6 +62,7 @@ def end(state: State, lease: Lease, why: Reason) -> None:
     state.book.unseat(lease.number)
     del state.leases[lease.number]
     state.rents.forget(lease.number)
+    state.rows.leases.mark(lease.number)
     state.refs.discard((lease.origin, lease.ref))
     state.tell(lease, Op.ENDED, Ended(lease.number, lease.token, why, returned_ucr, burned_ucr, lease.paid_ucr))
 

@@ -134,6 +134,8 @@ def unpack(payload: bytes, book_of: Callable[[int], Book]) -> State:
     state.refs = set(contents.refs)
     state.operator_keys = dict(contents.operator_keys)
     state.transfers = set(contents.transfers)
+    state.rows = state.all_rows()
+    state.running_hash()
     return state
 
 

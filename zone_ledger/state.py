@@ -7,6 +7,7 @@ what becomes of the challenger), `settlement` (periods, purses, ends), and `engi
 import heapq
 import struct
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum
 from hashlib import blake2b
@@ -18,6 +19,7 @@ from zone_ledger.accounts import Accounts
 from zone_ledger.book.base import Book
 from zone_ledger.leases import Counters, HostSession, Lease, LeaseState, Order, OrderKey, Rates, Rents
 from zone_ledger.placement import Scales
+from zone_ledger.rows import HASH_BYTES, Rows
 
 BIDS_KEPT_MAX = 1 << 16
 
@@ -51,6 +53,8 @@ class State:
             is kept.
         stirred: Hosts that were told something since this was last emptied: derived, like `bids`.
         rents: Of all leases: derived from them.
+        rows: What `running_hash` keeps of the rest: derived from it. Whoever changes a host, a lease, an order or a cap
+            marks it here.
     """
 
     genesis: Genesis
@@ -83,6 +87,7 @@ class State:
     bids: deque[tuple[Region, int]] = field(default_factory=lambda: deque(maxlen=BIDS_KEPT_MAX))
     stirred: set[int] = field(default_factory=set)
     rents: Rents = field(default_factory=Rents)
+    rows: Rows = field(default_factory=Rows)
 
     @property
     def term_ticks(self) -> int:
@@ -114,6 +119,7 @@ class State:
         session = self.hosts.get(host)
         if session is None or session.boot == 0 or session.stale:
             return
+        self.rows.hosts.mark(host)
         if session.outbox.full:
             session.stale, session.outbox = True, Outbox()
             return
@@ -133,8 +139,106 @@ class State:
         """Leases that are not leaving, in order of their numbers."""
         return [lease for _, lease in sorted(self.leases.items()) if lease.state is LeaseState.HELD]
 
+    def running_hash(self) -> bytes:
+        """16 bytes over all of it but the book's own contents, the same on every machine; costs what has changed."""
+        self.rows.accounts.mark_all(self.accounts.changed)
+        self.accounts.changed.clear()
+        return self._summed(self.rows)
+
+    def running_hash_anew(self) -> bytes:
+        """The same from all that is there, whatever was marked."""
+        return self._summed(self.all_rows())
+
+    def all_rows(self) -> Rows:
+        """Rows in which everything is marked."""
+        rows = Rows()
+        rows.accounts.mark_all(self.accounts.balances)
+        rows.hosts.mark_all(self.hosts)
+        rows.leases.mark_all(self.leases)
+        rows.orders.mark_all(self.orders)
+        rows.caps.mark_all(self.caps)
+        rows.transfers.mark_all(self.transfers)
+        return rows
+
+    def _summed(self, rows: Rows) -> bytes:
+        money, rates = self.accounts, self.rates
+        few = [
+            *self.genesis,
+            self.market,
+            self.tick,
+            self.tau,
+            money.minted,
+            money.escrow,
+            money.evaporated,
+            money.transferred_in,
+            money.transferred_out,
+            rates.epoch,
+            rates.mu_ucr,
+            rates.tax_permille,
+            rates.subsidy_permille,
+            rates.subsidy_ucr_max,
+            rates.gas_ucr,
+            rates.burn_permille,
+            rates.mem_k_ucr,
+            rates.cpu_k_ucr,
+            rates.peg,
+            *(self.admission or Admit(0, 0)),
+            self.last_lease,
+            self.last_token,
+            self.last_serial,
+            self.subsidy_epoch_ucr,
+            *_counted(word for pair in sorted(self.reserves.items()) for word in pair),
+            *_counted(word for kind, anchor in sorted(self.anchors.items()) for word in (kind, *anchor)),
+            *_counted(sorted(self.operator_keys)),
+            *_counted(self.book.cordoned()),
+        ]
+        digest = blake2b(struct.pack(f"<{len(few)}q", *few), digest_size=HASH_BYTES)
+        digest.update(rows.accounts.settled(self._account_row))
+        digest.update(rows.hosts.settled(self._placed_row))
+        digest.update(rows.leases.settled(self._seated_row))
+        digest.update(rows.orders.settled(self._order_row))
+        digest.update(rows.caps.settled(self._cap_row))
+        digest.update(rows.transfers.settled(list))
+        return digest.digest()
+
+    def _account_row(self, tenant: int) -> list[int]:
+        return [tenant, self.accounts.balances[tenant]]
+
+    def _cap_row(self, region: int) -> list[int]:
+        return [region, self.caps[region]]
+
+    def _placed_row(self, number: int) -> list[int]:
+        """A host with its place and what it brought."""
+        row = self._host_row(number)
+        if self.hosts[number].boot:
+            region, *shape = self.book.shape_of(number)
+            row += [*region, *shape]
+        return row
+
+    def _seated_row(self, number: int) -> list[int] | None:
+        """A lease with all that can tell what will become of it."""
+        lease = self.leases.get(number)
+        if lease is None:
+            return None
+        shape = [lease.shape.classes, lease.shape.share_permille, lease.cpu_milli, lease.mem_bytes, *lease.traits]
+        terms = [lease.mu_ucr, lease.next_limit_ucr, lease.tax_permille, lease.subsidy_permille, lease.why]
+        blocks = _counted(word for block in lease.blocks for word in block)
+        leaving = [*_counted(sorted(lease.clear)), *(lease.challenger or OrderKey(0, 0, 0))]
+        counts = [len(lease.ranges), len(lease.heard)]
+        return [*self._lease_row(number), *counts, *shape, *terms, *blocks, *leaving]
+
+    def _order_row(self, key: OrderKey) -> list[int] | None:
+        order = self.orders.get(key)
+        if order is None:
+            return None
+        asked = [order.ref, order.tenant, *order.region, order.shape.packed(), order.cpu_milli, order.mem_bytes]
+        money = [order.limit_ucr, order.endow_ucr, order.price_ucr, order.cap_ucr, *order.traits]
+        clock = [order.arrived, order.serial, order.state, order.deadline, order.extended, order.rule, order.leaves]
+        blocks = _counted(word for block in order.blocks for word in block)
+        return [*key, *asked, *money, *clock, *blocks, *_counted(order.incumbents)]
+
     def hash(self) -> bytes:
-        """16 bytes over all of it, the same on every machine."""
+        """16 bytes over all of it, the book's contents among it, the same on every machine; looks at everything."""
         digest = blake2b(digest_size=16)
         digest.update(self.book.state_hash())
         for part in (
@@ -198,3 +302,9 @@ class State:
         money = [lease.purse_ucr, lease.escrow_ucr, lease.paid_ucr, lease.use_sum, lease.use_count, lease.challenge_ucr]
         heard = [word for pair in sorted(lease.heard.items()) for word in pair]
         return [number, *fixed, *clock, *money, *ranges, *heard]
+
+
+def _counted(words: Iterable[int]) -> list[int]:
+    """Words behind their number, so that what follows them cannot be taken for one of them."""
+    listed = list(words)
+    return [len(listed), *listed]

@@ -175,7 +175,7 @@ class LedgerPart(Part):
         assert ledger is not None, "it runs"
         assert journal is not None, "it runs"
         try:
-            journal.append(batch.records, batch.state_hash, batch.postings)
+            journal.append(batch.records, batch.state_hash, batch.postings, batch.running_hash)
         except JournalError:
             self._retry_ns = self.clock.now_ns() + RETRY_NS
             self._refuse(ledger.failed())

@@ -21,7 +21,7 @@ def tick(number: int) -> bytes:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A journal of a genesis and five ticks, the last with the hash that it leads to."""
+    """A journal of a genesis and five ticks, the last with the hashes that it leads to."""
     path = tmp_path / "journal.sqlite"
     journal = Journal(path, "z")
     list(journal.read())
@@ -32,7 +32,8 @@ def path(tmp_path: Path) -> Path:
     journal.append(pack_all(records))
     for number in range(1, 6):
         engine.apply(Record(Op.TICK, 0, 0, 0, Tick(number, number)))
-        journal.append(tick(number), engine.state.hash() if number == 5 else None)
+        hashes = (engine.state.hash(), engine.state.running_hash()) if number == 5 else (None, None)
+        journal.append(tick(number), hashes[0], b"", hashes[1])
     journal.close()
     return path
 
@@ -84,6 +85,7 @@ CASES = {
     "another number": ("UPDATE batches SET number = 9 WHERE number = 6", "batch 6: missing: batch 9 follows 5"),
     "another predecessor": ("UPDATE batches SET previous = 1 WHERE number = 6", "its checksum does not fit"),
     "another state": ("UPDATE batches SET hash = zeroblob(16) WHERE number = 6", "does not lead to the state"),
+    "another running hash": ("UPDATE batches SET running = zeroblob(16) WHERE number = 6", "does not lead to the state"),
     "another zone": ("UPDATE meta SET value = 'y' WHERE key = 'zone'", "is the journal of zone 'y'"),
     "a newer format": ("UPDATE meta SET value = '99' WHERE key = 'format'", "has format 99"),
 }

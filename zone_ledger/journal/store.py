@@ -3,8 +3,8 @@
 A row holds the packed records of one micro-batch, the movements of money that they caused, its number, the checksum of
 the batch before it, and a CRC32C over all of these, so that a batch that is changed, missing, doubled or from elsewhere
 is seen. SQLite's own WAL decides whether a batch that was being written when the power went is there or not; there is
-no third case. `mark` tells whether one that was acknowledged is gone. Now and then a row also holds the hash of the
-state that it leads to, which a replay must reach. What each fault is called and leads to: `recovery`.
+no third case. `mark` tells whether one that was acknowledged is gone. Now and then a row also holds a hash of
+the state that it leads to, which a replay must reach: the running one, or, with snapshots, that of the whole state. What each fault is called and leads to: `recovery`.
 """
 
 import fcntl
@@ -21,8 +21,8 @@ from zone_ledger.journal.batch import Batch, checksum
 from zone_ledger.journal.mark import Mark, Marked, read_mark
 from zone_ledger.journal.recovery import Case, refused
 
-FORMAT = 2
-"""1: no postings. 2: postings; a chain that may begin after a snapshot."""
+FORMAT = 3
+"""1: no postings. 2: postings; a chain that may begin after a snapshot. 3: running hashes."""
 
 TRIM_STEP = 500
 """Batches deleted in one commit."""
@@ -31,9 +31,12 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS batches (
     number INTEGER PRIMARY KEY, records BLOB NOT NULL, previous INTEGER NOT NULL, crc INTEGER NOT NULL, hash BLOB,
-    postings BLOB
+    postings BLOB, running BLOB
 );
 """
+
+_COLUMNS = ("postings", "running")
+"""What each format after the first has added to a batch."""
 
 
 class Journal:
@@ -101,7 +104,8 @@ class Journal:
             self._db.executemany("INSERT INTO meta VALUES (?, ?)", rows)
         if self._format < FORMAT:
             self._db.execute("BEGIN IMMEDIATE")
-            self._db.execute("ALTER TABLE batches ADD COLUMN postings BLOB")
+            for column in _COLUMNS[self._format - 1 :]:
+                self._db.execute(f"ALTER TABLE batches ADD COLUMN {column} BLOB")
             self._db.execute("UPDATE meta SET value = ? WHERE key = 'format'", (str(FORMAT),))
             self._db.execute("COMMIT")
             self._format = FORMAT
@@ -128,18 +132,25 @@ class Journal:
             raise refused(Case.L, self.path, what)
         if after is not None:
             self._prove_join(after)
-        postings = "postings" if self._format > 1 else "NULL"
-        query = f"SELECT number, records, previous, crc, hash, {postings} FROM batches WHERE number > ? ORDER BY number"  # noqa: S608
+        known, later = _COLUMNS[: self._format - 1], _COLUMNS[self._format - 1 :]
+        columns = ", ".join((*known, *("NULL" for _ in later)))
+        query = f"SELECT number, records, previous, crc, hash, {columns} FROM batches WHERE number > ? ORDER BY number"  # noqa: S608
         try:
-            for number, records, previous, crc, state_hash, posted in self._db.execute(query, (self.last_number,)):
+            for number, records, previous, crc, whole, posted, running in self._db.execute(query, (self.last_number,)):
                 self._prove(number, records, previous, crc, posted or b"")
                 self.last_number, self._last_crc = number, crc
-                yield Batch(number, records, state_hash, posted or b"")
+                yield Batch(number, records, whole, posted or b"", running)
         except sqlite3.DatabaseError as error:
             raise self._broken(Case.C, self.last_number + 1, f"SQLite cannot read it: {error}") from None
         self._prove_end(marked)
 
-    def append(self, records: bytes, state_hash: bytes | None = None, postings: bytes = b"") -> None:
+    def append(
+        self,
+        records: bytes,
+        state_hash: bytes | None = None,
+        postings: bytes = b"",
+        running_hash: bytes | None = None,
+    ) -> None:
         """Make a batch durable; returns once it is. May be called from a thread.
 
         Raises:
@@ -147,10 +158,10 @@ class Journal:
         """
         number = self.last_number + 1
         crc = checksum(number, self._last_crc, records, postings)
-        row = (number, records, self._last_crc, crc, state_hash, postings)
+        row = (number, records, self._last_crc, crc, state_hash, postings, running_hash)
         reach("append")
         try:
-            self._db.execute("INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?)", row)
+            self._db.execute("INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?, ?)", row)
         except sqlite3.Error as error:
             message = f"{self.path}: batch {number} could not be made durable: {error}"
             raise JournalError(message, "free or repair the disk; the ledger goes on from what is there") from None
