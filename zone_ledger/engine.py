@@ -219,16 +219,16 @@ class Engine:
         shape = HostShape(
             Region(body.base, body.log2_slots), body.slot_class, body.cpu_milli, body.mem_bytes, body.absent_mask
         )
-        if session.boot:
-            if state.book.shape_of(session.number) == shape:
-                return Outcome()
-            if state.book.leases_in(state.book.region_of(session.number)):
-                return Outcome(Reason.STATE)
-            state.book.remove_host(session.number)
+        if session.boot and state.book.shape_of(session.number) == shape:
+            return Outcome()
+        if session.boot and state.book.leases_in(state.book.region_of(session.number)):
+            return Outcome(Reason.STATE)
         if body.base & (1 << body.log2_slots) - 1 or shape.region.end > 1 << 2 * state.genesis.zone_k:
             return Outcome(Reason.REGION)
-        if state.book.hosts_of(shape.region):
+        if set(state.book.hosts_of(shape.region)) - {session.number}:
             return Outcome(Reason.REGION)
+        if session.boot:
+            state.book.remove_host(session.number)
         state.book.add_host(session.number, shape)
         state.book.drain(session.number, on=session.withheld)
         return Outcome()
@@ -488,7 +488,6 @@ class Engine:
             if order.deadline <= state.tick:
                 situation = Situation.SURE_END if order.extended else Situation.DEADLINE
                 if rule(state, order, situation):
-                    order.incumbents.clear()
                     orders.fill(state, order)
         while state.due and state.due[0][0] <= state.tick:
             _, due, number = heapq.heappop(state.due)

@@ -23,6 +23,7 @@ class Situation(Enum):
     SURE_END = "the deadline, moved to the sure end of the terms, passed as well"
     STAYS = "an incumbent cannot leave"
     CHALLENGER_GONE = "the order was cancelled, or its host started anew"
+    TAKEN = "every incumbent has left, and others hold shares of its slots that were free beside them"
 
 
 class Ruling(NamedTuple):
@@ -45,6 +46,7 @@ OUTCOMES: dict[Situation, Ruling] = {
     Situation.SURE_END: Ruling("filled", "ended"),
     Situation.STAYS: Ruling("refused", "stay", Reason.STAYED),
     Situation.CHALLENGER_GONE: Ruling("refused", "leave", Reason.CANCELLED),
+    Situation.TAKEN: Ruling("refused", "gone", Reason.BUSY),
 }
 
 
@@ -112,9 +114,18 @@ def rule(state: State, order: Order, situation: Situation) -> bool:
                 lease.challenge_ucr = max(lease.challenge_ucr, order.limit_ucr)
             case _:
                 lease.challenger = None if ruling.order == "refused" else lease.challenger
+    if ruling.order == "filled":
+        order.incumbents.clear()
+        return not _taken(state, order) or rule(state, order, Situation.TAKEN)
     if ruling.order == "refused":
         dissolve(state, order, ruling.reason)
-    return ruling.order == "filled"
+    return False
+
+
+def _taken(state: State, order: Order) -> bool:
+    """Whether others hold a part of the blocks: a share of a slot that an incumbent leaves free is let meanwhile."""
+    own = {reservation_number(order.serial, part) for part in range(len(order.blocks))}
+    return any(not own.issuperset(state.book.leases_in(block)) for block in order.blocks)
 
 
 def stay(state: State, lease: Lease) -> None:

@@ -12,6 +12,7 @@ from tegcore.wire.records import (
     Expand,
     Fok,
     Genesis,
+    HostLost,
     HostUp,
     Market,
     Mint,
@@ -280,6 +281,32 @@ def test_what_one_incumbent_frees_is_nobody_elses_while_the_other_is_there() -> 
     }
 
 
+@pytest.mark.parametrize("leaves", [True, False], ids=["the incumbent leaves", "its term surely ends"])
+def test_shares_let_beside_an_incumbent_refuse_the_order_that_waits_for_the_slot(leaves: bool) -> None:
+    """The ledger stopped at the grant: the slot was not free, and it would have stopped there again at each start."""
+    zone = Zone()
+    share = Shape((0,), 1, 300).packed()
+    zone.fok(1, 2_000, shape=share, region=Region(0, 0).packed())
+    zone.ticks()
+    incumbent = zone.lease(1)
+    zone.fok(2, 900_000, host=2, region=Region(0, 0).packed())
+    zone.ticks()
+    assert incumbent.state is LeaseState.EVICTING
+    zone.fok(3, 2_000, shape=share, region=Region(0, 0).packed())
+    zone.ticks()
+    assert zone.lease(3)
+    if leaves:
+        zone.command(Op.RELEASE, Release(incumbent.number, incumbent.token, Reason.CHALLENGED))
+    else:
+        zone.ticks(PERIOD * TERM_PERIODS + GRACE + 10)
+    assert zone.lease(1) is None
+    assert [refused.reason for refused in zone.told(Op.REFUSED, host=2)] == [Reason.BUSY]
+    assert not zone.state.orders
+    zone.fok(4, 900_000, host=2, region=Region(0, 0).packed())
+    zone.ticks()
+    assert next(iter(zone.state.orders.values()), None) or zone.lease(4)
+
+
 def test_a_pinned_lease_is_never_displaced() -> None:
     zone = Zone()
     zone.fill(2_000)
@@ -469,6 +496,21 @@ def test_a_host_that_comes_back_is_told_the_truth() -> None:
     events = [record.op for record in unpack_all(zone.state.hosts[1].outbox.pending())]
     assert events == [Op.FILLED, Op.FILLED, Op.NOTICE, Op.FILLED, Op.FILLED, Op.SYNCED]
     assert zone.engine.apply(Record(Op.HOST_UP, 1, 4, 0, HostUp(0, 2, 0, 4000, 8 * GIB, 0))).reason is Reason.STALE_BOOT
+
+
+def test_a_host_that_asks_for_anothers_place_keeps_its_own() -> None:
+    """It was taken out of the book before it was refused; the next that concerned it stopped the ledger."""
+    zone = Zone()
+    up = HostUp(8, 1, 0, 4000, 8 * GIB, 0)
+    assert zone.engine.apply(Record(Op.HOST_UP, 1, 2, 0, up)).reason is Reason.REGION
+    assert zone.engine.apply(Record(Op.HOST_UP, 1, 2, 0, up._replace(base=16))).reason is Reason.REGION
+    zone.engine.check()
+    zone.system(Op.HOST_LOST, HostLost(1, 1))
+    assert zone.state.book.free_slots(Region(0, 2)) == 0
+    smaller = HostUp(0, 1, 0, 4000, 8 * GIB, 0)
+    assert zone.engine.apply(Record(Op.HOST_UP, 1, 2, 0, smaller)).reason is Reason.OK, "a part of its own place"
+    assert zone.state.book.free_slots(Region(0, 2)) == 2
+    zone.engine.check()
 
 
 def test_a_host_cannot_change_its_size_under_its_leases() -> None:
