@@ -28,19 +28,42 @@ from bench.crowd import Host, crowd
 from bench.report import write
 from bench.rig import Broker, Ledger, Link
 from tegcore.clock import Clock
+from tegcore.units import GIB
 from tegcore.wire.messages import SCHEMA, Events
-from tegcore.wire.records import Acked, HostUp, NameIs, NameKind, Op, Record, Renew, Tick, pack_all, unpack_all
+from tegcore.wire.records import (
+    Acked,
+    Fok,
+    HostUp,
+    Mint,
+    NameIs,
+    NameKind,
+    Op,
+    Record,
+    Region,
+    Renew,
+    Shape,
+    Tick,
+    pack_all,
+    unpack_all,
+)
+from tegcore.wire.signing import Key
 from tegio.clock import SystemClock
 from zone_ledger import snapshot
+from zone_ledger.engine import Engine
+from zone_ledger.genesis import genesis_records
 from zone_ledger.journal.snapshots import Snapshot, Snapshots
 from zone_ledger.journal.store import Journal
-from zone_ledger.replay import recover, replay
+from zone_ledger.ledger import Ledger as TickLedger
+from zone_ledger.replay import new_engine, recover, replay
 from zone_ledger.settings import LedgerSettings
 
 TICK_S = 0.05
 SECONDS = 12.0
 WARM_S = 4.0
 BATCH_COMMANDS = 5_000
+IDLE_HOSTS = 1_000, 10_000, 100_000
+IDLE_TICKS = 400
+"""Ticks in which nothing comes; a hash of the state is noted twice among them."""
 MESSAGES_PER_S_MAX = 1_280
 """Hosts that are many send seldom and more at once, as a host does that has orders only in some ticks."""
 
@@ -231,6 +254,50 @@ def recovery(folder: Path, commands: int, clock: Clock) -> dict[str, float]:
     }
 
 
+def idle(hosts: int) -> dict[str, float]:
+    """Processor time of a tick in which nobody says a thing, in a zone of so many hosts with a lease on each."""
+    zone_k = (hosts - 1).bit_length() + 1 >> 1
+    place = TickLedger("bench", Key(b"s" * 32), _idle_zone(hosts, zone_k), 0, 1 << 60)
+    place.tick(1, connected=True)
+    place.next_write()
+    place.durable()
+    spent_ms = []
+    for _ in range(IDLE_TICKS):
+        begun = time.process_time()
+        place.tick(1, connected=True)
+        spent_ms.append((time.process_time() - begun) * 1e3)
+        place.next_write()
+        place.durable()
+    return {"hosts": hosts, "mean_ms": sum(spent_ms) / IDLE_TICKS, "max_ms": max(spent_ms), "p50_ms": median(spent_ms)}
+
+
+def _idle_zone(hosts: int, zone_k: int) -> Engine:
+    """Hosts of one slot, each let to a lease of its own whose news it has taken in."""
+    engine = new_engine()
+    settings = LedgerSettings(zone="bench", zone_k=zone_k, period_ticks=100_000, rated_w=(10.0,))
+    for record in genesis_records(settings):
+        engine.apply(record)
+    engine.apply(Record(Op.NAME_IS, 0, 0, 0, NameIs.of(NameKind.TENANT, 1, "ada")))
+    engine.apply(Record(Op.MINT, 0, 0, 1 << 40, Mint(1, 1 << 60)))
+    shape, limit_ucr = Shape((0,)).packed(), 2 * settings.reserve_ucr(0)
+    for number in range(1, hosts + 1):
+        engine.apply(Record(Op.NAME_IS, 0, 0, 0, NameIs.of(NameKind.HOST, number, f"h{number}")))
+        engine.apply(Record(Op.HOST_UP, number, 1, 0, HostUp(number - 1, 0, 0, 1_000, GIB, 0)))
+    for first in range(1, hosts + 1, BATCH_COMMANDS):
+        for number in range(first, min(first + BATCH_COMMANDS, hosts + 1)):
+            body = Fok(1, 1, Region(number - 1, 0).packed(), shape, 0, 0, limit_ucr, 4 * limit_ucr, 0, 0)
+            engine.apply(Record(Op.FOK, number, 1, 1, body))
+        tick = engine.state.tick + 1
+        engine.apply(Record(Op.TICK, 0, 0, 0, Tick(tick, tick)))
+    for number, session in engine.state.hosts.items():
+        engine.apply(Record(Op.ACKED, number, 1, 0, Acked(session.outbox.last_seq)))
+    engine.state.accounts.take_postings()
+    engine.state.bids.clear()
+    engine.state.running_hash()
+    assert len(engine.state.leases) == hosts
+    return engine
+
+
 def _carry_out(engine: Any, journal: Journal, records: list[Record]) -> None:
     for record in records:
         engine.apply(record)
@@ -263,6 +330,7 @@ def main() -> None:
         engine = commit_share(Path(place) / "engine")
         (Path(place) / "recovery").mkdir()
         back = recovery(Path(place) / "recovery", given.recovery, SystemClock())
+    idle_rows = [idle(hosts) for hosts in track(IDLE_HOSTS, description="idle zones")]
     auctions = auction.figures()
     at_10k = [row for row in rows if row["asked_per_s"] == 10_000]
     figures = {
@@ -273,13 +341,15 @@ def main() -> None:
         "auction_1024_ms": auctions["auction_1024"]["ms"],
         "auction_256_ms": auctions["auction_256"]["ms"],
         "auction_4096_ms": auctions["auction_4096"]["ms"],
+        "idle_tick_ms": idle_rows[-1]["mean_ms"],
         "loads": rows,
+        "idle": idle_rows,
         "engine": engine,
         "recovery": back,
         "auctions": auctions,
     }
     console.print_json(
-        json.dumps({name: value for name, value in figures.items() if name not in {"loads", "auctions"}})
+        json.dumps({name: value for name, value in figures.items() if name not in {"loads", "auctions", "idle"}})
     )
     write("ledger", figures)
 

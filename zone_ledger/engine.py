@@ -128,6 +128,8 @@ class Engine:
         for order in state.orders.values():
             assert (order.state is OrderState.EVICTING) == bool(order.incumbents)
         assert state.running_hash() == state.running_hash_anew(), "something changed and was not marked"
+        parties = {(host, lease.number) for lease in state.leases.values() for host in lease.parties}
+        assert parties == {(host, number) for host, held in state.held_by.items() for number in held}
         assert state.rents.rent_ucr == sum(lease.rent_ucr for lease in state.leases.values())
         assert state.rents.used_ucr == sum(lease.used_rent_ucr for lease in state.leases.values())
 
@@ -235,9 +237,7 @@ class Engine:
 
     def _tell_truth(self, session: HostSession) -> None:
         state, told = self.state, 0
-        for _, lease in sorted(state.leases.items()):
-            if session.number not in {lease.origin, *lease.hosts}:
-                continue
+        for lease in state.leases_of(session.number):
             told += 1
             state.emit(session.number, Op.FILLED, orders.filled_event(lease))
             if lease.state is LeaseState.EVICTING:
@@ -258,7 +258,7 @@ class Engine:
 
     def _host_left(self, record: Record) -> Outcome:
         state, session = self.state, self.state.hosts[record.actor]
-        if any(record.actor in {lease.origin, *lease.hosts} for lease in state.leases.values()):
+        if state.held_by.get(record.actor):
             return Outcome(Reason.STATE)
         session.up = False
         return Outcome()
@@ -272,7 +272,7 @@ class Engine:
     def _lease(self, record: Record) -> Lease | Outcome:
         """The lease that a host's command names, if the host has to do with it and the token is the latest."""
         lease = self.state.leases.get(record.body.lease)
-        if lease is None or record.actor not in {lease.origin, *lease.hosts}:
+        if lease is None or record.actor not in lease.parties:
             return _REFUSED_LEASE
         self.state.rows.leases.mark(lease.number)
         return lease if lease.token == record.body.token else Outcome(Reason.TOKEN)
@@ -298,7 +298,7 @@ class Engine:
         lease.next_limit_ucr = body.limit_ucr
         lease.use_sum += body.use_permille
         lease.use_count += 1
-        self.state.rents.count(lease)
+        self.state.changed(lease)
         self.state.emit(record.actor, Op.RENEWED, Renewed(lease.number, lease.token, record.seq, lease.term_end))
         return Outcome()
 
@@ -381,8 +381,8 @@ class Engine:
         session.drained = bool(record.body.on)
         state.book.drain(session.number, on=session.withheld)
         if session.drained:
-            for lease in state.held_leases():
-                if session.number in lease.hosts:
+            for lease in state.leases_of(session.number):
+                if session.number in lease.hosts and lease.state is LeaseState.HELD:
                     give_notice(state, lease, Reason.DRAINED)
         return Outcome(subject=session.number)
 

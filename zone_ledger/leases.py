@@ -171,6 +171,11 @@ class Lease:
         return min(charge_ucr(self.limit_ucr, self.shape) + self.friction_ucr, most_ucr)
 
     @property
+    def parties(self) -> set[int]:
+        """The hosts that have to do with it: the one that ordered it, and those that it spans."""
+        return {self.origin, *self.hosts}
+
+    @property
     def savable(self) -> bool:
         """Whether its work can be saved before it leaves."""
         return not self.traits.flags & OrderFlag.UNSAVABLE

@@ -115,7 +115,7 @@ def _cannot_leave(state: State, order: Order) -> Reason:
     if not order.leaves:
         return Reason.OK
     old = state.leases.get(order.leaves)
-    if old is None or order.key.host not in {old.origin, *old.hosts}:
+    if old is None or order.key.host not in old.parties:
         return Reason.LEASE
     return Reason.OK if old.tenant == order.tenant and old.state is LeaseState.HELD else Reason.STATE
 
@@ -192,9 +192,7 @@ def fill(state: State, order: Order) -> None:
         purse_ucr=order.endow_ucr,
     )
     lease.ranges = _first_ranges(state, order, hosts)
-    state.leases[lease.number] = lease
-    state.rents.count(lease)
-    state.rows.leases.mark(lease.number)
+    state.enter(lease)
     seat = Seat(order.blocks, order.shape.share_permille, order.cpu_milli, order.mem_bytes, None)
     state.book.seat(lease.number, seat)
     open_purse(state, lease)

@@ -30,8 +30,7 @@ def cross_boundary(state: State, lease: Lease) -> bool:
         lease.mu_ucr = state.rates.mu_ucr
         lease.limit_ucr = lease.next_limit_ucr
         lease.price_ucr = _next_price_ucr(state, lease)
-    state.rents.count(lease)
-    state.rows.leases.mark(lease.number)
+    state.changed(lease)
     carried = _escrow_period(lease)
     settled = Settled(
         lease.number,
@@ -60,9 +59,7 @@ def end(state: State, lease: Lease, why: Reason) -> None:
     state.accounts.give_back(lease.tenant, returned_ucr)
     lease.purse_ucr = 0
     state.book.unseat(lease.number)
-    del state.leases[lease.number]
-    state.rents.forget(lease.number)
-    state.rows.leases.mark(lease.number)
+    state.strike(lease)
     state.refs.discard((lease.origin, lease.ref))
     state.tell(lease, Op.ENDED, Ended(lease.number, lease.token, why, returned_ucr, burned_ucr, lease.paid_ucr))
 

@@ -127,9 +127,8 @@ def unpack(payload: bytes, book_of: Callable[[int], Book]) -> State:
     state.hosts = {host.number: host for host in contents.hosts}
     state.tenant_numbers = {name: number for number, name in state.tenants.items()}
     state.host_numbers = {host.name: host.number for host in contents.hosts}
-    state.leases = {lease.number: lease for lease in contents.leases}
     for lease in contents.leases:
-        state.rents.count(lease)
+        state.enter(lease)
     state.orders = {order.key: order for order in contents.orders}
     state.refs = set(contents.refs)
     state.operator_keys = dict(contents.operator_keys)

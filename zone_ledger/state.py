@@ -17,7 +17,7 @@ from tegcore.wire.records import Admit, Genesis, Market, Op, Reason, Record, Reg
 from tegcore.wire.session import Outbox
 from zone_ledger.accounts import Accounts
 from zone_ledger.book.base import Book
-from zone_ledger.leases import Counters, HostSession, Lease, LeaseState, Order, OrderKey, Rates, Rents
+from zone_ledger.leases import Counters, HostSession, Lease, Order, OrderKey, Rates, Rents
 from zone_ledger.placement import Scales
 from zone_ledger.rows import HASH_BYTES, Rows
 
@@ -53,6 +53,7 @@ class State:
             is kept.
         stirred: Hosts that were told something since this was last emptied: derived, like `bids`.
         rents: Of all leases: derived from them.
+        held_by: Numbers of the leases that each host has to do with: derived from them.
         rows: What `running_hash` keeps of the rest: derived from it. Whoever changes a host, a lease, an order or a cap
             marks it here.
     """
@@ -87,6 +88,7 @@ class State:
     bids: deque[tuple[Region, int]] = field(default_factory=lambda: deque(maxlen=BIDS_KEPT_MAX))
     stirred: set[int] = field(default_factory=set)
     rents: Rents = field(default_factory=Rents)
+    held_by: dict[int, set[int]] = field(default_factory=dict)
     rows: Rows = field(default_factory=Rows)
 
     @property
@@ -135,9 +137,29 @@ class State:
         """Let the book know what displacing a lease costs now."""
         self.book.set_threshold(lease.number, lease.threshold_ucr)
 
-    def held_leases(self) -> list[Lease]:
-        """Leases that are not leaving, in order of their numbers."""
-        return [lease for _, lease in sorted(self.leases.items()) if lease.state is LeaseState.HELD]
+    def enter(self, lease: Lease) -> None:
+        """A lease begins."""
+        self.leases[lease.number] = lease
+        for host in lease.parties:
+            self.held_by.setdefault(host, set()).add(lease.number)
+        self.changed(lease)
+
+    def strike(self, lease: Lease) -> None:
+        """A lease is over."""
+        del self.leases[lease.number]
+        for host in lease.parties:
+            self.held_by[host].remove(lease.number)
+        self.rents.forget(lease.number)
+        self.rows.leases.mark(lease.number)
+
+    def changed(self, lease: Lease) -> None:
+        """A lease has another price or another measured use."""
+        self.rents.count(lease)
+        self.rows.leases.mark(lease.number)
+
+    def leases_of(self, host: int) -> list[Lease]:
+        """Leases that a host has to do with, in order of their numbers."""
+        return [self.leases[number] for number in sorted(self.held_by.get(host, ()))]
 
     def running_hash(self) -> bytes:
         """16 bytes over all of it but the book's own contents, the same on every machine; costs what has changed."""

@@ -1,5 +1,6 @@
 """What people are shown of the ledger: built-in types only, every amount in ucr."""
 
+from collections import Counter
 from typing import Any
 
 from tegcore.wire.records import Market, Reason
@@ -23,14 +24,17 @@ def sums(state: State) -> dict[str, int]:
 def accounts(state: State, only: str | None) -> list[dict[str, Any]]:
     """Balances, and what is in escrow for each tenant."""
     rows = []
+    count, escrow_ucr = Counter(lease.tenant for lease in state.leases.values()), Counter[int]()
+    for lease in state.leases.values():
+        escrow_ucr[lease.tenant] += lease.purse_ucr + lease.escrow_ucr
+    for order in state.orders.values():
+        escrow_ucr[order.tenant] += order.endow_ucr
     for number, name in sorted(state.tenants.items(), key=lambda entry: entry[1]):
         if only is not None and name != only:
             continue
-        held = sum(lease.purse_ucr + lease.escrow_ucr for lease in state.leases.values() if lease.tenant == number)
-        asked = sum(order.endow_ucr for order in state.orders.values() if order.tenant == number)
         balance = state.accounts.balances[number]
-        count = sum(lease.tenant == number for lease in state.leases.values())
-        rows.append({"tenant": name, "balance_ucr": balance, "escrow_ucr": held + asked, "leases": count})
+        row = {"tenant": name, "balance_ucr": balance, "escrow_ucr": escrow_ucr[number], "leases": count[number]}
+        rows.append(row)
     return rows
 
 
@@ -114,16 +118,13 @@ def hosts(state: State) -> list[dict[str, Any]]:
 def book(state: State) -> list[dict[str, Any]]:
     """Every present slot with its holder and its price."""
     rows = []
+    held = {
+        slot: lease for lease in state.leases.values() for block in lease.blocks for slot in range(block.base, block.end)
+    }
     for number, host in sorted(state.hosts.items()):
         if not host.boot:
             continue
         region = state.book.region_of(number)
-        held = {
-            slot: lease
-            for lease in state.leases.values()
-            for block in lease.blocks
-            for slot in range(block.base, block.end)
-        }
         shape = state.book.shape_of(number)
         for slot in range(region.base, region.end):
             if shape.absent_mask >> (slot - region.base) & 1:

@@ -41,7 +41,7 @@ def peers(state: State, ask: Ask, addresses: Mapping[str, str], secret: Key) -> 
     """
     number, parties = state.host_numbers[ask.host], []
     for lease in (state.leases[asked] for asked in ask.leases if asked in state.leases):
-        if number not in {lease.origin, *lease.hosts}:
+        if number not in lease.parties:
             continue
         names = [state.hosts[host].name for host in lease.hosts]
         slots = [sum(slots_on(state.book, block, host) for block in lease.blocks) for host in lease.hosts]

@@ -238,8 +238,9 @@ def measure(setting: Setting) -> Claim:
             else f" that is more than {CPU_MS_MAX} ms, by stages as listed; with {UNDER_WAY_BUSY} under way at once,"
             f" which share commits, {min(busy):.2f} to {max(busy):.2f} ms;"
         )
-        + f" dearer than we are from here on: {said}. Not in it is what the ledger does each tick whatever is placed:"
-        " its digest grows with leases, its look for silent hosts with hosts"
+        + f" dearer than we are from here on: {said}. Not in it is what the ledger does each tick whatever is placed,"
+        " which grows with what has changed, neither with hosts nor with leases (`make bench-ledger`: idle), and the"
+        " settling of each lease once a period"
     )
     how = (
         f"zones {FULL:.0%} full of leases of 1, 2 and 4 slots, {UNDER_WAY} agents under way at any size; flight,"

@@ -179,18 +179,22 @@ class Driver:
 @settings(max_examples=150, deadline=None)
 @given(st.lists(commands, min_size=30, max_size=90))
 def test_what_must_hold_holds_and_replay_is_equal(drawn) -> None:
-    driver = Driver()
+    driver, hashes = Driver(), []
     for op, host, body in drawn:
         driver.command(op, host, body)
         driver.engine.check()
         assert_no_slot_is_held_twice(driver.engine)
+        hashes.append((driver.engine.state.hash(), driver.engine.state.running_hash()))
     again = Engine(FastBook)
     for record in driver.journal:
         again.apply(record)
     assert again.state.hash() == driver.engine.state.hash(), "the fast book leads to another state than the reference"
+    assert again.state.running_hash() == again.state.running_hash_anew() == hashes[-1][1], "in one go or step by step"
+    assert len(set(hashes)) == len({running for _, running in hashes}), "states differ, and their running hash does not"
     assert again.state.accounts.take_postings() == driver.engine.state.accounts.take_postings()
     restored = snapshot.unpack(snapshot.pack(again.state), FastBook)
     assert restored.hash() == again.state.hash()
+    assert restored.running_hash() == again.state.running_hash()
     restored.book.check()
 
 
