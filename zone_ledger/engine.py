@@ -128,6 +128,10 @@ class Engine:
         for order in state.orders.values():
             assert (order.state is OrderState.EVICTING) == bool(order.incumbents)
         assert state.running_hash() == state.running_hash_anew(), "something changed and was not marked"
+        waiting = [key for key, order in state.orders.items() if order.state is OrderState.WAITING]
+        assert list(state.waiting) == waiting
+        awaited = {(order.deadline, order.key) for order in state.orders.values() if order.state is OrderState.EVICTING}
+        assert awaited <= {(deadline, key) for deadline, _, key in state.deadlines}
         parties = {(host, lease.number) for lease in state.leases.values() for host in lease.parties}
         assert parties == {(host, number) for host, held in state.held_by.items() for number in held}
         assert state.rents.rent_ucr == sum(lease.rent_ucr for lease in state.leases.values())
@@ -484,11 +488,10 @@ class Engine:
         state = self.state
         assert record.body.tick == state.tick + 1, f"tick {record.body.tick} after {state.tick}"
         state.tick, state.tau = record.body.tick, max(state.tau + 1, record.body.tau)
-        for order in [order for order in state.orders.values() if order.state is OrderState.EVICTING]:
-            if order.deadline <= state.tick:
-                situation = Situation.SURE_END if order.extended else Situation.DEADLINE
-                if rule(state, order, situation):
-                    orders.fill(state, order)
+        for order in state.orders_due():
+            situation = Situation.SURE_END if order.extended else Situation.DEADLINE
+            if rule(state, order, situation):
+                orders.fill(state, order)
         while state.due and state.due[0][0] <= state.tick:
             _, due, number = heapq.heappop(state.due)
             lease = state.leases.get(number)

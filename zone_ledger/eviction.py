@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from tegcore.wire.records import Evicting, Notice, Op, Reason, Refused
 from zone_ledger.clearing import Won
-from zone_ledger.leases import Lease, LeaseState, Order, OrderState
+from zone_ledger.leases import Lease, LeaseState, Order
 from zone_ledger.placement import reservation_number, reserve
 from zone_ledger.settlement import end
 from zone_ledger.state import State
@@ -53,13 +53,12 @@ OUTCOMES: dict[Situation, Ruling] = {
 def begin(state: State, won: Won) -> None:
     """Give notice to the incumbents of an order that has won leased slots."""
     order, incumbents = won.order, [state.leases[number] for number in won.placement.displaced]
-    order.state, order.blocks, order.price_ucr = OrderState.EVICTING, won.placement.blocks, won.price_ucr
+    order.blocks, order.price_ucr = won.placement.blocks, won.price_ucr
     order.rule = won.rule
     order.incumbents = [lease.number for lease in incumbents]
     save_ticks = min(max(lease.traits.save_ticks for lease in incumbents), state.term_ticks)
-    order.deadline = state.tick + max(state.genesis.notice_ticks, save_ticks)
+    state.await_exit(order, state.tick + max(state.genesis.notice_ticks, save_ticks))
     state.counters.evicting += 1
-    state.rows.orders.mark(order.key)
     for lease in incumbents:
         lease.challenger = order.key
         state.counters.evictions += 1
@@ -104,7 +103,7 @@ def rule(state: State, order: Order, situation: Situation) -> bool:
     state.rows.leases.mark_all(order.incumbents)
     if ruling.order == "waits":
         order.extended = True
-        order.deadline = max(state.sure_end(lease) for lease in incumbents)
+        state.await_exit(order, max(state.sure_end(lease) for lease in incumbents))
     for lease in incumbents:
         match ruling.incumbents:
             case "ended":
@@ -149,8 +148,8 @@ def release_reservation(state: State, order: Order) -> None:
 
 def refuse(state: State, order: Order, body: Refused) -> None:
     """End an order without a lease: its endowment returns whole, and its host is told why."""
-    if state.orders.pop(order.key, None):
-        state.rows.orders.mark(order.key)
+    if order.key in state.orders:
+        state.let_go(order)
         state.refs.discard((order.key.host, order.ref))
         state.accounts.give_back(order.tenant, order.endow_ucr)
     outcomes = state.counters.outcomes

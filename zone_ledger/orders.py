@@ -24,7 +24,7 @@ from tegcore.wire.records import (
 from zone_ledger.book.base import Query, Seat
 from zone_ledger.clearing import Lost, Result, Waits, Won, clear_auction, clear_fixed
 from zone_ledger.eviction import begin, refuse, release_reservation
-from zone_ledger.leases import Lease, LeaseState, Order, OrderKey, OrderState, Range, charge_ucr, price_ucr
+from zone_ledger.leases import Lease, LeaseState, Order, OrderKey, Range, charge_ucr, price_ucr
 from zone_ledger.placement import Placement, extras_ucr, slots_on
 from zone_ledger.settlement import open_purse
 from zone_ledger.state import Outcome, State
@@ -47,8 +47,7 @@ def arrive(state: State, record: Record) -> Outcome:
         state.emit(record.actor, Op.REFUSED, refused)
         return Outcome(reason, missing)
     state.accounts.hold(order.tenant, order.endow_ucr)
-    state.orders[order.key] = order
-    state.rows.orders.mark(order.key)
+    state.take_in(order)
     state.refs.add((order.key.host, order.ref))
     return Outcome()
 
@@ -123,7 +122,7 @@ def _cannot_leave(state: State, order: Order) -> Reason:
 def clear(state: State) -> None:
     """Clear what has arrived, as far as admission goes."""
     waiting = []
-    for order in [order for order in state.orders.values() if order.state is OrderState.WAITING]:
+    for order in list(state.waiting.values()):
         if (reason := _cannot_leave(state, order)) is Reason.OK:
             waiting.append(order)
         else:
@@ -161,8 +160,7 @@ def carry_out(state: State, results: Iterable[Result]) -> None:
 def fill(state: State, order: Order) -> None:
     """Make a lease of an order whose blocks are reserved and free of others."""
     release_reservation(state, order)
-    del state.orders[order.key]
-    state.rows.orders.mark(order.key)
+    state.let_go(order)
     _press(state, order, order.blocks)
     state.last_lease += 1
     state.last_token += 1

@@ -129,7 +129,8 @@ def unpack(payload: bytes, book_of: Callable[[int], Book]) -> State:
     state.host_numbers = {host.name: host.number for host in contents.hosts}
     for lease in contents.leases:
         state.enter(lease)
-    state.orders = {order.key: order for order in contents.orders}
+    for order in contents.orders:
+        state.take_in(order)
     state.refs = set(contents.refs)
     state.operator_keys = dict(contents.operator_keys)
     state.transfers = set(contents.transfers)

@@ -17,7 +17,7 @@ from tegcore.wire.records import Admit, Genesis, Market, Op, Reason, Record, Reg
 from tegcore.wire.session import Outbox
 from zone_ledger.accounts import Accounts
 from zone_ledger.book.base import Book
-from zone_ledger.leases import Counters, HostSession, Lease, Order, OrderKey, Rates, Rents
+from zone_ledger.leases import Counters, HostSession, Lease, Order, OrderKey, OrderState, Rates, Rents
 from zone_ledger.placement import Scales
 from zone_ledger.rows import HASH_BYTES, Rows
 
@@ -53,6 +53,9 @@ class State:
             is kept.
         stirred: Hosts that were told something since this was last emptied: derived, like `bids`.
         rents: Of all leases: derived from them.
+        waiting: The orders that the next tick clears, as they came: derived.
+        deadlines: (deadline, serial, key) of orders that wait for others to leave; what is no longer so is passed over.
+            Derived.
         held_by: Numbers of the leases that each host has to do with: derived from them.
         rows: What `running_hash` keeps of the rest: derived from it. Whoever changes a host, a lease, an order or a cap
             marks it here.
@@ -88,6 +91,8 @@ class State:
     bids: deque[tuple[Region, int]] = field(default_factory=lambda: deque(maxlen=BIDS_KEPT_MAX))
     stirred: set[int] = field(default_factory=set)
     rents: Rents = field(default_factory=Rents)
+    waiting: dict[OrderKey, Order] = field(default_factory=dict)
+    deadlines: list[tuple[int, int, OrderKey]] = field(default_factory=list)
     held_by: dict[int, set[int]] = field(default_factory=dict)
     rows: Rows = field(default_factory=Rows)
 
@@ -151,6 +156,38 @@ class State:
             self.held_by[host].remove(lease.number)
         self.rents.forget(lease.number)
         self.rows.leases.mark(lease.number)
+
+    def take_in(self, order: Order) -> None:
+        """An order waits: for a tick that clears it, or for others to leave."""
+        self.orders[order.key] = order
+        if order.state is OrderState.WAITING:
+            self.waiting[order.key] = order
+            self.rows.orders.mark(order.key)
+        else:
+            self.await_exit(order, order.deadline)
+
+    def await_exit(self, order: Order, deadline: int) -> None:
+        """An order waits for others to leave, until a deadline."""
+        order.state, order.deadline = OrderState.EVICTING, deadline
+        self.waiting.pop(order.key, None)
+        heapq.heappush(self.deadlines, (deadline, order.serial, order.key))
+        self.rows.orders.mark(order.key)
+
+    def orders_due(self) -> list[Order]:
+        """The orders whose deadline has come, as they came."""
+        due = {}
+        while self.deadlines and self.deadlines[0][0] <= self.tick:
+            deadline, serial, key = heapq.heappop(self.deadlines)
+            order = self.orders.get(key)
+            if order is not None and order.deadline == deadline:
+                due[serial] = order
+        return [order for _, order in sorted(due.items())]
+
+    def let_go(self, order: Order) -> None:
+        """An order has become a lease, or was refused."""
+        del self.orders[order.key]
+        self.waiting.pop(order.key, None)
+        self.rows.orders.mark(order.key)
 
     def changed(self, lease: Lease) -> None:
         """A lease has another price or another measured use."""

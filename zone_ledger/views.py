@@ -119,7 +119,10 @@ def book(state: State) -> list[dict[str, Any]]:
     """Every present slot with its holder and its price."""
     rows = []
     held = {
-        slot: lease for lease in state.leases.values() for block in lease.blocks for slot in range(block.base, block.end)
+        slot: lease
+        for lease in state.leases.values()
+        for block in lease.blocks
+        for slot in range(block.base, block.end)
     }
     for number, host in sorted(state.hosts.items()):
         if not host.boot:

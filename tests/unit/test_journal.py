@@ -85,7 +85,10 @@ CASES = {
     "another number": ("UPDATE batches SET number = 9 WHERE number = 6", "batch 6: missing: batch 9 follows 5"),
     "another predecessor": ("UPDATE batches SET previous = 1 WHERE number = 6", "its checksum does not fit"),
     "another state": ("UPDATE batches SET hash = zeroblob(16) WHERE number = 6", "does not lead to the state"),
-    "another running hash": ("UPDATE batches SET running = zeroblob(16) WHERE number = 6", "does not lead to the state"),
+    "another running hash": (
+        "UPDATE batches SET running = zeroblob(16) WHERE number = 6",
+        "does not lead to the state",
+    ),
     "another zone": ("UPDATE meta SET value = 'y' WHERE key = 'zone'", "is the journal of zone 'y'"),
     "a newer format": ("UPDATE meta SET value = '99' WHERE key = 'format'", "has format 99"),
 }

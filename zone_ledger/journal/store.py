@@ -3,8 +3,9 @@
 A row holds the packed records of one micro-batch, the movements of money that they caused, its number, the checksum of
 the batch before it, and a CRC32C over all of these, so that a batch that is changed, missing, doubled or from elsewhere
 is seen. SQLite's own WAL decides whether a batch that was being written when the power went is there or not; there is
-no third case. `mark` tells whether one that was acknowledged is gone. Now and then a row also holds a hash of
-the state that it leads to, which a replay must reach: the running one, or, with snapshots, that of the whole state. What each fault is called and leads to: `recovery`.
+no third case. `mark` tells whether one that was acknowledged is gone. Now and then a row also holds a hash of the state
+that it leads to, which a replay must reach: the running one, or, with a snapshot, that of the whole state. What each
+fault is called and leads to: `recovery`.
 """
 
 import fcntl
