@@ -25,7 +25,6 @@ from tegcore.wire.records import (
     Op,
     Reason,
     Record,
-    Region,
     seq_of,
     unpack_all,
 )
@@ -199,10 +198,7 @@ class Door:
             region = state.book.region_of(number)
             if region.log2 == log2_slots:
                 return region.base
-        for base in range(0, 1 << 2 * state.genesis.zone_k, 1 << log2_slots):
-            if not state.book.hosts_of(Region(base, log2_slots)):
-                return base if log2_slots <= 2 * state.genesis.zone_k else -1
-        return -1
+        return state.runs.first_free(log2_slots)
 
     def _order(self, state: State, orders: Orders) -> Entry:
         number = state.host_numbers.get(orders.host, 0)

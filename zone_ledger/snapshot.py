@@ -127,6 +127,8 @@ def unpack(payload: bytes, book_of: Callable[[int], Book]) -> State:
     state.hosts = {host.number: host for host in contents.hosts}
     state.tenant_numbers = {name: number for number, name in state.tenants.items()}
     state.host_numbers = {host.name: host.number for host in contents.hosts}
+    for _, shape in contents.shapes:
+        state.runs.add(shape.region)
     for lease in contents.leases:
         state.enter(lease)
     for order in contents.orders:

@@ -20,6 +20,7 @@ from zone_ledger.book.base import Book
 from zone_ledger.leases import Counters, HostSession, Lease, Order, OrderKey, OrderState, Rates, Rents
 from zone_ledger.placement import Scales
 from zone_ledger.rows import HASH_BYTES, Rows
+from zone_ledger.runs import Runs
 
 BIDS_KEPT_MAX = 1 << 16
 
@@ -56,6 +57,7 @@ class State:
         waiting: The orders that the next tick clears, as they came: derived.
         deadlines: (deadline, serial, key) of orders that wait for others to leave; what is no longer so is passed over.
             Derived.
+        runs: The hosts' runs of slots: derived.
         held_by: Numbers of the leases that each host has to do with: derived from them.
         rows: What `running_hash` keeps of the rest: derived from it. Whoever changes a host, a lease, an order or a cap
             marks it here.
@@ -94,7 +96,11 @@ class State:
     waiting: dict[OrderKey, Order] = field(default_factory=dict)
     deadlines: list[tuple[int, int, OrderKey]] = field(default_factory=list)
     held_by: dict[int, set[int]] = field(default_factory=dict)
+    runs: Runs = field(init=False)
     rows: Rows = field(default_factory=Rows)
+
+    def __post_init__(self) -> None:
+        self.runs = Runs(1 << 2 * self.genesis.zone_k)
 
     @property
     def term_ticks(self) -> int:

@@ -1,5 +1,7 @@
 """The market by examples that can be checked by hand: prices, inertia, evictions row by row, periods, ends."""
 
+from collections.abc import Callable
+
 import pytest
 
 from tegcore.economics.fixed import friction_ucr, mass_micro, range_price_ucr
@@ -35,6 +37,9 @@ from tegcore.wire.records import (
     Transfer,
     unpack_all,
 )
+from zone_ledger import snapshot
+from zone_ledger.book.base import Book
+from zone_ledger.book.fast import FastBook
 from zone_ledger.book.reference import ReferenceBook
 from zone_ledger.engine import Engine
 from zone_ledger.eviction import OUTCOMES, Situation
@@ -48,8 +53,10 @@ FUNDS = 100_000_000
 class Zone:
     """One host of four slots; ada on it, bob on another host without slots of interest."""
 
-    def __init__(self, market: Market = Market.AUCTION, **rates: int) -> None:
-        self.engine = Engine(ReferenceBook)
+    def __init__(
+        self, market: Market = Market.AUCTION, *, book: Callable[[int], Book] = ReferenceBook, **rates: int
+    ) -> None:
+        self.engine = Engine(book)
         self.keys = 0
         self.sent = {1: 0, 2: 0}
         self.system(Op.GENESIS, Genesis(2, PERIOD, TERM_PERIODS, 40, GRACE, NOTICE, 100, market))
@@ -511,6 +518,23 @@ def test_a_host_that_asks_for_anothers_place_keeps_its_own() -> None:
     assert zone.engine.apply(Record(Op.HOST_UP, 1, 2, 0, smaller)).reason is Reason.OK, "a part of its own place"
     assert zone.state.book.free_slots(Region(0, 2)) == 2
     zone.engine.check()
+
+
+@pytest.mark.parametrize("book", [ReferenceBook, FastBook])
+def test_no_host_is_placed_on_the_absent_slots_of_another(book: Callable[[int], Book]) -> None:
+    """The ledger's book stopped it there, and a host that left the choice of its place to the ledger came there."""
+    zone = Zone(book=book)
+    for number in (3, 4):
+        zone.system(Op.NAME_IS, NameIs.of(NameKind.HOST, number, f"n{number}"))
+    for host, up, reason in (
+        (3, HostUp(4, 2, 0, 4000, 8 * GIB, 0b1100), Reason.OK),
+        (4, HostUp(6, 1, 0, 4000, 8 * GIB, 0), Reason.REGION),
+        (4, HostUp(4, 3, 0, 4000, 8 * GIB, 0), Reason.REGION),
+    ):
+        assert zone.engine.apply(Record(Op.HOST_UP, host, 1, 0, up)).reason is reason
+    assert [zone.state.runs.first_free(log2) for log2 in range(5)] == [12, 12, 12, -1, -1]
+    restored = snapshot.unpack(snapshot.pack(zone.state), book)
+    assert restored.runs.overlap(Region(0, 4)) == zone.state.runs.overlap(Region(0, 4)) == [(0, 4), (4, 8), (8, 12)]
 
 
 def test_a_host_cannot_change_its_size_under_its_leases() -> None:
