@@ -231,12 +231,12 @@ class Engine:
             return Outcome(Reason.STATE)
         if body.base & (1 << body.log2_slots) - 1 or shape.region.end > 1 << 2 * state.genesis.zone_k:
             return Outcome(Reason.REGION)
-        own = state.book.region_of(session.number) if session.boot else None
-        if any(taken != (own and (own.base, own.end)) for taken in state.runs.overlap(shape.region)):
+        own = [state.book.region_of(session.number)] if session.boot else []
+        if set(state.runs.overlap(shape.region)).difference((run.base, run.end) for run in own):
             return Outcome(Reason.REGION)
-        if own:
+        for run in own:
             state.book.remove_host(session.number)
-            state.runs.remove(own)
+            state.runs.remove(run)
         state.book.add_host(session.number, shape)
         state.runs.add(shape.region)
         state.book.drain(session.number, on=session.withheld)
