@@ -22,7 +22,7 @@ from tegio.control import Peer, Reply
 from tegio.memory import MemoryBroker
 from zone_ledger.journal.snapshots import Snapshots
 from zone_ledger.journal.store import Journal
-from zone_ledger.ledger import LOOK_FOR_LOST_TICKS, RESEND_TICKS
+from zone_ledger.ledger import HASH_EVERY_TICKS, LOOK_FOR_LOST_TICKS, RESEND_TICKS
 from zone_ledger.replay import recover, replay
 from zone_ledger.ring import SLOTS
 from zone_ledger.service import RETRY_NS, LedgerService
@@ -149,6 +149,21 @@ async def test_a_view_names_the_batch_that_leads_to_its_hash(made: Maker) -> Non
     engine = replay(batch for batch in source.read() if batch.number <= seen["batches"])
     source.close()
     assert (engine.state.hash().hex(), engine.state.tick) == (seen["state_hash"], seen["tick"])
+
+
+async def test_a_running_hash_is_noted_now_and_then_and_one_of_everything_with_each_snapshot(made: Maker) -> None:
+    zone = await made(snapshot_records=100)
+    await zone.ticks(HASH_EVERY_TICKS + 5, orders=1)
+    source = Journal(zone.place.journal, ZONE, read_only=True)
+    batches = list(source.read())
+    source.close()
+    assert [batch.number - 1 for batch in batches if batch.running_hash] == [HASH_EVERY_TICKS]
+    kept = [taken.number for taken in Snapshots(zone.place.journal.with_suffix(".snapshots")).newest_first()]
+    whole = [batch.number for batch in batches if batch.state_hash]
+    assert whole[0] == 1
+    assert len(whole) > 3
+    assert kept == whole[:-3:-1]
+    assert replay(batches).state.running_hash() == zone.service.engine.state.running_hash()
 
 
 async def test_a_full_ring_refuses_and_says_so(made: Maker) -> None:
