@@ -38,7 +38,9 @@ class _Marked:
     """Room for what is no part of what is kept."""
 
     __slots__ = ("changed",)
-    changed: set[int]
+
+    def __init__(self) -> None:
+        self.changed: set[int] = set()
 
 
 @dataclass(slots=True)
@@ -59,7 +61,8 @@ class Accounts(_Marked):
     _postings: list[bytes] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.changed = set(self.balances)
+        _Marked.__init__(self)
+        self.changed.update(self.balances)
 
     def take_postings(self) -> bytes:
         """The postings since the last call, 16 bytes each: kind, account, amount."""
