@@ -1,21 +1,22 @@
 """Which runs of slots were given to hosts, absent slots among them: two hosts never have a part of the same run."""
 
 from bisect import bisect_left, insort
+from dataclasses import dataclass, field
 
 from tegcore.wire.records import Region
 
 
+@dataclass(slots=True)
 class Runs:
     """The runs of a zone, in order of their place.
 
-    Args:
+    Attributes:
         slots: Of the zone.
     """
 
-    def __init__(self, slots: int) -> None:
-        self._slots = slots
-        self._runs: list[tuple[int, int]] = []
-        self._searched: dict[int, int] = {}
+    slots: int
+    _runs: list[tuple[int, int]] = field(default_factory=list)
+    _searched: dict[int, int] = field(default_factory=dict, compare=False)
 
     def add(self, region: Region) -> None:
         """A host has it."""
@@ -36,7 +37,7 @@ class Runs:
     def first_free(self, log2: int) -> int:
         """Base of the first aligned run of 2^log2 slots of which nobody has any, -1 if there is none."""
         base = self._searched.get(log2, 0)
-        while base + (1 << log2) <= self._slots:
+        while base + (1 << log2) <= self.slots:
             taken = self.overlap(Region(base, log2))
             if not taken:
                 self._searched[log2] = base

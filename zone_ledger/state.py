@@ -100,7 +100,7 @@ class State:
     rows: Rows = field(default_factory=Rows)
 
     def __post_init__(self) -> None:
-        self.runs = Runs(1 << 2 * self.genesis.zone_k)
+        self.runs = Runs(slots=1 << 2 * self.genesis.zone_k)
 
     @property
     def term_ticks(self) -> int:
@@ -160,6 +160,8 @@ class State:
         del self.leases[lease.number]
         for host in lease.parties:
             self.held_by[host].remove(lease.number)
+            if not self.held_by[host]:
+                del self.held_by[host]
         self.rents.forget(lease.number)
         self.rows.leases.mark(lease.number)
 
