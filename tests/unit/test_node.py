@@ -266,6 +266,7 @@ def test_a_seated_workload_moves_only_where_the_price_force_beats_static_frictio
     world.cycle(40)
     first = work.lease
     world.engine.state.leases[first].challenge_ucr = 880_000
+    world.engine.state.rows.leases.mark(first)
     world.cycle(PERIOD + 20)
     assert work.life is Life.SEATED
     assert (work.lease != first) == moves
@@ -448,6 +449,7 @@ def test_a_session_that_the_ledger_does_not_go_on_with_begins_anew_under_a_new_b
     world.cycle(60)
     lease = work.lease
     world.engine.state.hosts[1].stale = True
+    world.engine.state.rows.hosts.mark(1)
     assert [type(effect) for effect in world.node.disowned(1)] == [Rejoin]
     world.node.rejoin(Link("n1", 2, world.now_ns))
     world.cycle(60)
