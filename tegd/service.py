@@ -6,6 +6,7 @@ the disk waits in tasks, never in the cycle.
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import pwd
@@ -426,18 +427,16 @@ class HostService:
         return sum(path.stat().st_size for path in self._kept_logs(work.ref).glob("log.*") if path.suffix[1:].isdigit())
 
     def _read_log(self, work: Workload, offset: int) -> bytes:
-        found = self._kept_logs(work.ref).glob("log.*")
-        kept = {path.suffix[1:]: path for path in found if path.suffix[1:].isdigit()}
-        living = {path.suffix[1:]: path / "log" for path in self._run_log("x").parent.parent.glob(f"{work.ref}.*")}
-        for token in sorted(living | kept, key=int):
-            path = (living | kept)[token]
-            size = path.stat().st_size if path.exists() else 0
-            if offset < size:
-                with path.open("rb") as log:
-                    log.seek(offset)
-                    return log.read(LOG_CHUNK_BYTES)
-            offset -= size
-        return b""
+        """A piece of it; where a log is moved to what is kept meanwhile, it is looked for again."""
+        while True:
+            # What lives is looked for first: what has gone from there is among what is kept.
+            living = {
+                path.parent.suffix[1:]: path for path in self._run_log("x").parent.parent.glob(f"{work.ref}.*/log")
+            }
+            found = self._kept_logs(work.ref).glob("log.*")
+            logs = living | {path.suffix[1:]: path for path in found if path.suffix[1:].isdigit()}
+            with contextlib.suppress(FileNotFoundError):
+                return _piece([logs[token] for token in sorted(logs, key=int)], offset)
 
     def _own_view(self) -> dict[str, Any]:
         lateness, orders = self._executive.lateness_ms.quantiles(), self._order_ms.quantiles()
@@ -457,6 +456,18 @@ class HostService:
             "own_cpu_s": sum(self._process.cpu_times()[:2]),
             "not_taken_in": dict(self._wire.not_taken_in),
         }
+
+
+def _piece(logs: list[Path], offset: int) -> bytes:
+    """Some bytes from an offset on of files that follow each other; none where they end before."""
+    for path in logs:
+        size = path.stat().st_size
+        if offset < size:
+            with path.open("rb") as log:
+                log.seek(offset)
+                return log.read(LOG_CHUNK_BYTES)
+        offset -= size
+    return b""
 
 
 def _home(uid: int) -> str:

@@ -5,8 +5,10 @@ import os
 import re
 import socket
 import struct
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
+from shutil import rmtree
 from types import SimpleNamespace
 
 import msgspec
@@ -176,3 +178,23 @@ async def _as_reply(replies: AsyncIterator[control.Reply]) -> AsyncIterator[cont
 def test_a_number_outside_its_bounds_is_no_request(request_: control.AnyRequest, fault: str) -> None:
     with pytest.raises(DecodeError, match=re.escape(fault)):
         control.decode_request(msgspec.msgpack.encode(request_))
+
+
+def test_a_log_is_read_whole_while_it_moves_to_what_is_kept(tmp_path: Path) -> None:
+    """The run is over: its log is copied, and the airlock side's is taken away, while someone reads."""
+    host = service.HostService.__new__(service.HostService)
+    host._state_dir = tmp_path
+    for ref in range(200):
+        log = host._run_log(f"{ref}.7")
+        log.parent.mkdir(parents=True)
+        log.write_bytes(b"output")
+        moves = threading.Thread(target=_end_run, args=(host, f"{ref}.7"))
+        moves.start()
+        while moves.is_alive():
+            assert host._read_log(SimpleNamespace(ref=ref), 0) == b"output"
+        assert host._read_log(SimpleNamespace(ref=ref), 3) == b"put"
+
+
+def _end_run(host: service.HostService, run: str) -> None:
+    host._keep_log(run)
+    rmtree(host._run_log(run).parent)
