@@ -8,6 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Protocol
@@ -19,7 +20,7 @@ from tegd.airlock.adapters.memory import GroupMemory, GroupReader, MemoryReader
 from tegd.airlock.adapters.parts import PartReader
 from tegd.airlock.adapters.reclaim import expose, shield, unbound
 from tegd.airlock.adapters.room import Room
-from tegd.airlock.adapters.units import Slice
+from tegd.airlock.adapters.units import Slice, unstartable
 from tegd.airlock.core import Input, Kind
 from tegd.airlock.model import Cause, Held, Proof, Spec, Status, Then, Way, Workload
 from tegd.airlock.phases import Phase, Sign
@@ -31,6 +32,11 @@ from tegd.airlock.thinning import Part
 from tegd.airlock.transitions import State
 
 HISTORY_MAX = 256
+ACTS_NOTED_MAX = 32
+"""Of one decision: a host may hold hundreds at once."""
+LINES_MAX = 1024
+"""Lines of log that wait to be written; more are not said."""
+UNITS_MAX = 1024
 REST_NS = 250_000_000
 REST_NS_MAX = 1_000_000_000
 REST_SHARE = 250
@@ -110,7 +116,10 @@ class Guard:
             return []
         self._find_ns = now_ns + FIND_NS
         fresh = [name for name in self._units.names() if name not in known]
-        return [entry for name in fresh if (entry := self._adopted(name, now_ns)) is not None]
+        left = max(0, UNITS_MAX - sum(bool(entry.spec.unit) for entry in known.values()))
+        if len(fresh) > left:
+            self._problems["units"] = f"{self._settings.slice}: {UNITS_MAX} units are looked after, not all of them"
+        return [entry for name in fresh[:left] if (entry := self._adopted(name, now_ns)) is not None]
 
     def look(self, known: Mapping[str, Workload], now_ns: int) -> list[tuple[str, Input]]:
         """Take a reading and decide; what the workloads are to be told."""
@@ -202,16 +211,19 @@ class Guard:
         except ConfigError as error:
             self._problems[name] = str(error)
             said = AirlockSettings().of_unit(name, {})
+        problem = unstartable(unit.argv)
+        if problem and said.hook is not None:
+            self._problems[name] = f"{name}: not saved by its hook, for it could not be started again: {problem}"
         spec = Spec(
             workload=name,
             lease=0,
             token=0,
-            argv=unit.argv,
+            argv=() if problem else unit.argv,
             env={},
             cwd=unit.cwd,
             uid=unit.uid,
             gid=unit.gid,
-            hook=said.hook,
+            hook=None if problem else said.hook,
             notice_ns=NOTICE_NS,
             save_ns=SAVE_NS,
             resume=False,
@@ -222,7 +234,7 @@ class Guard:
             dump=said.dump and self._hands.can_dump,
             watchdog="WATCHDOG_USEC" in unit.environment,
         )
-        self._lines.put(f"{name}: found, rank {said.rank:g}, {'with' if said.hook else 'without'} a hook")
+        self._tell(f"{name}: found, rank {said.rank:g}, {'with' if spec.hook else 'without'} a hook")
         return Workload(spec, Status(State.RUNNING, now_ns, 0, unit.main.pid, unit.main.start_ticks))
 
     def _member(self, entry: Workload, now_ns: int) -> Member:
@@ -324,13 +336,21 @@ class Guard:
             f"freezing takes {freeze_ns / 1e6:.0f} ms"
         )
         acts = [f"{request.act} {request.name}" for request in sorted(asked)]
+        if len(acts) > ACTS_NOTED_MAX:
+            acts = [*acts[:ACTS_NOTED_MAX], f"and {len(acts) - ACTS_NOTED_MAX} more"]
         only = " (observed only)" if self._settings.mode is Mode.OBSERVE and acts else ""
         self.history.append({"at_ns": reading.at_ns, "phase": airlock.phase, "acts": acts, "why": why + only})
-        self._lines.put(f"{before} -> {airlock.phase}: {', '.join(acts) or 'nothing to do'}{only}; {why}")
+        self._tell(f"{before} -> {airlock.phase}: {', '.join(acts) or 'nothing to do'}{only}; {why}")
+
+    def _tell(self, line: str) -> None:
+        if self._lines.qsize() < LINES_MAX:
+            self._lines.put(line)
 
     def _say(self) -> None:
+        """In a thread: nothing urgent waits for who reads the log, or ends with it."""
         while True:
-            print(f"tegd-airlock: {self._lines.get()}", file=sys.stderr, flush=True)
+            with suppress(OSError):
+                print(f"tegd-airlock: {self._lines.get()}", file=sys.stderr, flush=True)
 
 
 def _has_next_rung(entry: Workload) -> bool:

@@ -17,6 +17,8 @@ Rank, signal, checkpoint, mark, resume and criu may also stand in the unit, as `
 file goes before the unit.
 """
 
+import math
+import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,9 +29,10 @@ from typing import Any
 
 from tegcore.errors import ConfigError
 from tegd.airlock.model import Hook
-from tegd.airlock.protocol import SIGNALS
+from tegd.airlock.protocol import PATH_BYTES_MAX, SIGNALS
 
 FILE_BYTES_MAX = 1 << 20
+RESUME_BYTES_MAX = 4096
 _ENVIRONMENT = {
     "rank": "TEG_RANK",
     "signal": "TEG_SIGNAL",
@@ -72,7 +75,8 @@ class AirlockSettings:
         mode: See `Mode`.
         slice: Name of the slice whose units are looked after; empty: none.
         units: Tables by pattern.
-        uid_min: Least user whose work the agent side may have started: what takes over the agent side is not root.
+        uid_min: Least user whose work the agent side may have started, and least group that its user need not be in: what
+            takes over the agent side is not root, nor in root's groups.
         prove: Whether each workload is to show that it can be saved.
     """
 
@@ -138,12 +142,16 @@ def _unit_settings(unit: str, said: dict[str, Any]) -> UnitSettings:
         raise _wrong(unit, f"no setting {min(unknown)!r}")
     try:
         rank = float(said.get("rank", 0.0))
-    except (TypeError, ValueError) as error:
-        raise _wrong(unit, "rank is a number") from error
+    except (TypeError, ValueError, OverflowError):
+        rank = math.nan
+    if not math.isfinite(rank):
+        raise _wrong(unit, "rank is a number")
     resume = said.get("resume", ["--resume"])
     words = tuple(resume.split()) if isinstance(resume, str) else tuple(resume) if isinstance(resume, list) else None
     if words is None or not all(isinstance(word, str) and "\0" not in word and "\n" not in word for word in words):
         raise _wrong(unit, "resume is a list of arguments")
+    if sum(len(os.fsencode(word)) + 1 for word in words) > RESUME_BYTES_MAX:
+        raise _wrong(unit, f"resume is longer than {RESUME_BYTES_MAX} bytes")
     checkpoint, mark = said.get("checkpoint", ""), said.get("mark", "")
     dump = {True: True, "true": True, False: False, "false": False}.get(said.get("criu", True))
     if dump is None:
@@ -156,6 +164,8 @@ def _unit_settings(unit: str, said: dict[str, Any]) -> UnitSettings:
     for path in (checkpoint, mark or checkpoint):
         if not isinstance(path, str) or not path.startswith("/") or "\0" in path:
             raise _wrong(unit, "checkpoint and mark are absolute paths")
+        if len(os.fsencode(path)) >= PATH_BYTES_MAX:
+            raise _wrong(unit, f"checkpoint and mark are paths of less than {PATH_BYTES_MAX} bytes")
     return UnitSettings(rank, Hook(SIGNALS[signal], checkpoint, mark or checkpoint), words, dump)
 
 

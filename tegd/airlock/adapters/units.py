@@ -2,9 +2,14 @@
 
 A unit that was saved and ended for memory starts again as it was, with the arguments that let it go on from its
 checkpoint, by a drop-in that is taken away once it runs. That needs D-Bus; nothing that is urgent does.
+
+A process writes its own command line, and what is started again starts as the service manager's: so no word of it may
+mean anything to the manager (`unstartable`, `_quoted`).
 """
 
+import errno
 import os
+import string
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +17,13 @@ from typing import NamedTuple
 from tegd.airlock.adapters import procfs
 from tegd.airlock.adapters.manager import PREFIX
 
+ARGV_BYTES_MAX = 16 << 10
 _ENVIRON_BYTES_MAX = 1 << 20
+_PLAIN_STARTS = frozenset("/._" + string.ascii_letters + string.digits)
+"""How a command may begin: `+`, `!`, `-`, `:`, `@` and `|` are words to the manager, quoted or not."""
+_MANAGER = ("/usr/lib/systemd/", "/lib/systemd/")
+"""Where its own programs are: its child, `(name)` until it has become the command, is one of these."""
+_ESCAPES = {ord("\\"): "\\\\", ord('"'): '\\"', ord("%"): "%%", ord("$"): "$$"}
 _DROP_IN = "90-teg-resume.conf"
 
 
@@ -23,7 +34,7 @@ class Unit(NamedTuple):
         name: Its name.
         group: Folder of its control group.
         main: Its first process that systemd itself started, or its oldest.
-        argv: That process's command.
+        argv: That process's command, as it says itself; see `unstartable`.
         environment: Its environment.
         uid: Its user.
         gid: Its group.
@@ -71,15 +82,17 @@ class Slice:
         if main is None:
             return None
         try:
-            words = Path(f"/proc/{main.pid}/cmdline").read_bytes().split(b"\0")[:-1]
+            command = _read(f"/proc/{main.pid}/cmdline", ARGV_BYTES_MAX + 1)
+            program = os.readlink(f"/proc/{main.pid}/exe")  # noqa: PTH115 - of proc
             environ = _environ(main.pid)
             about = os.stat(f"/proc/{main.pid}")  # noqa: PTH116 - of proc, by number
             cwd = os.readlink(f"/proc/{main.pid}/cwd")  # noqa: PTH115 - as above
         except OSError:
             return None
-        if not words or procfs.process(main.pid) is None:
+        becoming = command.startswith(b"(") and program.startswith(_MANAGER)
+        if not command or becoming or procfs.process(main.pid) is None:
             return None
-        argv = tuple(os.fsdecode(word) for word in words)
+        argv = tuple(os.fsdecode(word) for word in command.removesuffix(b"\0").split(b"\0"))
         return Unit(name, folder, main, argv, environ, about.st_uid, about.st_gid, cwd)
 
     def start_again(self, name: str, argv: tuple[str, ...]) -> int:
@@ -89,8 +102,10 @@ class Slice:
             The pid of the `systemctl` that asks: it ends when the unit runs, with 0, or could not be started.
 
         Raises:
-            OSError: If the drop-in cannot be written or there is no `systemctl`.
+            OSError: If the drop-in cannot be written or there is no `systemctl`; if the command is `unstartable`.
         """
+        if problem := unstartable(argv):
+            raise PermissionError(errno.EPERM, problem, name)
         return self._start(name, f"ExecStart=\nExecStart={' '.join(map(_quoted, argv))}\n")
 
     def restore(self, name: str, command: tuple[str, ...], pid_file: Path) -> int:
@@ -136,13 +151,30 @@ def main_process(folder: Path) -> procfs.Process | None:
 
 
 def _environ(pid: int) -> dict[str, str]:
-    with open(f"/proc/{pid}/environ", "rb", buffering=0) as file:
-        entries = file.read(_ENVIRON_BYTES_MAX).split(b"\0")
+    entries = _read(f"/proc/{pid}/environ", _ENVIRON_BYTES_MAX).split(b"\0")
     pairs = (os.fsdecode(entry).partition("=") for entry in entries if b"=" in entry)
     return {name: value for name, _, value in pairs}
 
 
+def _read(path: str, most: int) -> bytes:
+    """The beginning of a file of proc, which may come in parts."""
+    with open(path, "rb") as file:
+        return file.read(most)
+
+
+def unstartable(argv: tuple[str, ...]) -> str:
+    """Why the service manager is not to be asked to start a command, for people; empty: it can be."""
+    if sum(len(os.fsencode(word)) + 1 for word in argv) > ARGV_BYTES_MAX:
+        return f"its command is longer than {ARGV_BYTES_MAX} bytes"
+    if not argv or argv[0][:1] not in _PLAIN_STARTS:
+        return "its command does not begin with the name of a program"
+    return ""
+
+
 def _quoted(word: str) -> str:
-    """One word of an ExecStart= line (systemd.service(5), systemd.syntax(7))."""
-    escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("%", "%%").replace("$", "$$")
-    return f'"{escaped}"'
+    """One word of an ExecStart= line (systemd.service(5), systemd.syntax(7)): also a CR would end the line."""
+    return f'"{"".join(map(_escaped, os.fsencode(word)))}"'
+
+
+def _escaped(byte: int) -> str:
+    return _ESCAPES.get(byte) or (chr(byte) if 0x20 <= byte < 0x7F else f"\\x{byte:02x}")
