@@ -7,6 +7,7 @@ listens is to ask for `list` again.
 import asyncio
 import itertools
 import json
+import logging
 import os
 import socket
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from typing import Any
 
 from tegcore.errors import RefusedError, UnavailableError
 from tegd.airlock.protocol import PACKET_BYTES_MAX, VERSION
+from tegio.logs import event
 
 RECONNECT_S = 0.1
 START_S_MAX = 30.0
@@ -122,8 +124,12 @@ class AirlockClient:
 
     async def _keep(self) -> None:
         while True:
-            with suppress(OSError):
+            try:
                 await self._converse()
+            except OSError:
+                pass
+            except (ValueError, TypeError) as error:
+                event("airlock.unreadable", logging.WARNING, error=error)
             await asyncio.sleep(RECONNECT_S)
 
     async def _converse(self) -> None:
@@ -136,19 +142,29 @@ class AirlockClient:
                     self._tell({"event": "reconnected"})
                 self._met.set()
                 while (arrived := await _packet(link))[0]:
-                    self._take(json.loads(arrived[0]), arrived[1])
+                    self._take(*arrived)
             finally:
                 self._link = None
                 self._break_off()
 
-    def _take(self, data: dict[str, Any], files: list[int]) -> None:
-        call = self._calls.get(data["id"]) if "id" in data else None
-        if call is not None and not call.done():
-            call.set_result(data | ({"file": files.pop()} if files else {}))
-        elif "event" in data:
-            self._tell(data)
-        for file in files:
-            os.close(file)
+    def _take(self, packet: bytes, files: list[int]) -> None:
+        """One packet of the airlock side.
+
+        Raises:
+            ValueError, TypeError: If it is none: the connection begins anew, and with it what is known.
+        """
+        try:
+            data = json.loads(packet)
+            if not isinstance(data, dict):
+                raise TypeError("a packet that is no object")
+            call = self._calls.get(data["id"]) if "id" in data else None
+            if call is not None and not call.done():
+                call.set_result(data | ({"file": files.pop()} if files else {}))
+            elif "event" in data:
+                self._tell(data)
+        finally:
+            for file in files:
+                os.close(file)
 
     def _tell(self, event: dict[str, Any]) -> None:
         """Through the loop, so that a listener's fault is the listener's and not the connection's."""

@@ -5,6 +5,7 @@ import contextlib
 import fcntl
 import os
 import pwd
+import resource
 import select
 import signal
 import sys
@@ -28,6 +29,7 @@ from tegio.notify import notify
 
 LOCK_TRIES = 100
 LOCK_PAUSE_S = 0.01
+OPEN_FILES = 8192
 NICE = -15
 """It has little to do, and that at once."""
 
@@ -124,10 +126,22 @@ def _user(text: str) -> pwd.struct_passwd:
 
 
 def _wake_by_signals(epoll: select.epoll) -> None:
-    """A signal whose handler returns does not end a wait (PEP 475); what it writes here does."""
+    """A signal whose handler returns does not end a wait (PEP 475); what it writes here does, once."""
     ear, mouth = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    epoll.register(ear, select.EPOLLIN)
+    epoll.register(ear, select.EPOLLIN | select.EPOLLET)
     signal.set_wakeup_fd(mouth)
+
+
+def _end_with(thread: threading.ExceptHookArgs) -> None:
+    """A thread that ends by a fault takes the airlock with it: what it did would be missed and nobody would know."""
+    threading.__excepthook__(thread)
+    os._exit(Exit.FAILED)
+
+
+def _raise_open_files() -> None:
+    """Each workload takes a descriptor of its leader and some of its group; what we start has the limit from before."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, OPEN_FILES)), hard))
 
 
 def main() -> int:
@@ -142,6 +156,8 @@ def main() -> int:
     )
     parser.add_argument("--criu-socket", type=Path, help="where the CRIU service is found, if there is one")
     wanted = parser.parse_args()
+    threading.excepthook = _end_with
+    _raise_open_files()
     try:
         settings = read(wanted.config) if wanted.config else AirlockSettings(slice="", uid_min=0)
         airlock = build(

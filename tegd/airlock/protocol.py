@@ -12,9 +12,9 @@ be. Unknown fields are refused, so that a misspelt limit does not pass for none.
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from tegd.airlock.model import Then, Workload
 
@@ -26,7 +26,12 @@ PAGE_BYTES_MAX = 48 << 10
 """A page of `list` stays below this, to leave room for its envelope."""
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9@:._\\-]{0,254}")
+_HALVES = re.compile("[\ud800-\udfff]")
 _INT_MAX = 2**63 - 1
+_ID_MAX = 2**32 - 2
+"""Of users and groups; the one above means nobody."""
+PATH_BYTES_MAX = 4096
+T = TypeVar("T")
 SIGNALS = {
     "SIGHUP": 1,
     "SIGINT": 2,
@@ -83,12 +88,17 @@ def _is_int(value: object) -> bool:
     return type(value) is int and 0 <= value <= _INT_MAX
 
 
+def _is_id(value: object) -> bool:
+    return type(value) is int and 0 <= value <= _ID_MAX
+
+
 def _is_text(value: object) -> bool:
-    return isinstance(value, str) and "\0" not in value
+    """Whether it can be a word of a command: JSON also has halves of characters, which nothing is called by."""
+    return isinstance(value, str) and "\0" not in value and (value.isascii() or _HALVES.search(value) is None)
 
 
 def _is_path(value: object) -> bool:
-    return _is_text(value) and str(value).startswith("/")
+    return _is_text(value) and str(value).startswith("/") and len(str(value).encode()) < PATH_BYTES_MAX
 
 
 def _is_name(value: object) -> bool:
@@ -119,6 +129,7 @@ def _is_hook(value: object) -> bool:
     return (
         isinstance(value, dict)
         and set(value) == {"signal", "checkpoint", "mark"}
+        and isinstance(value["signal"], str)
         and value["signal"] in SIGNALS
         and _is_path(value["checkpoint"])
         and _is_path(value["mark"])
@@ -152,8 +163,8 @@ VERBS: dict[str, dict[str, Check]] = {
         "argv": _is_argv,
         "env": _is_env,
         "cwd": _is_path,
-        "uid": _is_int,
-        "gid": _is_int,
+        "uid": _is_id,
+        "gid": _is_id,
         "hook": _is_hook,
         "term_end_ns": _is_int,
         "notice_ns": _is_int,
@@ -173,7 +184,7 @@ VERBS: dict[str, dict[str, Check]] = {
     "list": {"after": _is_text},
     "usage": {},
     "memory": {"after_ns": _is_int},
-    "open_saved": {"folder": _is_folder, "name": _is_plain, "uid": _is_int},
+    "open_saved": {"folder": _is_folder, "name": _is_plain, "uid": _is_id},
     "open_given": {"folder": _is_folder, "name": _is_plain, "executable": _is_flag},
 }
 """Every verb with its fields and what each must be. All must be there."""
@@ -258,11 +269,15 @@ def view(workload: Workload, log: str) -> dict[str, Any]:
 
 def page(views: list[dict[str, Any]]) -> dict[str, Any]:
     """As many of these as one packet holds, and whether more follow."""
-    taken: list[dict[str, Any]] = []
+    taken = fitting(views, PAGE_BYTES_MAX) or views[:1]
+    return {"workloads": taken, "more": len(taken) < len(views)}
+
+
+def fitting(entries: Sequence[T], bytes_max: int) -> list[T]:
+    """The first of these, as many as so many bytes of a packet hold."""
     size = 0
-    for entry in views:
+    for count, entry in enumerate(entries):
         size += len(json.dumps(entry)) + 1
-        if taken and size > PAGE_BYTES_MAX:
-            return {"workloads": taken, "more": True}
-        taken.append(entry)
-    return {"workloads": taken, "more": False}
+        if size > bytes_max:
+            return list(entries[:count])
+    return list(entries)

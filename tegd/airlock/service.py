@@ -21,6 +21,7 @@ from tegd.airlock.adapters.capabilities import Capability
 from tegd.airlock.adapters.folders import Folders
 from tegd.airlock.adapters.hands import Hands
 from tegd.airlock.adapters.journal import Journal, forget_record, new_record, status_record
+from tegd.airlock.adapters.launch import in_group
 from tegd.airlock.adapters.server import Server
 from tegd.airlock.core import Effect, Input, Kind, Refused, Step
 from tegd.airlock.frames import Record
@@ -30,6 +31,8 @@ from tegd.airlock.protocol import Reason, Refusal, Request
 from tegd.airlock.transitions import State
 
 WORKLOADS_MAX = 256
+FRESH_PER_ROUND_MAX = 32
+"""Workloads that come in one round: each brings a command of up to a packet, and a frame of the journal is bounded."""
 WAKE_NS = 1_000_000_000
 MARK_POLL_NS = 5_000_000
 LOG_LOOK_NS = 5_000_000_000
@@ -60,7 +63,7 @@ class Airlock:
         clock: The boot-time clock.
         guard: What looks after the host's memory, where that can be done.
         stalls: Descriptor that wakes it when tasks stall on memory.
-        uid_min: Least user whose work is started.
+        uid_min: Least user whose work is started; in groups below it only who is in them anyway.
         folders: Of the workloads, where this side makes them.
     """
 
@@ -147,10 +150,10 @@ class Airlock:
             elif descriptor == self._stalls and self._guard is not None:
                 self._guard.due_ns = 0
             elif told := self._hands.done(descriptor, self._workloads):
-                self._waiting.extend(_Told(name, what) for name, what in told)
+                self._waiting.extend(_Told(name, what) for name, what in told if name in self._workloads)
             elif self._hands.owns(descriptor):
                 name = self._hands.whose(descriptor)
-                happened = self._hands.ended(descriptor, self._workloads[name])
+                happened = self._hands.ended(descriptor, self._workloads.get(name))
                 self._waiting.extend(_Told(name, told) for told in happened)
         now_ns = self._clock.now_ns()
         busy = {told.workload for told in self._waiting}
@@ -214,12 +217,14 @@ class Airlock:
     def _round(self) -> list[tuple[Workload | None, Step]]:
         steps: list[tuple[Workload | None, Step]] = []
         taken: set[str] = set()
+        fresh = 0
         later: deque[_Told] = deque()
         for name, what, asker in self._waiting:
-            if name in taken:
+            before = self._workloads.get(name)
+            if name in taken or (before is None and fresh >= FRESH_PER_ROUND_MAX):
                 later.append(_Told(name, what, asker))
                 continue
-            before = self._workloads.get(name)
+            fresh += before is None
             result = self._stepped(before, what)
             if isinstance(result, Refused):
                 self._refuse(asker, Reason(result), f"{name} is {before.status.state}" if before else name)
@@ -303,8 +308,9 @@ class Airlock:
             return self._refuse(asker, Reason.TOO_MANY, f"{WORKLOADS_MAX} workloads are there: forget some that ended")
         if spec.uid != os.geteuid() != 0:
             return self._refuse(asker, Reason.NO_RIGHTS, f"uid {os.geteuid()} cannot start work of uid {spec.uid}")
-        if spec.uid < self._uid_min:
-            message = f"work of uid {spec.uid} is not started: uid_min is {self._uid_min} in the airlock's settings"
+        if spec.uid < self._uid_min or (spec.gid < self._uid_min and not in_group(spec.uid, spec.gid)):
+            whose = f"work of {spec.uid}:{spec.gid} is not started"
+            message = f"{whose}: uid_min is {self._uid_min} in the airlock's settings"
             return self._refuse(asker, Reason.NO_RIGHTS, message)
         begun = core.begin(spec, term_end_ns, self._clock.now_ns())
         if isinstance(begun, Refused):
@@ -338,13 +344,18 @@ class Airlock:
     def _memory(self, after_ns: int) -> dict[str, Any]:
         if self._guard is None:
             return {"mode": "absent", "history": []}
-        history = [entry for entry in self._guard.history if entry["at_ns"] > after_ns]
-        return {**self._guard.view(), "history": history[-protocol.HISTORY_PAGE_MAX :]}
+        view = self._guard.view()
+        latest = [entry for entry in reversed(self._guard.history) if entry["at_ns"] > after_ns]
+        history = protocol.fitting(latest[: protocol.HISTORY_PAGE_MAX], protocol.PAGE_BYTES_MAX // 2)
+        problems = dict(protocol.fitting(list(view["problems"].items()), protocol.PAGE_BYTES_MAX // 2))
+        return {**view, "problems": problems, "history": history[::-1]}
 
     def _usage(self) -> dict[str, Any]:
-        used = self._hands.usage(self._workloads.values())
+        """Of what the agent side started; units of others are not its to pay for."""
+        used = self._hands.usage(entry for entry in self._workloads.values() if not entry.spec.unit)
         own = used.pop("")
-        return {"airlock": own, "usage": [{"workload": name, **sums} for name, sums in used.items()]}
+        sums = [{"workload": name, **each} for name, each in used.items()]
+        return {"airlock": own, "usage": protocol.fitting(sums, protocol.PAGE_BYTES_MAX)}
 
     def _act(self, workload: Workload, effects: tuple[Effect, ...]) -> None:
         outcomes = self._hands.act(workload, effects)

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import select
+import socket
 import sys
 import threading
 from collections.abc import AsyncIterator
@@ -187,3 +188,50 @@ async def test_open_files_come_with_their_answers(tmp_path: Path) -> None:
     finally:
         await client.stop()
         opener.stop()
+
+
+class Garbler:
+    """In the place of an airlock: what it says first cannot be read, what it says to the next connection can."""
+
+    def __init__(self, folder: Path, first: bytes) -> None:
+        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.listener.bind(str(folder / "s"))
+        self.listener.listen(4)
+        self.listener.settimeout(PATIENCE_S)
+        self.first = first
+        self.thread = threading.Thread(target=self.serve)
+        self.thread.start()
+
+    def serve(self) -> None:
+        with self.listener.accept()[0] as link:
+            link.send(self.first)
+            link.recv(1)
+        with self.listener.accept()[0] as link:
+            request = protocol.decode(link.recv(protocol.PACKET_BYTES_MAX))
+            link.send(protocol.reply(request.number, {"works": True}))
+            link.recv(1)
+
+    def stop(self) -> None:
+        self.thread.join()
+        self.listener.close()
+
+
+TOO_LARGE = b'{"event": "' + b"x" * protocol.PACKET_BYTES_MAX + b'"}'
+
+
+@pytest.mark.parametrize("first", [b"garbage", b"[1]", TOO_LARGE], ids=["garbage", "array", "too large"])
+async def test_a_packet_that_cannot_be_read_ends_the_connection_and_not_the_client(
+    tmp_path: Path, first: bytes
+) -> None:
+    garbler = Garbler(tmp_path, first)
+    client = AirlockClient(tmp_path / "s")
+    back = asyncio.Event()
+    client.on_event(lambda told: back.set() if told["event"] == "reconnected" else None)
+    try:
+        await client.start()
+        async with asyncio.timeout(PATIENCE_S):
+            await back.wait()
+            assert await client.call("hello") == {"works": True}
+    finally:
+        await client.stop()
+        garbler.stop()

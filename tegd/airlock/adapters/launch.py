@@ -13,9 +13,12 @@ The keeper takes no notice of signals to the whole session that are meant for th
 """
 
 import contextlib
+import ctypes
+import errno
 import fcntl
 import os
 import pwd
+import resource
 import select
 import signal
 import time
@@ -35,6 +38,10 @@ KEEPER = 'trap : HUP INT QUIT USR1 USR2 ALRM TERM; "$@" 3>&-; echo $? >&3'
 _STATUS_FD = 3
 _HIGH_FD = 10
 _FAILED = 125
+_STATUS_BYTES_MAX = 64 << 10
+_UNCHANGED = -1
+_OPEN_FILES = resource.getrlimit(resource.RLIMIT_NOFILE)
+_libc = ctypes.CDLL(None)
 
 
 def marker(workload: str) -> str:
@@ -72,25 +79,29 @@ def launch(spec: Spec, folder: Path, enter: str) -> Launched | str:
     Returns:
         The waiting child, or why the command cannot be run, for people.
     """
-    log = os.open(folder / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
-    status = os.open(folder / "status", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    ready_read, ready_write = os.pipe2(os.O_CLOEXEC)
-    go_read, go_write = os.pipe2(os.O_CLOEXEC)
-    pid = os.fork()
-    if pid == 0:
-        _keep_only(log, status, ready_write, go_read)
-        _in_child(ready_write, lambda ready: _become(spec, folder, enter, _Ends(log, status, ready, go_read)))
-    for descriptor in (log, status, ready_write, go_read):
-        os.close(descriptor)
-    problem = _heard(ready_read)
-    os.close(ready_read)
-    found = procfs.process(pid)
-    if problem or found is None:
-        os.close(go_write)
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-        return problem or "it was killed before it ran"
-    return Launched(pid, found.start_ticks, go_write)
+    with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
+
+        def opened(keeper: contextlib.ExitStack, descriptor: int) -> int:
+            keeper.callback(os.close, descriptor)
+            return descriptor
+
+        appended = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        log = opened(theirs, os.open(folder / "log", appended, 0o640))
+        status = opened(theirs, os.open(folder / "status", appended | os.O_TRUNC, 0o600))
+        ready, ready_write = map(opened, (ours, theirs), os.pipe2(os.O_CLOEXEC))
+        go_read, go_write = map(opened, (theirs, ours), os.pipe2(os.O_CLOEXEC))
+        pid = os.fork()
+        if pid == 0:
+            _keep_only(log, status, ready_write, go_read)
+            _in_child(ready_write, lambda ready: _become(spec, folder, enter, _Ends(log, status, ready, go_read)))
+        theirs.close()
+        problem = _heard(ready)
+        found = procfs.process(pid)
+        if problem or found is None:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            return problem or "it was killed before it ran"
+        return Launched(pid, found.start_ticks, os.dup(go_write))
 
 
 def go(descriptor: int) -> None:
@@ -101,12 +112,19 @@ def go(descriptor: int) -> None:
 
 
 def exit_status(folder: Path) -> tuple[bool, int | None]:
-    """Whether a command ever ran, and its exit code if its keeper wrote one."""
+    """Whether a command ever ran, and its exit code if its keeper wrote one.
+
+    The keeper runs as the user whose work it is: what else it says there, as of a locale that it lacks, is passed over.
+    """
     try:
-        lines = (folder / "status").read_bytes().split(b"\n")
+        with (folder / "status").open("rb") as file:
+            lines = file.read(_STATUS_BYTES_MAX).split(b"\n")
     except FileNotFoundError:
         return False, None
-    return lines[0] == b"ran", int(lines[1]) if len(lines) > 2 else None
+    if b"ran" not in lines:
+        return False, None
+    code = lines[lines.index(b"ran") + 1 :]
+    return True, int(code[0]) if len(code) > 1 and code[0].isdigit() and len(code[0]) <= 3 else None
 
 
 Identity = tuple[int, int, int] | None
@@ -244,6 +262,7 @@ def environment(spec: Spec) -> dict[str, str]:
 
 def _leave_our_rank() -> None:
     """A workload is to be killed for memory before the airlock is, and inherits neither its exemption nor its haste."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, _OPEN_FILES)
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, 0)
         Path("/proc/self/oom_score_adj").write_text("0")
@@ -260,13 +279,29 @@ def _drop(uid: int, gid: int) -> None:
     os.setuid(uid)
 
 
+def in_group(uid: int, gid: int) -> bool:
+    """Whether the system's databases have a user in a group."""
+    try:
+        entry = pwd.getpwuid(uid)
+    except KeyError:
+        return False
+    return gid in os.getgrouplist(entry.pw_name, entry.pw_gid)
+
+
 @contextlib.contextmanager
 def _as_user(uid: int, gid: int) -> Iterator[None]:
+    """Look at files with a user's rights, in this thread alone: the others go on with ours (setfsuid(2)).
+
+    Raises:
+        PermissionError: If we may not.
+    """
     own_uid, own_gid = os.geteuid(), os.getegid()
-    os.setegid(gid)
-    os.seteuid(uid)
     try:
+        for become, wanted in ((_libc.setfsgid, gid), (_libc.setfsuid, uid)):
+            become(ctypes.c_uint32(wanted))
+            if become(_UNCHANGED) != ctypes.c_int32(wanted).value:
+                raise PermissionError(errno.EPERM, f"cannot act as {uid}:{gid}")
         yield
     finally:
-        os.seteuid(own_uid)
-        os.setegid(own_gid)
+        _libc.setfsuid(ctypes.c_uint32(own_uid))
+        _libc.setfsgid(ctypes.c_uint32(own_gid))
