@@ -66,7 +66,10 @@ class Deadman:
         known = self._known()
         while not self._there_is_one():
             for workload in will.in_order(known):
-                self._deal_with(workload)
+                try:
+                    self._deal_with(workload)
+                except OSError as error:
+                    _say(f"{workload.spec.workload}: {error}; it is tried again, and the others are dealt with")
             due_ns = will.due_ns(known, self._clock.now_ns())
             pause_ns = _REST_NS if due_ns is None else min(_REST_NS, max(0, due_ns - self._clock.now_ns()))
             time.sleep(pause_ns / NS_PER_S + 0.001)

@@ -187,10 +187,10 @@ class SimulatedHands(Hands):
         self._watched[FIRST_PROCESS + process.pid] = (process.name, process.pid)
         return True
 
-    def ended(self, descriptor: int, workload: Workload) -> list[Input]:
+    def ended(self, descriptor: int, workload: Workload | None) -> list[Input]:
         """See `Hands.ended`."""
         _, pid = self._watched.pop(descriptor)
-        return self._exit(workload, None) if pid == workload.status.pid else []
+        return self._exit(workload, None) if workload is not None and pid == workload.status.pid else []
 
     def _exit(self, workload: Workload, _reaped: int | None) -> list[Input]:
         process, state = self._process(workload), workload.status.state

@@ -101,6 +101,11 @@ class Cgroups:
         own = self.placed.get(workload, self._group / f"{_PREFIX}{workload}")
         return self.adopted.get(workload, own)
 
+    def forget(self, workload: str) -> None:
+        """Where its group was is of use no more."""
+        self.adopted.pop(workload, None)
+        self.placed.pop(workload, None)
+
     def _events(self, workload: str) -> str:
         try:
             return (self.folder(workload) / "cgroup.events").read_text()

@@ -68,10 +68,20 @@ class Containment(Protocol):
         """Of all processes, those that belong to it and live."""
 
 
-def send(pid: int, signum: int) -> None:
-    """Signal one process; one that has gone meanwhile needs none."""
-    with suppress(ProcessLookupError):
-        os.kill(pid, signum)
+def send(found: procfs.Process, signum: int) -> None:
+    """Signal one process, and no other that has its pid since (pidfd_open(2)).
+
+    One that has gone meanwhile needs none; one that has become another user's, by a set-user-ID program, cannot be had
+    without rights, and holds up nobody else.
+    """
+    with suppress(ProcessLookupError, PermissionError):
+        descriptor = os.pidfd_open(found.pid)
+        try:
+            now = procfs.process(found.pid)
+            if now is not None and now.start_ticks == found.start_ticks:
+                signal.pidfd_send_signal(descriptor, signum)
+        finally:
+            os.close(descriptor)
 
 
 class Sessions:
@@ -95,13 +105,13 @@ class Sessions:
             if not running:
                 return
             for found in running:
-                send(found.pid, signal.SIGSTOP)
+                send(found, signal.SIGSTOP)
             time.sleep(_STOP_PAUSE_S)
 
     def thaw(self, leader: Leader) -> None:
         """SIGCONT to each."""
         for found in self._listed(leader):
-            send(found.pid, signal.SIGCONT)
+            send(found, signal.SIGCONT)
 
     def thin(self, leader: Leader, parts: Parts) -> None:
         """SIGSTOP to these, SIGCONT to the others that are stopped."""
@@ -110,12 +120,12 @@ class Sessions:
     def kill(self, leader: Leader) -> None:
         """SIGKILL to each."""
         for found in self._listed(leader):
-            send(found.pid, signal.SIGKILL)
+            send(found, signal.SIGKILL)
 
     def clear(self, leader: Leader) -> None:
         """SIGKILL to each that carries its mark, in whatever session."""
         for found in procfs.marked(marker(leader.workload), keeper_marker(self._folder)):
-            send(found.pid, signal.SIGKILL)
+            send(found, signal.SIGKILL)
 
     def members(self, leader: Leader, table: list[procfs.Process]) -> list[procfs.Process]:
         """Those of its session."""
@@ -128,19 +138,11 @@ class Sessions:
 
 
 def stop(found: list[procfs.Process], wanted: set[tuple[int, int]]) -> None:
-    """Stop the wanted, let the others run on; through a pidfd, so that a pid in use again is left alone."""
+    """Stop the wanted, let the others run on."""
     for process in found:
         key, stopped = (process.pid, process.start_ticks), process.state in "Tt"
-        if (key in wanted) is stopped:
-            continue
-        with suppress(ProcessLookupError):
-            descriptor = os.pidfd_open(process.pid)
-            try:
-                now = procfs.process(process.pid)
-                if now is not None and now.start_ticks == process.start_ticks:
-                    signal.pidfd_send_signal(descriptor, signal.SIGCONT if stopped else signal.SIGSTOP)
-            finally:
-                os.close(descriptor)
+        if (key in wanted) is not stopped:
+            send(process, signal.SIGCONT if stopped else signal.SIGSTOP)
 
 
 def command_process(leader: Leader, table: list[procfs.Process]) -> procfs.Process | None:

@@ -176,15 +176,20 @@ class Hands:
         """The workload that a ready descriptor is about."""
         return self._watched[descriptor][0]
 
-    def ended(self, descriptor: int, workload: Workload) -> list[Input]:
-        """A process that was watched has ended: the leader of a workload, or what starts a unit again."""
-        _, pid = self._watched.pop(descriptor)
+    def ended(self, descriptor: int, workload: Workload | None) -> list[Input]:
+        """A process that was watched has ended: the leader of a workload, or what starts a unit again.
+
+        The workload may be known no more, and what was to start it may end late: what came of it is ended too.
+        """
+        name, pid = self._watched.pop(descriptor)
         self._epoll.unregister(descriptor)
         os.close(descriptor)
         if pid in self._starting:
             del self._starting[pid]
-            return self._unit_started(workload, _reaped(pid))
-        if pid != workload.status.pid:
+            if workload is not None and workload.status.state is State.STARTING:
+                return self._unit_started(workload, _reaped(pid))
+            self._containment.clear(Leader(name, 0, 0))
+        if workload is None or pid != workload.status.pid:
             _reaped(pid)
             return []
         if not workload.spec.unit:
@@ -228,7 +233,11 @@ class Hands:
                 os.truncate(self.log(name), 0)
 
     def forget(self, name: str) -> None:
-        """Remove the files of a workload that has ended."""
+        """Remove what is left of a workload that has ended; a flush that is still under way means nothing more."""
+        self._flushing.pop(name, None)
+        for groups in (self._groups, self._containment):
+            if isinstance(groups, Cgroups):
+                groups.forget(name)
         with suppress(OSError):
             for place, _, files in os.walk(self._home(name), topdown=False):
                 for file in files:
@@ -328,7 +337,7 @@ class Hands:
         leader = _leader(workload)
         for found in self._containment_of(workload).members(leader, list(procfs.processes())):
             if found.state == "T":
-                send(found.pid, signal.SIGCONT)
+                send(found, signal.SIGCONT)
 
     def _containment_of(self, workload: Workload) -> Containment:
         return self._groups if workload.spec.unit and self._groups is not None else self._containment
@@ -348,7 +357,7 @@ class Hands:
                 held.thin(leader, workload.status.parts)
             case Act.TERMINATE:
                 for found in held.members(leader, list(procfs.processes())):
-                    send(found.pid, signal.SIGTERM)
+                    send(found, signal.SIGTERM)
                 held.thaw(leader)
             case Act.KILL:
                 held.kill(leader)
@@ -390,7 +399,7 @@ class Hands:
         main = self._main(workload)
         if main is None or (only_caught and not procfs.catches(main.pid, signum)):
             return False
-        send(main.pid, signum)
+        send(main, signum)
         return True
 
     def _main(self, workload: Workload) -> procfs.Process | None:

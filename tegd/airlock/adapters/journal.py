@@ -157,7 +157,14 @@ class Journal:
         data = b""
         while block := os.pread(self._descriptor, 1 << 20, len(data)):
             data += block
-        found = known(recover(data).records)
+        records = recover(data).records
+        try:
+            found = known(records)
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise JournalError(
+                f"the airlock's journal {self._path} says what this release does not know: {error!r}",
+                "start the release that wrote it; else end the workloads that it lists and move the file away",
+            ) from error
         self.workloads = found.workloads
         self.same_boot = found.boot_id in ("", self._boot_id)
 

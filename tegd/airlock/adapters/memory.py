@@ -4,12 +4,14 @@ Files stay open and are read from their start: no path is looked up while memory
 """
 
 import os
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 _KIB = 1024
 _FILE_BYTES_MAX = 16 << 10
+_ZRAM = re.compile(r"/dev/zram\d+")
 
 
 class HostMemory(NamedTuple):
@@ -59,7 +61,7 @@ class MemoryReader:
         for line in _text(self._swaps).splitlines()[1:]:
             name, _, size, taken = line.split()[:4]
             free = (int(size) - int(taken)) * _KIB
-            if "/zram" in name:
+            if _ZRAM.fullmatch(name):
                 counts = self._counts(name.rpartition("/")[2])
                 stored, used, zram_free = stored + counts[0], used + counts[2], zram_free + free
             else:
@@ -74,27 +76,28 @@ class MemoryReader:
 
 
 class GroupReader:
-    """Reads groups; a group that is gone holds nothing."""
+    """Reads groups; a group that is gone holds nothing, and on a kernel without swap none of it is there."""
 
     def __init__(self) -> None:
-        self._files: dict[Path, tuple[int, ...]] = {}
+        self._files: dict[Path, dict[str, int]] = {}
 
     def group(self, folder: Path) -> GroupMemory:
         """What it holds now."""
         try:
-            if folder not in self._files:
-                names = ("memory.stat", "memory.swap.current", "memory.events")
-                self._files[folder] = tuple(_opened(folder / name) for name in names)
-            stat, swapped, events = (_text(file) for file in self._files[folder])
+            files = self._files.setdefault(folder, {})
+            for name in ("memory.stat", "memory.events", "memory.swap.current"):
+                if name not in files and (name != "memory.swap.current" or (folder / name).exists()):
+                    files[name] = _opened(folder / name)
+            said = {name: _text(file) for name, file in files.items()}
         except OSError:
             self.forget(folder)
             return GroupMemory(0, 0, 0)
-        resident = _count(stat, "anon ") + _count(stat, "shmem ")
-        return GroupMemory(resident, int(swapped), _count(events, "high "))
+        resident = _count(said["memory.stat"], "anon ") + _count(said["memory.stat"], "shmem ")
+        return GroupMemory(resident, int(said.get("memory.swap.current", 0)), _count(said["memory.events"], "high "))
 
     def forget(self, folder: Path) -> None:
         """Close its files."""
-        for file in self._files.pop(folder, ()):
+        for file in self._files.pop(folder, {}).values():
             with suppress(OSError):
                 os.close(file)
 

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 _TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_STATUS_BYTES_MAX = 1 << 20
+"""A user may be in 65,536 groups, and each is named."""
 
 
 class Process(NamedTuple):
@@ -53,10 +55,10 @@ def parse_stat(text: bytes) -> Process:
 
 
 def process(pid: int) -> Process | None:
-    """The process of a pid, or None where there is none."""
+    """The process of a pid, or None where there is none, or none that is shown to us (hidepid, proc(5))."""
     try:
         descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):
         return None
     try:
         return parse_stat(os.read(descriptor, 1024))
@@ -77,24 +79,28 @@ def processes() -> Iterator[Process]:
 
 def catches(pid: int, signum: int) -> bool:
     """Whether a process has a handler for a signal: without one, the signal would end it."""
-    try:
-        with open(f"/proc/{pid}/status", "rb", buffering=0) as file:
-            text = file.read(4096)
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    caught = int(text.partition(b"SigCgt:")[2].split(None, 1)[0], 16)
-    return bool(caught >> (signum - 1) & 1)
+    return bool(int(_word(_status(pid), b"SigCgt:") or b"0", 16) >> (signum - 1) & 1)
 
 
 def private_bytes(pid: int) -> int:
     """Pages of a process that are in no file, in memory and in swap; 0 when it is gone."""
+    text = _status(pid)
+    return sum(int(_word(text, name) or b"0") for name in (b"RssAnon:", b"RssShmem:", b"VmSwap:")) * 1024
+
+
+def _status(pid: int) -> bytes:
+    """What /proc/PID/status says; nothing when it is gone. Its line of groups, before all else of use, may be long."""
     try:
-        with open(f"/proc/{pid}/status", "rb", buffering=0) as file:
-            text = file.read(4096)
-    except (FileNotFoundError, ProcessLookupError):
-        return 0
-    counts = [text.partition(name)[2].split(None, 1) for name in (b"RssAnon:", b"RssShmem:", b"VmSwap:")]
-    return sum(int(count[0]) for count in counts if count) * 1024
+        with open(f"/proc/{pid}/status", "rb") as file:
+            return file.read(_STATUS_BYTES_MAX)
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return b""
+
+
+def _word(text: bytes, name: bytes) -> bytes:
+    """The first word of a line; nothing where there is none."""
+    found = text.partition(b"\n" + name)[2].split(None, 1)
+    return found[0] if found else b""
 
 
 def writers(pids: list[int], device: int, inode: int) -> list[int]:

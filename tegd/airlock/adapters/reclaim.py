@@ -22,6 +22,7 @@ class Reclaimer:
     def __init__(self) -> None:
         self._wanted: tuple[Path, int] | None = None
         self._limits: dict[Path, int] = {}
+        self._being_set: frozenset[Path] = frozenset()
         self._unbound: set[Path] = set()
         self._wake = threading.Condition()
         threading.Thread(target=self._run, name="reclaim", daemon=True).start()
@@ -38,7 +39,8 @@ class Reclaimer:
         if count == 0:
             with self._wake:
                 self._limits.pop(folder, None)
-                self._unbound.add(folder)
+                if folder in self._being_set:
+                    self._unbound.add(folder)
             unbound(folder)
             return
         with self._wake:
@@ -55,10 +57,12 @@ class Reclaimer:
                 limits, wanted = dict(self._limits), self._wanted
                 self._limits.clear()
                 self._unbound.clear()
+                self._being_set = frozenset(limits)
             for folder, count in limits.items():
                 with suppress(OSError):
                     _write(folder / "memory.high", count)
                 with self._wake:
+                    self._being_set -= {folder}
                     if folder in self._unbound:
                         unbound(folder)
             if wanted is not None:

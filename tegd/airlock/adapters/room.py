@@ -9,7 +9,10 @@ LOOK_S = 2.0
 
 
 class Room:
-    """Looks at folders again and again."""
+    """Looks at folders again and again.
+
+    The loop adds and takes away while the thread looks, which therefore works on copies.
+    """
 
     def __init__(self) -> None:
         self._free: dict[Path, int] = {}
@@ -30,7 +33,10 @@ class Room:
         while True:
             for folder in tuple(self._wanted):
                 self._free[folder] = _free_bytes(folder)
-            time.sleep(LOOK_S if set(self._free) >= self._wanted else LOOK_S / 20)
+            wanted = tuple(self._wanted)
+            for folder in set(self._free) - set(wanted):
+                self._free.pop(folder, None)
+            time.sleep(LOOK_S if all(folder in self._free for folder in wanted) else LOOK_S / 20)
 
 
 def _free_bytes(folder: Path) -> int:
