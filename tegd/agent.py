@@ -34,7 +34,7 @@ from tegcore.wire.messages import (
 from tegcore.wire.records import Reason
 from tegcore.wire.topics import Channel
 from tegd.bidding import Usage
-from tegd.calls import run_of
+from tegd.calls import is_run, run_of
 from tegd.effects import AskPeers, Effect, Run
 from tegd.flight import Flight
 from tegd.link import Link
@@ -108,15 +108,15 @@ class AgentSide:
 
     def met(self, entries: Iterable[dict[str, Any]], now_ns: int) -> list[Effect]:
         """The airlock side has told all that it holds: take it in, and ask for what it may not have heard."""
-        entries, effects = list(entries), []
+        entries, effects = list(filter(is_run, entries)), []
         self.node.runs = {entry["workload"]: entry["state"] for entry in entries}
         for entry in entries:
             effects += self.changed(entry, now_ns)
         return effects + self.node.airlock_back()
 
     def changed(self, entry: dict[str, Any], now_ns: int) -> list[Effect]:
-        """The airlock side has told of a run."""
-        return self.node.run_changed(run_of(entry), now_ns)
+        """The airlock side has told of a run; units that others started are not this side's."""
+        return self.node.run_changed(run_of(entry), now_ns) if is_run(entry) else []
 
     def refused(self, verb: str, airlock_id: str, reason: str, problem: str, now_ns: int) -> list[Effect]:
         """A request was not taken: a refused start is the run's end, all else shows in what is told of the run."""
@@ -128,7 +128,10 @@ class AgentSide:
         return self.node.run_changed(Run(airlock_id, "ended", cause, problem=problem), now_ns)
 
     def heard(self, message: AnyMessage, now_ns: int) -> list[Effect]:
-        """A message came from the ledger or the governor."""
+        """A message came from the ledger or the governor; who is about to end takes none in."""
+        return self._taken_in(message, now_ns) if self.node.mode is not Mode.SAFE else []
+
+    def _taken_in(self, message: AnyMessage, now_ns: int) -> list[Effect]:
         match message:
             case Welcome():
                 self.node.welcomed(message)

@@ -76,6 +76,12 @@ def start_calls(work: Workload, zone: Welcome | None, folder: str, home: str, ga
     return (start, call(Bound(work))) if work.held_bytes else (start,)
 
 
+def is_run(entry: dict[str, Any]) -> bool:
+    """Whether a workload of the airlock's is a run of this side, as `Workload.airlock_id` names them."""
+    ref, dot, token = entry["workload"].partition(".")
+    return bool(dot) and all(word.isascii() and word.isdigit() for word in (ref, token))
+
+
 def run_of(entry: dict[str, Any]) -> Run:
     """A run, from a workload as `list`, replies and events give it."""
     return Run(

@@ -128,6 +128,12 @@ class Clear(NamedTuple):
     workload: Workload
 
 
+class Drop(NamedTuple):
+    """A workload has been over for long: its row, its output and its checkpoints go, and a part's folder with them."""
+
+    workload: Workload
+
+
 Effect = (
     Start
     | Extend
@@ -145,4 +151,5 @@ Effect = (
     | Copy
     | DropThere
     | Clear
+    | Drop
 )

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 RETRY_CYCLES = 20
 """Before what failed is tried again; it doubles to `RETRY_CYCLES_MAX`."""
 RETRY_CYCLES_MAX = 400
+_OF_OTHERS = {"party", "peer"}
 
 
 @dataclass(slots=True)
@@ -70,6 +71,12 @@ class Errands:
     def _passed(self, *key: Hashable) -> int:
         """Cycles since this was asked about first."""
         return self.node.cycle - self._since.setdefault(key, self.node.cycle)
+
+    def _forget_errands(self, ref: int) -> None:
+        """Nothing more is asked for a workload; keys name it first or second, but for those of leases and hosts."""
+        for kept in (self._errands, self._since):
+            for key in [key for key in kept if isinstance(key, tuple) and ref in key[:2] and key[0] not in _OF_OTHERS]:
+                del kept[key]
 
     def own_region(self) -> Region:
         """This host's slots."""

@@ -73,15 +73,22 @@ class Flight:
             self._temperature = field.temperature
 
     def heat_came(self, heat: Heat) -> None:
-        """The ledger's heat: a full frame, or the next delta of the frame that is known; others are passed over."""
-        if heat.delta == 0 and len(heat.cells) == 4 * self._cells.size:
-            self._cells = np.frombuffer(heat.cells, "<f4").astype(np.float64)
+        """The ledger's heat: a full frame, or the next delta of the frame that is known.
+
+        Others are passed over, and so is what holds a number that is not finite.
+        """
+        cells = self._cells.copy()
+        if heat.delta == 0 and len(heat.cells) == 4 * cells.size:
+            cells = np.frombuffer(heat.cells, "<f4").astype(np.float64)
         elif (heat.frame, heat.delta) == (self._frame[0], self._frame[1] + 1) and len(heat.cells) % 6 == 0:
             pairs = np.frombuffer(heat.cells, dtype=[("cell", "<u2"), ("value", "<f4")])
-            known = pairs["cell"] < self._cells.size
-            self._cells[pairs["cell"][known]] = pairs["value"][known]
+            known = pairs["cell"] < cells.size
+            cells[pairs["cell"][known]] = pairs["value"][known]
         else:
             return
+        if not np.isfinite(cells).all():
+            return
+        self._cells = cells
         self._frame, self._heat_tick = (heat.frame, heat.delta), heat.tick
 
     def step(self, ghosts: Sequence[int], mass: Sequence[float], charge: Sequence[float], tick: int) -> dict[int, int]:

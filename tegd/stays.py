@@ -40,7 +40,8 @@ class Stays(Errands):
             return Answer(ok=False, reason=STALE_TOKEN, message=message)
         if party is None or party.token != brief.token:
             return Answer(ok=False, reason=NOT_YET, message="the ledger has not said yet who shares the lease")
-        if party.home != sender or party.seats != brief.seats or brief.seats[brief.rank] != node.host:
+        agreed = party.home == sender and party.seats == brief.seats and party.slots[brief.rank :][:1] == [brief.slots]
+        if not agreed or brief.seats[brief.rank] != node.host:
             message = f"lease {brief.lease} was not ordered by {sender} for this seat"
             return Answer(ok=False, reason=STALE_TOKEN, message=message)
         living = sum(bool(work.home) and work.life is not Life.ENDED for work in node.workloads.values())
@@ -95,7 +96,7 @@ class Stays(Errands):
         part.outcome = problem
         part.note(self.node.tick, f"cannot be fetched: {problem}")
         effects = self._stayed(part, StayEvent.UNFETCHED)
-        return [*effects, *self.node._run_ended(part, Reason.HOST_GONE, now_ns)]
+        return [*effects, *self.node.run_ended(part, Reason.HOST_GONE, now_ns)]
 
     def never_ran(self, airlock_id: str) -> None:
         """The airlock side did not start a part, for its term was over."""
@@ -185,7 +186,7 @@ class Stays(Errands):
         busy = part.airlock_id in self._starting or part.airlock_id in self._collecting
         if part.stay is Stay.FETCHING and part.life is Life.LEAVING:
             effects += self._stayed(part, StayEvent.LEAVE)
-            effects += self.node._run_ended(part, Reason(part.why_leaving), now_ns)
+            effects += self.node.run_ended(part, Reason(part.why_leaving), now_ns)
         elif part.stay is Stay.FETCHING and self._due("fetch", part.ref):
             effects.append(Fetch(part))
         elif part.stay is Stay.SEATED and not busy:
@@ -193,7 +194,7 @@ class Stays(Errands):
             if run == "ended" or (run is None and leaving and part.ran):
                 effects += self._stayed(part, StayEvent.RUN_OVER)
                 if run is None and not part.lease_why:
-                    effects += self.node._run_ended(part, Reason(part.why_leaving), now_ns)
+                    effects += self.node.run_ended(part, Reason(part.why_leaving), now_ns)
         stood = (part.saves, part.stay is Stay.OVER)
         if stood != self._reported.get(part.ref, (0, False)) and part.stay in {Stay.SEATED, Stay.OVER}:
             effects += [TellHome(part)] if self._due("home", part.ref) else []

@@ -62,7 +62,10 @@ class Travel(Trips, Stays):
         """A lease is over: what this host has to do with it goes on from there."""
         self.grants.pop(lease, None)
         self.parties.pop(lease, None)
+        self._done("party", lease)
         effects: list[Effect] = []
+        if (ended := self.node._by_lease(lease)) is not None:
+            self._since.pop((ended.ref, "save", ended.token), None)
         work = self._trip(lease)
         if work is not None:
             work.lease_why = why
@@ -73,9 +76,10 @@ class Travel(Trips, Stays):
         return effects
 
     def peers_told(self, peers: Peers) -> None:
-        """The ledger has answered who is who."""
+        """The ledger has answered who is who; of a lease that is over meanwhile nobody asks any more."""
         for party in peers.parties:
-            self.parties[party.lease] = party
+            if party.lease in self.grants or self._trip(party.lease) is not None:
+                self.parties[party.lease] = party
             self._done("party", party.lease)
         for peer in peers.peers:
             self.peers[peer.host] = peer
@@ -134,6 +138,14 @@ class Travel(Trips, Stays):
                 self._since[ref, "save", work.token] = self.node.cycle
                 effects.append(SaveInPassing(work))
         return effects
+
+    def forget(self, work: Workload) -> None:
+        """A workload is known no more."""
+        self._forget_errands(work.ref)
+        self._reported.pop(work.ref, None)
+        self._saved_ns.pop(work.airlock_id, None)
+        self._starting.discard(work.airlock_id)
+        self._collecting.discard(work.airlock_id)
 
     def _all_here(self, blocks: tuple[Region, ...]) -> bool:
         assert self.node.zone is not None

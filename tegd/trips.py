@@ -31,7 +31,7 @@ class Trips(Errands):
 
     def _set_out(self, work: Workload, body: Any, blocks: tuple[Region, ...], now_ns: int) -> list[Effect]:
         node = self.node
-        node._clock_order(node.agents[work.ref], now_ns)
+        node.clock_order(node.agents[work.ref], now_ns)
         work.lease, work.token, work.price_ucr = body.lease, body.token, body.price_ucr
         work.blocks = tuple((block.base, block.log2) for block in blocks)
         work.purse_ucr, work.mass_micro = body.purse_ucr, body.mass_micro
@@ -222,7 +222,7 @@ class Trips(Errands):
             self._heard_from(work, sender, report)
         if report.done and work.life in {Life.SEEKING, Life.PARKED}:
             work.exit_code = report.exit_code
-            return self.node._over(work, f"exit code {work.exit_code}")
+            return self.node.over(work, f"exit code {work.exit_code}")
         return [Keep(work)]
 
     def _last_word(self, work: Workload, now_ns: int) -> list[Effect]:
@@ -245,9 +245,9 @@ class Trips(Errands):
             codes = [word.exit_code for word in words if word.done and word.exit_code is not None]
             work.exit_code = next((code for code in codes if code), codes[0] if codes else None)
             work.outcome = problem and f"cannot be executed: {problem}"
-            return self.node._after_lease(work, Reason.DONE)
+            return self.node.after_lease(work, Reason.DONE)
         if ran or work.cancelled or why is Reason.BANKRUPT:
-            return self.node._after_lease(work, why)
+            return self.node.after_lease(work, why)
         if fetched_badly:
             self._note_bad_fetch(work)
         work.why_leaving = 0
@@ -262,11 +262,6 @@ class Trips(Errands):
         if work.fetch_failures >= FETCH_FAILURES_MAX and older:
             work.sources, work.fetch_failures = older, 0
             work.note(self.node.tick, "its newest checkpoint cannot be had: goes on from the one before")
-
-    def _forget_errands(self, ref: int) -> None:
-        for kept in (self._errands, self._since):
-            for key in [key for key in kept if isinstance(key, tuple) and ref in key[:2] and key[0] != "party"]:
-                del kept[key]
 
     def _tend_copies(self, work: Workload) -> list[Effect]:
         """Keep the newest checkpoint of each rank at home too, and let those go that nobody needs."""

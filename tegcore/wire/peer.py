@@ -30,6 +30,7 @@ PAYLOAD_BYTES_MAX = 1 << 20
 FILES_MAX = 1000
 SEATS_MAX = 256
 PATH_BYTES_MAX = 255
+PROBLEM_MAX = 16 << 10
 DIGEST_BYTES = 32
 _LENGTH = struct.Struct("<I")
 _COUNT = struct.Struct("<BQ")
@@ -318,26 +319,43 @@ def check(message: AnySaid) -> None:
     """
     match message:
         case Brief():
-            if not 0 <= message.rank < len(message.seats) <= SEATS_MAX or not all(map(is_name, message.seats)):
-                raise DecodeError(f"rank {message.rank} of {len(message.seats)} seats")
-            if not (is_name(message.name) and is_name(message.tenant)) or message.slots < 1 or message.limit_ucr < 0:
-                raise DecodeError(f"{message.name[:80]!r} is no workload")
-            if len(message.files) > FILES_MAX or not all(map(is_path, message.files)):
-                raise DecodeError("names of files that lie outside their folder, or too many of them")
+            _check_brief(message)
+        case Report():
+            if min(message.ref, message.lease, message.token, message.rank, message.saves) < 0:
+                raise DecodeError(f"a report of rank {message.rank} with {message.saves} saves")
+            if len(message.problem) > PROBLEM_MAX:
+                raise DecodeError(f"a problem of {len(message.problem)} characters: at most {PROBLEM_MAX}")
         case Listing():
-            sound = all(is_path(file.path) and file.size >= 0 for file in message.files)
-            if len(message.files) > FILES_MAX or not sound:
-                raise DecodeError("a listing of files that lie outside their folder, or too many of them")
-            if any(len(file.digest) != DIGEST_BYTES for file in message.files):
-                raise DecodeError("a listing without digests")
+            _check_listing(message)
         case Read():
             if not is_path(message.path) or message.offset < 0:
                 raise DecodeError(f"{message.path[:80]!r} at {message.offset} is no part of a file")
+        case ReadLog(offset=offset) if offset < 0:
+            raise DecodeError(f"{offset} is no place in an output")
         case Chunk():
             if len(message.data) > CHUNK_BYTES or chunk_digest(message.data) != message.digest:
                 raise DecodeError("a chunk that is not what was sent")
         case _:
             pass
+
+
+def _check_brief(brief: Brief) -> None:
+    if not 0 <= brief.rank < len(brief.seats) <= SEATS_MAX or not all(map(is_name, brief.seats)):
+        raise DecodeError(f"rank {brief.rank} of {len(brief.seats)} seats")
+    if not (is_name(brief.name) and is_name(brief.tenant)) or brief.slots < 1 or brief.limit_ucr < 0:
+        raise DecodeError(f"{brief.name[:80]!r} is no workload")
+    if len(brief.files) > FILES_MAX or not all(map(is_path, brief.files)):
+        raise DecodeError("names of files that lie outside their folder, or too many of them")
+    if len(brief.sources) > SEATS_MAX:
+        raise DecodeError(f"{len(brief.sources)} checkpoints of one part: at most {SEATS_MAX}")
+
+
+def _check_listing(listing: Listing) -> None:
+    sound = all(is_path(file.path) and file.size >= 0 for file in listing.files)
+    if len(listing.files) > FILES_MAX or not sound:
+        raise DecodeError("a listing of files that lie outside their folder, or too many of them")
+    if any(len(file.digest) != DIGEST_BYTES for file in listing.files):
+        raise DecodeError("a listing without digests")
 
 
 def chunk_digest(data: bytes) -> bytes:

@@ -110,8 +110,6 @@ def keep_open(place: Path, name: str, file: int) -> None:
         (fresh / "files").mkdir(parents=True)
         with (fresh / "files" / name).open("wb") as target:
             shutil.copyfileobj(source, target, 1 << 20)
-            target.flush()
-            os.fsync(target.fileno())
     _seal(fresh, listing(fresh / "files"))
     _into_place(fresh, place)
 
@@ -136,21 +134,31 @@ def _link(source: str, target: str) -> None:
 
 
 def _seal(folder: Path, files: _Files) -> None:
+    """Make all that is there durable, and only then say that it is whole."""
+    for path in sorted((folder / "files").rglob("*"), reverse=True):
+        _sync(path)
+    _sync(folder / "files")
     path = folder / LISTING
     with path.open("wb") as file:
         file.write(msgspec.msgpack.encode(files))
         file.flush()
         os.fsync(file.fileno())
+    _sync(folder)
 
 
 def _into_place(fresh: Path, place: Path) -> None:
     shutil.rmtree(place, ignore_errors=True)
     fresh.rename(place)
-    _sync_dir(place.parent)
+    sync_folder(place.parent)
 
 
-def _sync_dir(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+def sync_folder(path: Path) -> None:
+    """Make durable what is in a folder, by name; files are made so one by one."""
+    _sync(path)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         os.fsync(descriptor)
     finally:
@@ -194,7 +202,10 @@ class Gathering:
 
     Args:
         place: Where it is to be, in the end.
-        files: What it is to be made of.
+        files: What it is to be made of, as its holder says.
+
+    Raises:
+        BundleError: If there is no room for it.
     """
 
     def __init__(self, place: Path, files: _Files) -> None:
@@ -202,6 +213,16 @@ class Gathering:
         self._files = files
         self._fresh = place.with_name(f".{place.name}")
         (self._fresh / "files").mkdir(parents=True, exist_ok=True)
+        if self.complete:
+            return
+        named = {file.path for file in files}
+        for path in [path for path in (self._fresh / "files").rglob("*") if path.is_file()]:
+            if str(path.relative_to(self._fresh / "files")) not in named:
+                path.unlink()
+        there = sum(path.stat().st_size for path in (self._fresh / "files").rglob("*") if path.is_file())
+        needed, free = sum(file.size for file in files) - there, shutil.disk_usage(self._fresh).free
+        if needed > free:
+            raise BundleError(f"{place.name} takes {needed >> 20} MiB more, and {free >> 20} MiB are free here")
 
     @property
     def complete(self) -> bool:
@@ -247,13 +268,6 @@ class Gathering:
                 shutil.rmtree(self._fresh, ignore_errors=True)
                 raise BundleError(f"{file.path} is not what it was said to be")
             path.chmod(0o700 if file.executable else 0o600)
-            descriptor = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-        for folder in sorted({path.parent for path in (self._fresh / "files").rglob("*")}):
-            _sync_dir(folder)
         _seal(self._fresh, self._files)
         _into_place(self._fresh, self._place)
 

@@ -7,20 +7,19 @@ transfer is not to cause the congestion that it gets away from.
 import asyncio
 import os
 import pwd
-import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 from tegcore.errors import DecodeError, RefusedError, TegError, UnavailableError
 from tegcore.wire import peer
-from tegcore.wire.messages import Peers
 from tegcore.wire.peer import Answer, AnySaid, Bundle, Chunk, Listing, Report, Source
 from tegcore.wire.signing import Key, sealed
 from tegd.adapters import bundles
 from tegd.adapters.airlock_client import AirlockClient
 from tegd.adapters.bundles import BundleError, Gathering
 from tegd.adapters.peers import PeerLink, PeerServer
+from tegd.adapters.places import Places
 from tegd.effects import Clear, Collect, Copy, DropThere, Effect, Fetch, TellHome, TellSeat
 from tegd.node import Node
 from tegd.settings import HostSettings
@@ -31,7 +30,8 @@ from tegio.tls import certificates
 
 READ_S = 30.0
 """For so long after its last part was read a checkpoint counts as being read."""
-ReadLog = Callable[[Workload, int], bytes]
+LOG_BYTES_MAX = 1 << 30
+"""What is taken of a part's output: more than the airlock side of an honest host keeps of one."""
 
 
 class Courier:
@@ -42,8 +42,7 @@ class Courier:
         key: The host's.
         node: Its core, with its `travel`.
         carry_out: Carries out effects, durable ones before it returns.
-        folder: Of a workload; its shelf is beside it.
-        read_log: A part of a workload's output here, from an offset.
+        places: Where the files of workloads are.
         airlock: Opens files in folders that are closed to this side; see `closed`.
         next_ref: A number that no workload of this host ever had.
         now_ns: The boot-time clock.
@@ -59,8 +58,7 @@ class Courier:
         key: Key,
         node: Node,
         carry_out: Callable[[list[Effect]], None],
-        folder: Callable[[Workload], Path],
-        read_log: ReadLog,
+        places: Places,
         airlock: AirlockClient,
         next_ref: Callable[[], int],
         now_ns: Callable[[], int],
@@ -71,8 +69,7 @@ class Courier:
         self._node = node
         self._travel: Travel = node.travel
         self._carry_out = carry_out
-        self._folder = folder
-        self._read_log = read_log
+        self._places = places
         self._airlock = airlock
         self.closed = False
         self._next_ref = next_ref
@@ -81,6 +78,7 @@ class Courier:
         self._server = PeerServer(settings.host, key, self.answer, self._certificates)
         self._free_at = 0.0
         self._read_at: dict[Path, float] = {}
+        self._logs_coming: set[Path] = set()
         self.address = ""
 
     async def start(self) -> None:
@@ -94,10 +92,6 @@ class Courier:
         await self._server.stop()
 
     # --- asking -----------------------------------------------------------------------------------------------------
-
-    def told(self, peers: Peers) -> None:
-        """The ledger has said how hosts are reached."""
-        self._travel.peers_told(peers)
 
     def _link(self, host: str) -> "PeerLink | _OwnLink":
         if host == self._settings.host:
@@ -161,7 +155,7 @@ class Courier:
                 answer = await self._taken(host, peer.Drop(work.ref, token, rank))
                 self._carry_out(self._travel.dropped(work.ref, host, rank, token, ok=answer.ok))
             case Clear(work):
-                await asyncio.to_thread(_remove, self._folder(work), self._shelf(work), logs_of(self._folder(work)))
+                await asyncio.to_thread(self._places.remove, work)
 
     async def _tell_seat(self, work: Workload, rank: int) -> None:
         token = work.token
@@ -176,9 +170,9 @@ class Courier:
     async def _collect(self, work: Workload, number: int) -> None:
         token, problem = work.token if work.home else work.last_token, ""
         assert work.spec.hook is not None
-        shelf = self._shelf(work)
+        shelf = self._places.shelf(work)
         try:
-            checkpoint = self._folder(work) / work.spec.hook.checkpoint
+            checkpoint = self._places.folder(work) / work.spec.hook.checkpoint
             place = bundles.kept_folder(shelf, token, number, work.rank)
             if self.closed:
                 file = await self._airlock.open_saved(work.ref, checkpoint.name, work.uid)
@@ -191,7 +185,7 @@ class Courier:
         await asyncio.to_thread(bundles.prune, shelf, (token, number), work.rank, self._being_read())
 
     async def _copy(self, work: Workload, source: Source) -> None:
-        problem, shelf = "", self._shelf(work)
+        problem, shelf = "", self._places.shelf(work)
         bundle = Bundle(self._settings.host, work.ref, work.ticket, source.token, source.number, source.rank)
         try:
             await self._gather(source.holder, bundle, bundles.kept_folder(shelf, *source.generation, source.rank))
@@ -212,9 +206,9 @@ class Courier:
         self._carry_out(self._travel.fetched(part.ref, token, problem, self._now_ns()))
 
     async def _fetched(self, part: Workload) -> None:
-        folder, shelf = self._folder(part), self._shelf(part)
+        shelf = self._places.shelf(part)
         if not self.closed:
-            await asyncio.to_thread(_own_folder, folder, part.uid, part.gid)
+            await asyncio.to_thread(self._places.make_folder, part)
         if part.files:
             bundle = Bundle(part.home, part.home_ref, part.ticket)
             await self._gather(part.home, bundle, shelf / "given")
@@ -241,7 +235,7 @@ class Courier:
             OSError, TegError: If it cannot be done.
         """
         if not self.closed:
-            await asyncio.to_thread(bundles.lay_out, source, self._folder(work), work.uid, work.gid)
+            await asyncio.to_thread(bundles.lay_out, source, self._places.folder(work), work.uid, work.gid)
             return
         for path in await asyncio.to_thread(lambda: sorted(source.iterdir())):
             executable = os.access(path, os.X_OK)
@@ -289,6 +283,7 @@ class Courier:
             case peer.Read():
                 shelf = self._shelf_of(said.bundle)
                 root = _root(shelf, said.bundle)
+                self._being_read()
                 self._read_at[root.parent] = asyncio.get_running_loop().time()
                 part = await asyncio.to_thread(bundles.chunk, root, said.path, said.offset)
                 await self._pace(len(part.data))
@@ -319,30 +314,50 @@ class Courier:
         return Answer(ok=True)
 
     async def _take_log(self, sender: str, report: Report) -> None:
-        """A run is over: its output comes home before its end counts."""
+        """A run is over: its output comes home before its end counts; a long one takes more than one report.
+
+        Raises:
+            BundleError: If it is on its way already.
+        """
         work = self._node.workloads.get(report.ref)
-        if work is None or work.home:
+        if work is None or work.home or not self._is_seat(work, sender, report):
             return
-        folder = logs_of(self._folder(work))
+        folder = self._places.logs(work.ref)
         name = f"log.{report.token}" if report.rank == 0 else f"log-{report.rank}.{report.token}"
         path, fresh = folder / name, folder / f".{name}"
         if path.exists():
             return
-        await asyncio.to_thread(folder.mkdir, 0o700, parents=True, exist_ok=True)
-        offset = fresh.stat().st_size if fresh.exists() else 0
+        if path in self._logs_coming:
+            raise BundleError(f"{name} is on its way already", peer.NOT_YET)
+        self._logs_coming.add(path)
+        try:
+            await asyncio.to_thread(folder.mkdir, 0o700, parents=True, exist_ok=True)
+            await self._bring_log(sender, report, fresh)
+            fresh.replace(path)
+            await asyncio.to_thread(bundles.sync_folder, folder)
+        finally:
+            self._logs_coming.discard(path)
+
+    @staticmethod
+    def _is_seat(work: Workload, sender: str, report: Report) -> bool:
+        """Whether a report is of a part that this host has handed out: it may be of the lease before."""
+        held = report.token in {work.token, work.last_token}
+        return held and 0 <= report.rank < len(work.seats) and work.seats[report.rank] == sender
+
+    async def _bring_log(self, sender: str, report: Report, fresh: Path) -> None:
+        offset = await asyncio.to_thread(lambda: fresh.stat().st_size if fresh.exists() else 0)
         async with self._link(sender) as link:
-            while True:
+            while offset < LOG_BYTES_MAX:
                 part = _expect(await link.ask(peer.ReadLog(report.ref, report.token, offset)), Chunk)
                 await asyncio.to_thread(_append, fresh, offset, part.data)
                 offset += len(part.data)
                 if not part.data:
-                    break
-        fresh.replace(path)
+                    return
 
     async def _tell_log(self, sender: str, said: peer.ReadLog) -> Chunk:
         for part in self._node.workloads.values():
             if (part.home, part.home_ref, part.token) == (sender, said.ref, said.token):
-                data = await asyncio.to_thread(self._read_log, part, said.offset)
+                data = await asyncio.to_thread(self._places.read_log, part.ref, said.offset)
                 await self._pace(len(data))
                 return Chunk(data, peer.chunk_digest(data))
         raise BundleError(f"no part of {sender}'s {said.ref} is here")
@@ -355,14 +370,11 @@ class Courier:
             named = (bundle.home, bundle.ref)
             found += [part for part in self._node.workloads.values() if (part.home, part.home_ref) == named]
         for work in found:
-            shelf = self._shelf(work)
+            shelf = self._places.shelf(work)
             ticketed = bool(work.ticket) and work.ticket == bundle.ticket
             if ticketed and (not bundle.token or (_root(shelf, bundle).parent / bundles.LISTING).exists()):
                 return shelf
         raise BundleError(f"no such bundle of {bundle.home}'s {bundle.ref} is here")
-
-    def _shelf(self, work: Workload) -> Path:
-        return shelf_of(self._folder(work))
 
     def _being_read(self) -> set[Path]:
         """Checkpoints that someone was reading just now: a newer one does not take them from under a slow reader."""
@@ -410,11 +422,6 @@ def _expect(said: AnySaid, kind: type[Kind]) -> Kind:
     raise BundleError(f"{type(said).__name__} where {kind.__name__} was awaited")
 
 
-def shelf_of(folder: Path) -> Path:
-    """What is kept of a workload beside its own folder."""
-    return folder.parent.parent / "shelf" / folder.name
-
-
 def surely_missing(folder: str) -> bool:
     """Whether there is no such folder; of what is hidden from this side, such as homes, its start will tell."""
     try:
@@ -426,25 +433,9 @@ def surely_missing(folder: str) -> bool:
     return False
 
 
-def logs_of(folder: Path) -> Path:
-    """Where the output of a workload's runs is kept, beside its own folder."""
-    return folder.parent.parent / "logs" / folder.name
-
-
 def ticket() -> str:
     """What readers of a workload's files must show: nobody guesses it."""
     return os.urandom(16).hex()
-
-
-def take_files(shelf: Path, files: dict[str, bytes]) -> None:
-    """Put the input files of a submission where they are handed on from, durable when it returns."""
-    root = shelf / "files"
-    root.mkdir(mode=0o700, parents=True)
-    for name, data in files.items():
-        with (root / name).open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
 
 
 def _root(shelf: Path, bundle: Bundle) -> Path:
@@ -453,26 +444,12 @@ def _root(shelf: Path, bundle: Bundle) -> Path:
     return bundles.kept_folder(shelf, bundle.token, bundle.number, bundle.rank) / "files"
 
 
-def _own_folder(folder: Path, uid: int, gid: int) -> None:
-    """Make a workload's folder, but where that is for the airlock side to do."""
-    if folder.parent.exists() and not os.access(folder.parent, os.W_OK):
-        return
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if os.geteuid() == 0:
-        os.chown(folder, uid, gid)
-
-
 def _append(path: Path, offset: int, data: bytes) -> None:
     with path.open("r+b" if path.exists() else "wb") as file:
         file.seek(offset)
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _remove(*folders: Path) -> None:
-    for folder in folders:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _user(uid: int) -> str:

@@ -53,8 +53,8 @@ class PeerServer:
         context = server_context(self._certificates) if self._certificates else None
         try:
             self._server = await asyncio.start_server(self._conversations.begin, address, port, ssl=context)
-        except OSError as error:
-            what = f"cannot hear other hosts at {address}:{port}: {error.strerror}"
+        except (OSError, OverflowError) as error:
+            what = f"cannot hear other hosts at {address}:{port}: {getattr(error, 'strerror', error)}"
             raise UnavailableError(what, "set peer_listen to an address of this host, or another port") from None
         port = int(self._server.sockets[0].getsockname()[1])
         level = logging.INFO if context or address in {"127.0.0.1", "::1"} else logging.WARNING
@@ -87,10 +87,11 @@ class PeerServer:
             said = await _receive(reader, asked, IDLE_S_MAX)
             try:
                 answer = await self._handler(sender, said)
-            except TegError as error:
+            except (TegError, OSError) as error:
                 answer = Answer(ok=False, reason=getattr(error, "reason", type(error).__name__), message=str(error))
             writer.write(answered.seal(answer))
-            await writer.drain()
+            async with asyncio.timeout(IDLE_S_MAX):
+                await writer.drain()
 
 
 class PeerLink:

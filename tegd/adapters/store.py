@@ -8,10 +8,10 @@ import msgspec
 
 from tegcore.errors import JournalError
 from tegd.link import boot_after
+from tegd.roster import ENDED_KEPT_MAX
 from tegd.workload import Life, Workload
 from tegio.sqlite import open_durable
 
-ENDED_KEPT_MAX = 1000
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS workloads (ref INTEGER PRIMARY KEY, uid INTEGER, key INTEGER, ended INTEGER, body BLOB);
 CREATE UNIQUE INDEX IF NOT EXISTS by_key ON workloads (uid, key);
@@ -35,23 +35,23 @@ class Store:
 
     def next_boot(self) -> int:
         """The number of this start, kept before it is used."""
-        (last,) = self._db.execute("SELECT coalesce(max(boot), 0) FROM boots").fetchone()
-        boot = boot_after(int(last), int(time.time()))
+        last = self._number("SELECT coalesce(max(boot), 0) FROM boots")
+        boot = boot_after(last or 0, int(time.time()))
         self._write("INSERT OR REPLACE INTO boots VALUES (1, ?)", (boot,))
         return boot
 
     def next_ref(self) -> int:
         """A number that no workload of this host ever had."""
-        (last,) = self._db.execute("SELECT coalesce(max(ref), 0) FROM workloads").fetchone()
-        return int(last) + 1
+        return (self._number("SELECT coalesce(max(ref), 0) FROM workloads") or 0) + 1
 
     def by_key(self, uid: int, key: int) -> int | None:
         """The ref of the workload that a user submitted with a key before."""
-        row = self._db.execute("SELECT ref FROM workloads WHERE uid = ? AND key = ?", (uid, key)).fetchone()
-        return int(row[0]) if row else None
+        return self._number("SELECT ref FROM workloads WHERE uid = ? AND key = ?", (uid, key))
 
     def keep(self, *workloads: Workload) -> None:
         """Make workloads durable; returns once they are."""
+        if not workloads:
+            return
         rows = [
             (work.ref, work.uid, work.key, int(work.life is Life.ENDED), msgspec.msgpack.encode(work))
             for work in workloads
@@ -70,12 +70,33 @@ class Store:
             " (SELECT ref FROM workloads WHERE ended ORDER BY ref DESC LIMIT ?)",
             (ENDED_KEPT_MAX,),
         )
-        rows = self._db.execute("SELECT body FROM workloads ORDER BY ref")
-        return [msgspec.msgpack.decode(body, type=Workload) for (body,) in rows]
+        try:
+            rows = self._db.execute("SELECT ref, body FROM workloads ORDER BY ref").fetchall()
+        except sqlite3.Error as error:
+            raise self._fault(error) from None
+        return [self._decoded(ref, body) for ref, body in rows]
+
+    def drop(self, ref: int) -> None:
+        """Forget a workload that is over; the latest of all stays, for its number."""
+        self._write("DELETE FROM workloads WHERE ref = ? AND ref < (SELECT max(ref) FROM workloads)", (ref,))
+
+    def _decoded(self, ref: int, body: bytes) -> Workload:
+        try:
+            return msgspec.msgpack.decode(body, type=Workload)
+        except msgspec.MsgspecError as error:
+            hint = "start the release that wrote it; else move the file away: its work is then looked for by hand"
+            raise JournalError(f"{self._path}: workload {ref} cannot be read: {error}", hint) from None
 
     def close(self) -> None:
         """Let go of the file."""
         self._db.close()
+
+    def _number(self, question: str, values: tuple[int, ...] = ()) -> int | None:
+        try:
+            row = self._db.execute(question, values).fetchone()
+        except sqlite3.Error as error:
+            raise self._fault(error) from None
+        return int(row[0]) if row else None
 
     def _write(self, statement: str, values: tuple[int, ...]) -> None:
         try:

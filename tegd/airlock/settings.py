@@ -18,7 +18,6 @@ file goes before the unit.
 """
 
 import math
-import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -75,8 +74,8 @@ class AirlockSettings:
         mode: See `Mode`.
         slice: Name of the slice whose units are looked after; empty: none.
         units: Tables by pattern.
-        uid_min: Least user whose work the agent side may have started, and least group that its user need not be in: what
-            takes over the agent side is not root, nor in root's groups.
+        uid_min: Least user whose work the agent side may have started, and least group that its user need not be in:
+            what takes over the agent side is not root, nor in root's groups.
         prove: Whether each workload is to show that it can be saved.
     """
 
@@ -150,7 +149,7 @@ def _unit_settings(unit: str, said: dict[str, Any]) -> UnitSettings:
     words = tuple(resume.split()) if isinstance(resume, str) else tuple(resume) if isinstance(resume, list) else None
     if words is None or not all(isinstance(word, str) and "\0" not in word and "\n" not in word for word in words):
         raise _wrong(unit, "resume is a list of arguments")
-    if sum(len(os.fsencode(word)) + 1 for word in words) > RESUME_BYTES_MAX:
+    if sum(_bytes(word) + 1 for word in words) > RESUME_BYTES_MAX:
         raise _wrong(unit, f"resume is longer than {RESUME_BYTES_MAX} bytes")
     checkpoint, mark = said.get("checkpoint", ""), said.get("mark", "")
     dump = {True: True, "true": True, False: False, "false": False}.get(said.get("criu", True))
@@ -164,9 +163,14 @@ def _unit_settings(unit: str, said: dict[str, Any]) -> UnitSettings:
     for path in (checkpoint, mark or checkpoint):
         if not isinstance(path, str) or not path.startswith("/") or "\0" in path:
             raise _wrong(unit, "checkpoint and mark are absolute paths")
-        if len(os.fsencode(path)) >= PATH_BYTES_MAX:
+        if _bytes(path) >= PATH_BYTES_MAX:
             raise _wrong(unit, f"checkpoint and mark are paths of less than {PATH_BYTES_MAX} bytes")
     return UnitSettings(rank, Hook(SIGNALS[signal], checkpoint, mark or checkpoint), words, dump)
+
+
+def _bytes(word: str) -> int:
+    """Its length on the host; an environment may hold bytes that are no text."""
+    return len(word.encode(errors="surrogateescape"))
 
 
 def _wrong(where: str, what: str) -> ConfigError:

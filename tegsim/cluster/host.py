@@ -23,6 +23,7 @@ from tegd.calls import Call, call, start_calls
 from tegd.effects import (
     AskPeers,
     Bound,
+    Drop,
     Effect,
     Extend,
     Forget,
@@ -357,6 +358,8 @@ class AgentPart(Part):
                     self.boundary("booted")
                     self.agent.rejoin(self.store.boot, self.now_ns())
                     self._watcher.booted(self)
+                case Drop(work):
+                    self.store.works.pop(work.ref, None)
                 case AskPeers():
                     self._say(self.agent.question(effect))
                 case _:

@@ -82,6 +82,19 @@ def test_a_field_that_makes_no_sense_is_passed_over(case: str) -> None:
     assert not flight._physical.weights.value.any()
 
 
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_heat_that_is_not_finite_is_passed_over_and_moves_nobody_out_of_the_world(bad: float) -> None:
+    flight = Flight(1, K)
+    frame = np.zeros(flight._cells.size, "<f4")
+    flight.heat_came(Heat(SCHEMA, "z", 0, 1, 0, frame.tobytes()))
+    for cells in (np.where(np.arange(frame.size) == 7, bad, frame).astype("<f4"), np.full(frame.size, bad, "<f4")):
+        flight.heat_came(Heat(SCHEMA, "z", 1, 2, 0, cells.tobytes()))
+    pair = np.array([(3, bad)], dtype=[("cell", "<u2"), ("value", "<f4")]).tobytes()
+    flight.heat_came(Heat(SCHEMA, "z", 1, 1, 1, pair))
+    assert not flight._cells.any()
+    assert 0 <= flight.step([1], [1.0], [1.0], 1)[1] < 1 << 2 * K
+
+
 def test_who_is_seated_is_forgotten() -> None:
     flight = Flight(1, K)
     flight.step([1, 2], [1.0, 1.0], [1.0, 1.0], 0)

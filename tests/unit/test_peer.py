@@ -4,6 +4,7 @@ import asyncio
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from tegcore.errors import ConfigError, DecodeError, RefusedError, UnavailableError
 from tegcore.wire import peer
 from tegcore.wire.control import WorkloadSpec
-from tegcore.wire.peer import Answer, Brief, Bundle, Chunk, File, Listing, Read, Sealer
+from tegcore.wire.peer import Answer, Brief, Bundle, Chunk, File, Listing, Read, ReadLog, Report, Sealer, Source
 from tegcore.wire.signing import Key, peer_key, sealed
 from tegctl import authority
 from tegd.adapters import bundles
@@ -81,6 +82,11 @@ def test_no_path_leads_out_of_its_folder(path: str) -> None:
         Brief(1, 2, 3, 0, ["B!"], 1, "w", "ada", "root", 5, "t", WorkloadSpec(argv=("x",))),
         Brief(1, 2, 3, 0, ["b"], 0, "w", "ada", "root", 5, "t", WorkloadSpec(argv=("x",))),
         Brief(1, 2, 3, 0, ["b"], 1, "w", "ada", "root", 5, "t", WorkloadSpec(argv=("x",)), ["../x"]),
+        msgspec.structs.replace(BRIEF, sources=[Source(1, 1, 0, "b")] * (peer.SEATS_MAX + 1)),
+        Report(1, 2, 3, -1, 0, over=True, ran=True, done=True),
+        Report(1, 2, 3, 0, -1, over=True, ran=True, done=True),
+        Report(1, 2, 3, 0, 0, over=True, ran=True, done=True, problem="x" * (peer.PROBLEM_MAX + 1)),
+        ReadLog(1, 2, -1),
     ],
 )
 def test_what_is_out_of_bounds_is_refused(said) -> None:
@@ -167,6 +173,25 @@ async def test_a_refusal_is_an_answer_and_garbage_ends_the_conversation(tmp_path
         assert server.refused == 2
     finally:
         await server.stop()
+
+
+async def test_a_disk_that_fails_is_an_answer(tmp_path: Path) -> None:
+    async def fails(sender: str, said) -> Answer:
+        raise OSError(28, "No space left on device")
+
+    server = PeerServer("b", HOST_KEY, fails, None)
+    port = await server.start("127.0.0.1", 0)
+    try:
+        answer = await asked(server, PeerLink("a", "b", f"127.0.0.1:{port}", KEY, None))
+        assert not answer.ok
+        assert "No space" in answer.message
+    finally:
+        await server.stop()
+
+
+async def test_a_port_that_there_cannot_be_is_said_so() -> None:
+    with pytest.raises(UnavailableError, match="99999"):
+        await PeerServer("b", HOST_KEY, heard, None).start("127.0.0.1", 99999)
 
 
 async def test_nobody_there_is_said_so() -> None:

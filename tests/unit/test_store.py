@@ -6,7 +6,8 @@ import pytest
 
 from tegcore.errors import JournalError
 from tegcore.wire.control import Hook, WorkloadSpec
-from tegd.adapters.store import ENDED_KEPT_MAX, Store
+from tegd.adapters.store import Store
+from tegd.roster import ENDED_KEPT_MAX
 from tegd.workload import Life, Waits, Workload
 
 

@@ -1,0 +1,157 @@
+"""What people ask of this host over its control socket: to take work in, to show it, to end it, to read what it wrote.
+
+Each sees and does what its tenant may; who asks, the kernel says.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+from tegcore.errors import RefusedError
+from tegcore.wire import control
+from tegd import submission, views
+from tegd.adapters.courier import Courier, ticket
+from tegd.adapters.places import Places
+from tegd.adapters.store import Store
+from tegd.effects import Effect, Keep
+from tegd.node import Node
+from tegd.settings import HostSettings
+from tegd.workload import Life, Workload
+from tegio.control import Peer
+from tegio.users import is_operator, own_tenant, tenant_for
+
+LOG_POLL_S = 0.2
+LOG_ALIVE_S = 10.0
+"""Who follows a silent workload is told so often that nobody has gone."""
+
+
+class Desk:
+    """One host's.
+
+    Args:
+        settings: Of the host.
+        node: Its core.
+        store: What is accepted.
+        places: Where the files of workloads are.
+        courier: Reads the output of what sits elsewhere.
+        carry_out: Carries out effects, durable ones before it returns.
+        now_ns: The boot-time clock.
+    """
+
+    def __init__(
+        self,
+        settings: HostSettings,
+        node: Node,
+        store: Store,
+        places: Places,
+        courier: Courier,
+        carry_out: Callable[[list[Effect]], None],
+        now_ns: Callable[[], int],
+    ) -> None:
+        self._settings = settings
+        self._node = node
+        self._store = store
+        self._places = places
+        self._courier = courier
+        self._carry_out = carry_out
+        self._now_ns = now_ns
+        self._submitting = asyncio.Lock()
+
+    async def answer(self, peer: Peer, request: control.AnyRequest) -> control.Reply | AsyncIterator[control.Reply]:
+        """Answer a request over the control socket."""
+        now_ns = self._now_ns()
+        if isinstance(request, control.CancelWorkload | control.TopUpWorkload) and self._node.link.outbox.full:
+            raise RefusedError("too much waits for the ledger, which is silent", "try again when it is back")
+        match request:
+            case control.Submit():
+                return await self._submit(peer, request)
+            case control.Workloads():
+                seen = self._seen_by(peer)
+                return control.Reply(data=[views.row(self._node, work, now_ns) for work in seen])
+            case control.Why():
+                return control.Reply(data=views.why(self._node, self._named(peer, request.name), now_ns))
+            case control.CancelWorkload():
+                work = self._named(peer, request.name)
+                self._carry_out(self._node.cancel(work, now_ns))
+                return control.Reply(data=views.row(self._node, work, now_ns))
+            case control.TopUpWorkload():
+                work = self._named(peer, request.name)
+                self._carry_out(self._node.top_up(work, request.amount_ucr, request.key, now_ns))
+                return control.Reply(data=views.row(self._node, work, now_ns))
+            case control.Logs():
+                return self._log(self._named(peer, request.name), request.offset, follow=request.follow)
+            case _:
+                raise RefusedError(f"tegd does not answer {type(request).__name__}")
+
+    def _seen_by(self, peer: Peer) -> list[Workload]:
+        everyone = is_operator(peer.uid, self._settings.operators)
+        own = own_tenant(peer.uid, self._settings.tenants)
+        return [work for _, work in sorted(self._node.workloads.items()) if everyone or work.tenant == own]
+
+    def _named(self, peer: Peer, name: str) -> Workload:
+        own_first = sorted(self._seen_by(peer), key=lambda work: (bool(work.home), -work.ref))
+        for work in own_first:
+            if name in {work.name, str(work.ref)}:
+                return work
+        raise RefusedError(f"there is no workload {name!r}", "`tegctl agents` lists those that there are")
+
+    async def _submit(self, peer: Peer, request: control.Submit) -> control.Reply:
+        """One after the other: the same may come twice at once, from a client that asks again."""
+        async with self._submitting:
+            return await self._accept(peer, request)
+
+    async def _accept(self, peer: Peer, request: control.Submit) -> control.Reply:
+        spec, settings = request.spec, self._settings
+        if (known := self._store.by_key(peer.uid, request.key)) is not None:
+            name = self._node.workloads[known].name if known in self._node.workloads else f"w{known}"
+            return control.Reply(data={"name": name, "ref": known})
+        tenant = tenant_for(peer.uid, spec.tenant, settings.tenants, settings.operators)
+        submission.check(spec, tenant, settings.tokens, self._node.workloads.values())
+        submission.check_files(request.files)
+        shown = ticket()
+        if request.files:
+            await self._take_files(shown, request.files)
+        ref = self._store.next_ref()
+        work = Workload.accepted(ref, tenant, (peer.uid, peer.gid), request.key, spec)
+        work.note(self._node.tick, "accepted")
+        work.ticket, work.files = shown, tuple(sorted(request.files))
+        if request.files:
+            self._places.accept_files(shown, work)
+        self._carry_out([Keep(work)])
+        self._carry_out(self._node.submitted(work))
+        return control.Reply(data={"name": work.name, "ref": ref})
+
+    async def _take_files(self, ticket: str, files: dict[str, bytes]) -> None:
+        try:
+            await asyncio.to_thread(self._places.take_files, ticket, files)
+        except OSError as error:
+            self._places.refuse_files(ticket)
+            raise RefusedError(f"the input files cannot be kept: {error.strerror}", "make room on this host") from None
+
+    async def _log(self, work: Workload, offset: int, *, follow: bool) -> AsyncIterator[control.Reply]:
+        """The output of all runs of a workload, one after the other."""
+        silent_s = 0.0
+        while True:
+            over = work.life is Life.ENDED
+            data = await asyncio.to_thread(self._places.read_log, work.ref, offset)
+            offset += len(data)
+            if data:
+                yield control.Reply(data={"bytes": data, "offset": offset}, more=True)
+                continue
+            if work.life is Life.AWAY and (data := await self._away_log(work, offset)):
+                offset += len(data)
+                yield control.Reply(data={"bytes": data, "offset": offset}, more=True)
+                continue
+            if over or not follow:
+                last = {"bytes": b"", "offset": offset, "exit_code": work.exit_code, "outcome": work.outcome}
+                yield control.Reply(data=last)
+                return
+            if silent_s >= LOG_ALIVE_S:
+                silent_s = 0.0
+                yield control.Reply(data={"bytes": b"", "offset": offset}, more=True)
+            await asyncio.sleep(LOG_POLL_S)
+            silent_s += LOG_POLL_S
+
+    async def _away_log(self, work: Workload, offset: int) -> bytes:
+        """What a run elsewhere has written, past what its earlier runs wrote here."""
+        before = await asyncio.to_thread(self._places.log_bytes, work.ref)
+        return await self._courier.read_log(work, offset - before) if offset >= before else b""

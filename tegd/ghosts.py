@@ -1,0 +1,101 @@
+"""How a ghost comes to a seat: quotes in rounds, an order, and what the ledger answers (DESIGN 5, "Ghost")."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from tegcore import rng
+from tegcore.wire.records import Op, Reason, Record, Region
+from tegd.effects import Effect, Keep
+from tegd.roster import Roster
+from tegd.workload import ENDOW_PERIODS, Life, Waits, Workload
+
+DEFAULT_LIMIT_FACTOR = 2
+FUNDS_RETRY_TICKS = 100
+
+
+@dataclass
+class Ghosts(Roster):
+    """Those that seek, and those that have ordered."""
+
+    def ghosts(self) -> list[int]:
+        """Refs of those that seek, in order."""
+        return [ref for ref, work in sorted(self.workloads.items()) if work.life is Life.SEEKING]
+
+    def _ask(self) -> None:
+        assert self.zone is not None
+        for ref in self.ghosts():
+            work, agent = self.workloads[ref], self.agents[ref]
+            if agent.search.may_ask(self.cycle):
+                region = self._region(work)
+                self.link.quotes.append(Record(Op.FOK, 0, self.link.boot, 0, self._fok(work, region)))
+                agent.search.asked(self.cycle)
+
+    def _region(self, work: Workload) -> Region:
+        """Where a ghost looks now."""
+        assert self.zone is not None
+        if work.stays_home and self.travel is not None:
+            return self.travel.own_region()
+        return self.agents[work.ref].search.region(self.slots.get(work.ref, 0), work.shape, self.zone.zone_k)
+
+    def _quoted(self, record: Record, now_ns: int) -> list[Effect]:
+        body = record.body
+        work = self.workloads.get(body.ref)
+        if work is None or work.life is not Life.SEEKING or self.zone is None:
+            return []
+        agent, reason = self.agents[work.ref], Reason(body.reason)
+        region = self._region(work)
+        widest = work.stays_home or region.log2 >= 2 * self.zone.zone_k
+        if reason is Reason.PRICE and work.spec.limit_ucr == 0 and body.price_ucr:
+            work.limit_ucr = DEFAULT_LIMIT_FACTOR * body.price_ucr
+            work.endow_ucr = work.spec.endow_ucr or ENDOW_PERIODS * work.charge_ucr(work.limit_ucr)
+            reason = Reason.OK
+        work.waits = Waits(reason.name, body.missing, body.price_ucr)
+        if reason is Reason.OK or (reason is Reason.PRICE and widest):
+            self._order(work, region, now_ns)
+        elif reason in {Reason.NO_FIT, Reason.PRICE}:
+            self._round_failed(work, Region(0, 2 * self.zone.zone_k) if widest else region)
+        elif reason is Reason.BANKRUPT:
+            return self._park(work, body.missing)
+        else:
+            agent.search.put_off(self.cycle, FUNDS_RETRY_TICKS)
+        return []
+
+    def _order(self, work: Workload, region: Region, now_ns: int) -> None:
+        """Bid. In the whole zone also when the quote was dearer: a bid that is not made challenges nobody's rent."""
+        agent = self.agents[work.ref]
+        if self.link.put(Op.FOK, self._fok(work, region), now_ns):
+            agent.ordered_ns, agent.search.asked_cycle = now_ns, None
+            work.become(Life.ORDERED, self.tick, f"ordered {work.shape.slots} slots in {region.slots}")
+
+    def _round_failed(self, work: Workload, region: Region) -> None:
+        assert self.zone is not None
+        search = self.agents[work.ref].search
+        jitter = float(rng.uniform(self.seed, "back-off", self.cycle, [work.ref])[0])
+        search.failed(self.cycle, region, self.zone.zone_k, self.zone.period_ticks, jitter)
+
+    def _refused(self, body: Any, now_ns: int) -> list[Effect]:
+        work = self.workloads.get(body.ref)
+        if work is None or work.life not in {Life.ORDERED, Life.WAITING} or self.zone is None:
+            return []
+        agent, reason = self.agents[work.ref], Reason(body.reason)
+        self.clock_order(agent, now_ns)
+        work.waits = Waits(reason.name, body.missing, body.price_ucr, body.retry_tick)
+        if work.cancelled:
+            return self.over(work, "cancelled")
+        work.become(Life.SEEKING, self.tick, f"refused: {reason.name.lower()}")
+        if reason in {Reason.NO_FIT, Reason.PRICE, Reason.STAYED}:
+            self._round_failed(work, Region(0, 2 * self.zone.zone_k))
+        elif body.retry_tick:
+            agent.search.put_off(self.cycle, body.retry_tick - self.tick)
+        else:
+            agent.search.put_off(self.cycle, FUNDS_RETRY_TICKS)
+        return [Keep(work)]
+
+    def _waiting(self, body: Any, now_ns: int) -> list[Effect]:
+        work = self.workloads.get(body.ref)
+        if work is None or work.life is not Life.ORDERED:
+            return []
+        self.clock_order(self.agents[work.ref], now_ns)
+        work.waits = Waits("EVICTING", 0, body.price_ucr, body.deadline_tick)
+        work.become(Life.WAITING, self.tick, "won leased slots; their holders have notice")
+        return []

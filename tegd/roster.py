@@ -1,0 +1,135 @@
+"""This host's workloads and what is known of their agents: what those that seek, sit and leave share.
+
+Those that are over are kept for people, the latest `ENDED_KEPT_MAX` of them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from tegcore.wire.messages import Welcome
+from tegcore.wire.records import Fok, Market, Op, OrderFlag, Reason, Region, Release, Traits
+from tegd.bidding import Stride, Usage
+from tegd.effects import Drop, Effect, Keep
+from tegd.link import Link
+from tegd.modes import Happening, Mode, next_mode
+from tegd.seek import Search
+from tegd.travel import Travel
+from tegd.workload import Life, Waits, Workload
+
+ENDED_KEPT_MAX = 1000
+
+
+@dataclass(slots=True)
+class Agent:
+    """What is not worth keeping over a restart."""
+
+    search: Search = field(default_factory=Search)
+    ordered_ns: int = 0
+    renew_cycle: int = 0
+    renew_seq: int = 0
+    expand_seq: int = 0
+    stride: Stride = field(default_factory=Stride)
+    last_use: Usage | None = None
+    period_use: Usage | None = None
+    released: bool = False
+    leave_tick: int = 0
+    leaving_told: bool = False
+    weighs: bool = False
+
+
+@dataclass
+class Roster:
+    """One host's.
+
+    Attributes:
+        tokens: Token of each tenant that may submit here.
+        zone: The ledger's settings, once welcomed.
+        market: As the last beat said.
+        mu_ucr: Static friction (14), as the governor's field says; while it is unknown, below 0, nobody moves.
+        slots: The slot that each ghost is over.
+        runs: State of each run on the airlock side, by its id there.
+        told: Leases that the ledger has told of in this session and that are not over.
+        order_ms: Round trips of orders since they were last taken away, in ms.
+        travel: Work that sits elsewhere, and parts of others' that sit here. Without it, what this host has ordered is
+            taken to run here wherever its slots are: nobody carries it.
+    """
+
+    host: str
+    link: Link
+    seed: int
+    tokens: Mapping[str, int]
+    mode: Mode = Mode.BOOT
+    zone: Welcome | None = None
+    market: Market = Market.FIXED
+    mu_ucr: int = -1
+    tick: int = 0
+    cycle: int = 0
+    beat_ns: int = 0
+    workloads: dict[int, Workload] = field(default_factory=dict)
+    agents: dict[int, Agent] = field(default_factory=dict)
+    slots: dict[int, int] = field(default_factory=dict)
+    runs: dict[str, str] = field(default_factory=dict)
+    told: set[int] = field(default_factory=set)
+    order_ms: list[float] = field(default_factory=list)
+    expansions: int = 0
+    travel: Travel | None = None
+
+    def happen(self, happening: Happening) -> None:
+        """Change the mode."""
+        self.mode = next_mode(self.mode, happening)
+
+    def release(self, lease: int, token: int, why: Reason, now_ns: int) -> None:
+        """Say that a lease's slots on this host are clear."""
+        self.link.put(Op.RELEASE, Release(lease, token, why), now_ns)
+
+    def _by_lease(self, lease: int) -> Workload | None:
+        """The workload, or the part of one, that sits on this host under a lease."""
+        return next((work for work in self.workloads.values() if work.lease == lease and lease and work.here), None)
+
+    def _fok(self, work: Workload, region: Region) -> Fok:
+        spec = work.spec
+        flags = OrderFlag.NONE if spec.hook else OrderFlag.UNSAVABLE
+        traits = Traits(flags, 0, min(255, spec.sla_priority))
+        return Fok(
+            work.ref,
+            self.tokens.get(work.tenant, 0),
+            region.packed(),
+            work.shape.packed(),
+            spec.cpu_milli,
+            spec.mem_bytes,
+            work.limit_ucr,
+            work.endow_ucr,
+            traits.packed(),
+            0,
+        )
+
+    def clock_order(self, agent: Agent, now_ns: int) -> None:
+        """An order is answered: how long did that take?"""
+        if agent.ordered_ns:
+            self.order_ms.append((now_ns - agent.ordered_ns) / 1e6)
+            agent.ordered_ns = 0
+
+    def _park(self, work: Workload, missing_ucr: int) -> list[Effect]:
+        work.waits = Waits("BANKRUPT", missing_ucr)
+        work.become(Life.PARKED, self.tick, "bankrupt: parked until it is topped up")
+        return [Keep(work)]
+
+    def _drop_old(self) -> list[Effect]:
+        """Of those that are over, forget the oldest beyond what is kept."""
+        ended = [ref for ref, work in sorted(self.workloads.items()) if work.life is Life.ENDED]
+        old = [self.workloads[ref] for ref in ended[: max(0, len(ended) - ENDED_KEPT_MAX)]]
+        for work in old:
+            del self.workloads[work.ref], self.agents[work.ref]
+            if self.travel is not None:
+                self.travel.forget(work)
+        return [Drop(work) for work in old]
+
+    def seek_again(self, work: Workload, pause_cycles: int = 1) -> None:
+        """Begin a search anew, after a pause."""
+        self.agents[work.ref].search = Search(next_cycle=self.cycle + pause_cycles)
+
+    def over(self, work: Workload, outcome: str) -> list[Effect]:
+        """A workload has come to its end, whatever that was."""
+        work.outcome = outcome
+        work.become(Life.ENDED, self.tick, outcome)
+        return [Keep(work)]

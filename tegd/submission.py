@@ -1,0 +1,65 @@
+"""What a submission must be before it is taken in: each refusal says what to do instead."""
+
+from collections.abc import Collection, Iterable
+
+from tegcore.errors import RefusedError, TegError
+from tegcore.ids import is_name
+from tegcore.wire import control
+from tegcore.wire.peer import is_path
+from tegcore.wire.records import Shape
+from tegd.workload import Life, Workload, shape_of
+
+WORKLOADS_MAX = 1000
+
+
+def check(spec: control.WorkloadSpec, tenant: str, tokens: Collection[str], works: Iterable[Workload]) -> None:
+    """Refuse what can never run.
+
+    Args:
+        spec: What is asked for.
+        tenant: Whose it is to be.
+        tokens: Tenants of which this host holds a token.
+        works: All of this host.
+
+    Raises:
+        RefusedError: Says why.
+    """
+    if not spec.argv or not spec.argv[0]:
+        raise RefusedError("there is no command", "tegctl run -- COMMAND [ARGUMENT ...]")
+    if sum(len(part.encode()) + 1 for part in spec.argv) > control.ARGV_BYTES_MAX:
+        raise RefusedError(f"the command is longer than {control.ARGV_BYTES_MAX} bytes")
+    if spec.name and not is_name(spec.name):
+        raise RefusedError(f"{spec.name!r} cannot name a workload", "use lower-case letters, digits, '-', '_' and '.'")
+    living = [work for work in works if work.life is not Life.ENDED]
+    if any(work.name == spec.name for work in living):
+        raise RefusedError(f"a workload {spec.name!r} is alive already", "choose another name")
+    if len(living) >= WORKLOADS_MAX:
+        raise RefusedError(f"{WORKLOADS_MAX} workloads are alive on this host", "wait for some to end")
+    try:
+        Shape.unpacked(shape_of(spec).packed())
+    except (TegError, ValueError) as error:
+        raise RefusedError(
+            f"no block has this shape: {error}", "ask for 1 to 4 blocks of 2^j slots, of classes 0 to 7"
+        ) from None
+    if tenant not in tokens:
+        known = ", ".join(sorted(tokens)) or "none"
+        hint = f"an operator's `zone-ledger provision --tenant {tenant}` gives it one; it has those of: {known}"
+        raise RefusedError(f"this host holds no token of tenant {tenant!r}", hint)
+
+
+def check_files(files: dict[str, bytes]) -> None:
+    """Refuse input files that are too large, or are named as no file can be.
+
+    Args:
+        files: What is in each, by name.
+
+    Raises:
+        RefusedError: Says which.
+    """
+    size = sum(map(len, files.values()))
+    if len(files) > control.FILES_MAX or size > control.FILES_BYTES_MAX:
+        most = f"{control.FILES_MAX} files of {control.FILES_BYTES_MAX >> 10} KiB together"
+        raise RefusedError(f"{len(files)} files of {size} bytes: at most {most}", "name a path that every host has")
+    for name in files:
+        if "/" in name or not is_path(name):
+            raise RefusedError(f"{name[:80]!r} cannot name an input file", "use a plain file name")
