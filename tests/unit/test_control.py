@@ -16,7 +16,8 @@ import pytest
 
 from tegcore.errors import DecodeError, PermissionDeniedError, RefusedError, UnavailableError
 from tegcore.wire import control
-from tegd import service
+from tegd.adapters import desk
+from tegd.adapters.places import Places
 from tegd.workload import Life
 from tegio.control import CONTROL_BYTES_MAX, ControlClient, ControlServer, Peer
 from tegio.users import demand_operator, is_operator, own_tenant, tenant_for
@@ -138,11 +139,11 @@ async def test_who_follows_silent_work_is_not_taken_for_left_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Work says nothing for longer than a client waits for an answer, then ends."""
-    monkeypatch.setattr(service, "LOG_POLL_S", 0.02)
-    monkeypatch.setattr(service, "LOG_ALIVE_S", 0.1)
+    monkeypatch.setattr(desk, "LOG_POLL_S", 0.02)
+    monkeypatch.setattr(desk, "LOG_ALIVE_S", 0.1)
     monkeypatch.setattr("tegio.control.ANSWER_S_MAX", 0.4)
-    host = service.HostService.__new__(service.HostService)
-    host._read_log = lambda work, offset: b""
+    host = desk.Desk.__new__(desk.Desk)
+    host._places = Places(tmp_path)
     work = SimpleNamespace(life=Life.SEATED, ref=1, exit_code=0, outcome="exit code 0")
     server = ControlServer(tmp_path / "a.sock", lambda peer, request: _as_reply(host._log(work, 0, follow=True)))
     await server.start()
@@ -182,19 +183,18 @@ def test_a_number_outside_its_bounds_is_no_request(request_: control.AnyRequest,
 
 def test_a_log_is_read_whole_while_it_moves_to_what_is_kept(tmp_path: Path) -> None:
     """The run is over: its log is copied, and the airlock side's is taken away, while someone reads."""
-    host = service.HostService.__new__(service.HostService)
-    host._state_dir = tmp_path
+    places = Places(tmp_path)
     for ref in range(200):
-        log = host._run_log(f"{ref}.7")
+        log = places._run_log(f"{ref}.7")
         log.parent.mkdir(parents=True)
         log.write_bytes(b"output")
-        moves = threading.Thread(target=_end_run, args=(host, f"{ref}.7"))
+        moves = threading.Thread(target=_end_run, args=(places, f"{ref}.7"))
         moves.start()
         while moves.is_alive():
-            assert host._read_log(SimpleNamespace(ref=ref), 0) == b"output"
-        assert host._read_log(SimpleNamespace(ref=ref), 3) == b"put"
+            assert places.read_log(ref, 0) == b"output"
+        assert places.read_log(ref, 3) == b"put"
 
 
-def _end_run(host: service.HostService, run: str) -> None:
-    host._keep_log(run)
-    rmtree(host._run_log(run).parent)
+def _end_run(places: Places, run: str) -> None:
+    places.keep_log(run)
+    rmtree(places._run_log(run).parent)
