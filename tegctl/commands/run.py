@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import click
+from click.core import ParameterSource
 
 from tegcore.errors import RefusedError, UnavailableError
 from tegcore.wire import control
@@ -15,6 +16,9 @@ from tegctl.render import show_json
 from tegctl.session import Session, fresh_key
 from tegio.paths import socket_path
 from tegio.seqpacket import ask
+
+_ALONE = frozenset({"rank", "hook", "name", "detach", "argv"})
+"""What work that runs outside the market can be told."""
 
 
 @click.command(name="run", context_settings={"ignore_unknown_options": True})
@@ -73,6 +77,7 @@ def command(
 ) -> None:
     """Run COMMAND; without money options it bids for itself. Ends with the command's exit code."""
     if rank is not None:
+        _demand_no_market_options()
         _alone(session, alone.Order(argv, name, rank, hook), detach=detach)
     spec = control.WorkloadSpec(
         argv=argv,
@@ -137,6 +142,14 @@ def _read(files: tuple[Path, ...]) -> dict[str, bytes]:
             f"{what}{control.FILES_BYTES_MAX >> 10} KiB together", "put larger ones where every host has them"
         )
     return {path.name: path.read_bytes() for path in files}
+
+
+def _demand_no_market_options() -> None:
+    context = click.get_current_context()
+    for param in context.command.params:
+        given = context.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE
+        if given and param.name not in _ALONE:
+            raise click.UsageError(f"--rank runs work outside the market: {param.opts[0]} does not go with it")
 
 
 def _alone(session: Session, order: alone.Order, *, detach: bool) -> NoReturn:

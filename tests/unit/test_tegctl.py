@@ -137,6 +137,7 @@ TABLE = [
     (["--on", "far", "airlock"], 2, "`ssh far tegctl airlock`"),
     (["--on", "far", "verify"], 2, "`ssh far tegctl verify`"),
     (["--on", "far", "run", "--rank", "1", "--", "x"], 2, "`ssh far tegctl run --rank`"),
+    (["run", "--rank", "1", "--mem", "2G", "--", "x"], 2, "--rank runs work outside the market: --mem does not go"),
     (["--ledger-on", "far", "up"], 2, "`ssh far tegctl up`"),
     (["--on", "far", "demo"], 2, "`ssh far tegctl demo`"),
     (["run"], 2, "Missing argument"),
