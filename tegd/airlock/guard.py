@@ -277,11 +277,11 @@ class Guard:
 
     def _armed(self, entry: Workload, demand_bytes: int) -> bool:
         """Whether the disk has room for a save of it: for what it holds, or for a checkpoint as large as its last."""
-        name, status = entry.spec.workload, entry.status
-        by_hook = entry.way is Way.HOOK and status.saved_ns
-        needed = min(demand_bytes, self._hands.saved_bytes(entry) * 5 // 4) if by_hook else demand_bytes
+        name, needed = entry.spec.workload, demand_bytes
         folder = self._hands.saves_to(entry)
         free = self._room.free_bytes(folder)
+        if free < needed + ROOM_SPARE_BYTES and entry.way is Way.HOOK and entry.status.saved_ns:
+            needed = min(needed, self._hands.saved_bytes(entry) * 5 // 4)
         armed = free >= needed + ROOM_SPARE_BYTES
         said = f"{name}: not to be saved while {folder} has {free // MIB} MiB free, of {needed // MIB} MiB and a spare"
         if armed:

@@ -5,7 +5,7 @@ What the acts bring about is taken in the next round, before what else waits. So
 however many workloads there are, and no request sees a step half done.
 
 The loop wakes when something happens, at the next deadline, and once a second (a suspended machine's timers sleep with
-it, its boot-time clock does not); every `MARK_POLL_NS` while a hook is at work.
+it, its boot-time clock does not); now and then while a hook is at work.
 """
 
 import os
@@ -34,7 +34,6 @@ WORKLOADS_MAX = 256
 FRESH_PER_ROUND_MAX = 32
 """Workloads that come in one round: each brings a command of up to a packet, and a frame of the journal is bounded."""
 WAKE_NS = 1_000_000_000
-MARK_POLL_NS = 5_000_000
 LOG_LOOK_NS = 5_000_000_000
 LET_GO_NS = 20_000_000_000
 """Longest that an orderly stop waits for saves that are under way; the deadman sees to what is left."""
@@ -192,7 +191,7 @@ class Airlock:
             until_ns = min(until_ns, self._guard.due_ns)
         for entry in self._workloads.values():
             if entry.status.state is State.SAVING:
-                until_ns = min(until_ns, now_ns + MARK_POLL_NS)
+                until_ns = min(until_ns, now_ns + self._hands.look_ns(entry))
             if (due_ns := core.due_ns(entry)) is not None:
                 until_ns = min(until_ns, due_ns)
         return max(0, until_ns - now_ns) / NS_PER_S

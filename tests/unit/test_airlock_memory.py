@@ -62,7 +62,8 @@ def test_a_checkpoint_is_its_own_mark_once_another_file_took_its_place(tmp_path:
 
 def test_a_mark_is_heard_the_moment_it_is_made_and_not_after_it_was_forgotten(tmp_path: Path) -> None:
     marks, heard = Marks(), threading.Semaphore(0)
-    marks.watch("w", str(tmp_path / "mark"), heard.release)
+    assert not marks.watch("w", str(tmp_path / "nowhere" / "mark"), heard.release), "nobody would hear of it"
+    assert marks.watch("w", str(tmp_path / "mark"), heard.release)
     (tmp_path / "other").write_text("")
     (tmp_path / "mark").mkdir()
     assert heard.acquire(timeout=10)

@@ -98,8 +98,8 @@ class Cgroups:
 
     def folder(self, workload: str) -> Path:
         """Its group."""
-        own = self.placed.get(workload, self._group / f"{_PREFIX}{workload}")
-        return self.adopted.get(workload, own)
+        known = self.adopted.get(workload) or self.placed.get(workload)
+        return known or self._group / f"{_PREFIX}{workload}"
 
     def forget(self, workload: str) -> None:
         """Where its group was is of use no more."""

@@ -27,6 +27,8 @@ from tegd.airlock.transitions import State
 
 LOG_BYTES_MAX = 64 << 20
 """A log that grows larger than this starts again from nothing."""
+LOOK_NS, LOOK_HEARD_NS = 5_000_000, 50_000_000
+"""How soon to look for a mark again: one that nobody hears, and one that the kernel tells of."""
 
 
 class Hands:
@@ -66,6 +68,7 @@ class Hands:
         self._before: dict[str, launch.Identity] = {}
         self._go: dict[str, int] = {}
         self._unasked: set[str] = set()
+        self._heard: set[str] = set()
 
     def act(self, workload: Workload, effects: Iterable[Effect]) -> list[Input]:
         """Carry out acts; what comes of them at once is told, the rest later."""
@@ -212,6 +215,11 @@ class Hands:
         self._containment_of(workload).freeze(_leader(workload))
         return [Input(Kind.MARKED)]
 
+    def look_ns(self, workload: Workload) -> int:
+        """How soon to look after a hook at work again: one whose mark is heard is frozen without a look."""
+        name = workload.spec.workload
+        return LOOK_HEARD_NS if name in self._heard and name not in self._unasked else LOOK_NS
+
     def usage(self, workloads: Iterable[Workload]) -> dict[str, dict[str, int]]:
         """Memory in bytes, processor time in ns and number of processes of each, from one pass over /proc."""
         table = list(procfs.processes())
@@ -235,6 +243,7 @@ class Hands:
     def forget(self, name: str) -> None:
         """Remove what is left of a workload that has ended; a flush that is still under way means nothing more."""
         self._flushing.pop(name, None)
+        self._heard.discard(name)
         for groups in (self._groups, self._containment):
             if isinstance(groups, Cgroups):
                 groups.forget(name)
@@ -375,8 +384,10 @@ class Hands:
         own = workload.spec.hook.mark == workload.spec.hook.checkpoint
         old = afresh or own or launch.older(workload.spec.hook.mark, workload.status.since_ns)
         self._marks[workload.spec.workload] = launch.identity(workload.spec.hook.mark) if old else None
-        self._watch_marks.watch(workload.spec.workload, workload.spec.hook.mark, lambda: self._freeze_marked(workload))
-        self._unasked.add(workload.spec.workload)
+        name, mark = workload.spec.workload, workload.spec.hook.mark
+        heard = self._watch_marks.watch(name, mark, lambda: self._freeze_marked(workload))
+        (self._heard.add if heard else self._heard.discard)(name)
+        self._unasked.add(name)
         self._try_to_ask(workload)
         self._containment_of(workload).thaw(_leader(workload))
 

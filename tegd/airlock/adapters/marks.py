@@ -28,14 +28,19 @@ class Marks:
         if self._ear >= 0:
             threading.Thread(target=self._run, name="marks", daemon=True).start()
 
-    def watch(self, workload: str, mark: str, seen: Callable[[], None]) -> None:
-        """Call `seen` in the thread whenever a file of that path is made or takes the place of another."""
+    def watch(self, workload: str, mark: str, seen: Callable[[], None]) -> bool:
+        """Call `seen` in the thread whenever a file of that path is made or takes the place of another.
+
+        Returns:
+            Whether that will be heard.
+        """
         path = Path(mark)
         with self._lock:
             events = _CLOSE_WRITE | _MOVED_TO | _CREATE
             number = self._libc.inotify_add_watch(self._ear, os.fsencode(path.parent), events) if self._ear >= 0 else -1
             if number >= 0:
                 self._wanted.setdefault(number, {})[workload] = (path.name, seen)
+        return number >= 0
 
     def forget(self, workload: str) -> None:
         """Nothing more is to be seen of a workload."""
