@@ -2,11 +2,11 @@
 
     headroom = available + free zRAM slots x (1 - 1 / ratio) + free disk swap - reserve
 
-with the reserve kept twice, in memory and in slots. The trigger is the dual part: headroom over the rate at which those
+with the reserve kept twice, in memory and in slots, and no more slots counted than there are pages to fill them. The trigger is the dual part: headroom over the rate at which those
 that run grow, against the time that freezing takes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -223,15 +223,19 @@ def notice_bytes(airlock: Airlock, running: list[Member], lead: float) -> float:
     return (airlock.rate(running) + airlock.rate(running[-1:])) * lead
 
 
-def headroom_bytes(reading: Reading, ratio: float, settings: Settings) -> int:
+def headroom_bytes(reading: Reading, ratio: float, settings: Settings, shielded: Set[str] = frozenset()) -> int:
     """Memory that can still be had before the reserve.
 
     Args:
         reading: What was seen.
         ratio: How well the next page compresses; 1 or more.
         settings: Of the host.
+        shielded: Whose pages fill no slots.
     """
-    spare = max(0, reading.zram_free_bytes + reading.swap_free_bytes - settings.reserve_bytes // 2)
+    kept = sum(member.resident_bytes for member in reading.members if member.name in shielded)
+    pages = reading.total_bytes - reading.zram_used_bytes - kept
+    spare = min(reading.zram_free_bytes + reading.swap_free_bytes - settings.reserve_bytes // 2, pages)
+    spare = max(0, spare)
     zram = min(spare, reading.zram_free_bytes)
     return reading.available_bytes + int(zram * (1.0 - 1.0 / ratio)) + spare - zram - settings.reserve_bytes
 
@@ -259,7 +263,7 @@ def measured(airlock: Airlock, reading: Reading, settings: Settings) -> Airlock:
         outside=_grown(airlock.outside, outside, elapsed_ns),
         at_ns=reading.at_ns,
     )
-    return airlock._replace(headroom_bytes=headroom_bytes(reading, airlock.ratio, settings))
+    return airlock._replace(headroom_bytes=headroom_bytes(reading, airlock.ratio, settings, airlock.shielded))
 
 
 def _grown(before: Growth, demand_bytes: int, elapsed_ns: int) -> Growth:

@@ -209,6 +209,17 @@ def test_what_is_known_of_pages_is_not_forgotten_when_zram_is_empty() -> None:
     assert known.headroom_bytes < unknown.headroom_bytes
 
 
+def test_slots_that_no_page_will_fill_are_not_room() -> None:
+    """Plenty of slots are free, but the pages that hold the memory do not compress and are kept out of them."""
+    first = Member("first", 1, Life.SEALED, resident_bytes=190 * MIB)
+    last = Member("last", 2, Life.RUNNING, resident_bytes=190 * MIB)
+    known = Airlock(phase=Phase.SEALED, ratios={"first": 1.02, "last": 1.02}, shielded=frozenset({"first", "last"}))
+    reading = Reading(10**9, int(RAM), 2 * MIB, int(SLOTS), 20 * MIB, 18 * MIB, 0, 0, (first, last))
+    airlock, requests = step(known, reading, Settings(reserve_bytes(int(RAM))), 10**8)
+    assert airlock.headroom_bytes == 2 * MIB - reserve_bytes(int(RAM)) + int(2 * MIB * (1 - 1 / airlock.ratio))
+    assert (Act.HOLD, "last") in {(request.act, request.name) for request in requests}
+
+
 def test_who_is_being_saved_may_be_swapped_out() -> None:
     saved = Member("hard", 1, Life.SAVING, resident_bytes=40 * MIB)
     assert shielded(saved, Member("soft", 1, Life.HELD, resident_bytes=40 * MIB)) == set()
