@@ -2,8 +2,8 @@
 
     headroom = available + free zRAM slots x (1 - 1 / ratio) + free disk swap - reserve
 
-with the reserve kept twice, in memory and in slots, and no more slots counted than there are pages to fill them. The trigger is the dual part: headroom over the rate at which those
-that run grow, against the time that freezing takes.
+with the reserve kept twice, in memory and in slots, and no more slots counted than there are pages to fill them. The
+trigger is the dual part: headroom over the rate at which those that run grow, against the time that freezing takes.
 """
 
 from collections.abc import Mapping, Set

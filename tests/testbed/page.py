@@ -14,9 +14,11 @@ On three machines, emulated on two processors that did other work too. A run wri
 first scenario pays for the start of the machines. After each of them: credits are conserved, the journal replays to the
 ledger's state, nothing is left frozen, held or running.
 
-| scenario | result | s | day, commit | machines |
+"""
+COLUMNS = """| scenario | result | s | day, commit | machines |
 |---|---|---|---|---|
 """
+WHOLE = "All of them in one run: "
 
 
 @dataclass
@@ -30,6 +32,7 @@ class Page:
 
     path: Path
     machines: str
+    begun_s: float = field(default_factory=time.monotonic)
     seconds: dict[str, float] = field(default_factory=dict)
     results: dict[str, str] = field(default_factory=dict)
 
@@ -42,18 +45,21 @@ class Page:
     def pytest_sessionfinish(self) -> None:
         words = ["git", "describe", "--always", "--dirty"]
         commit = subprocess.run(words, capture_output=True, text=True, check=False).stdout.strip()
-        rows = self._known()
+        when = f"{time.strftime('%Y-%m-%d')}, {commit}"
+        whole, rows = self._known()
+        if self.results.keys() >= rows.keys():
+            passed = sum(result == "passed" for result in self.results.values())
+            took_s = time.monotonic() - self.begun_s
+            whole = f"{WHOLE}{passed} of {len(self.results)} passed, {took_s:.0f} s ({when}, {self.machines}).\n"
         for name, result in self.results.items():
             if result != "skipped" or name not in rows:
-                when = f"{time.strftime('%Y-%m-%d')}, {commit}"
                 rows[name] = f"| {name} | {WORDS[result]} | {self.seconds[name]:.0f} | {when} | {self.machines} |"
-        self.path.write_text(HEAD + "".join(f"{row}\n" for row in rows.values()))
+        table = "".join(f"{row}\n" for row in rows.values())
+        self.path.write_text(HEAD + (whole and f"{whole}\n") + COLUMNS + table)
 
-    def _known(self) -> dict[str, str]:
-        """Rows of the page as it stands, by scenario."""
+    def _known(self) -> tuple[str, dict[str, str]]:
+        """What the page says of the last run of all, and its rows by scenario."""
         lines = self.path.read_text().splitlines() if self.path.exists() else []
-        return (
-            {line.split("|")[1].strip(): line for line in lines[lines.index("|---|---|---|---|---|") + 1 :]}
-            if lines
-            else {}
-        )
+        whole = next((f"{line}\n" for line in lines if line.startswith(WHOLE)), "")
+        rows = [line for line in lines if line.startswith("| ")][1:]
+        return whole, {row.split("|")[1].strip(): row for row in rows}
