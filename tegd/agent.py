@@ -49,6 +49,8 @@ HEARD_EVERY_CYCLES = 20
 """The ledger hears of a host at least so often."""
 STATUS_EVERY_CYCLES = 200
 USAGE_EVERY_CYCLES = 10
+SLOTS_ENTRY = "TEG_SLOTS"
+"""Of a workload's environment: the numbers of its slots on its host, from 0, as `0,1`."""
 
 
 class Place(NamedTuple):
@@ -79,13 +81,23 @@ class AgentSide:
         seed: Of the random streams.
         tokens: Token of each tenant that may submit here.
         now_ns: Boot-time clock.
+        slots_as: Entries of the environment beside `TEG_SLOTS` that say the same.
 
     Attributes:
         address: HOST:PORT at which this host hears others; empty: it hears none.
     """
 
-    def __init__(self, place: Place, boot: int, seed: int, tokens: Mapping[str, int], now_ns: int) -> None:
+    def __init__(
+        self,
+        place: Place,
+        boot: int,
+        seed: int,
+        tokens: Mapping[str, int],
+        now_ns: int,
+        slots_as: tuple[str, ...] = (),
+    ) -> None:
         self._place = place
+        self._slots_as = slots_as
         self._seed = seed
         self._flight: Flight | None = None
         self._mix: Mix | None = None
@@ -221,8 +233,12 @@ class AgentSide:
         leases, hosts = list(asked.leases), list(asked.hosts)
         return Say(Channel.ORDERS, Ask(SCHEMA, self._place.host, self.node.link.boot, leases, hosts))
 
-    def gang(self, work: Workload) -> dict[str, str]:
-        """What each part of work over several hosts is told of the others."""
+    def told(self, work: Workload) -> dict[str, str]:
+        """What a seated workload finds in its environment: its slots here, and in each part of a gang the others."""
+        slots = ",".join(map(str, work.slots_within(work.base, self._place.log2_slots)))
+        return dict.fromkeys((SLOTS_ENTRY, *self._slots_as), slots) | self._gang(work)
+
+    def _gang(self, work: Workload) -> dict[str, str]:
         if not work.home or len(work.seats) < 2:
             return {}
         first, peers = work.seats[0], self.travel.peers

@@ -37,7 +37,7 @@ def call(effect: Extend | Bound | SaveAndEnd | SaveInPassing | Forget) -> Call:
             return Call("forget", {"workload": effect.airlock_id})
 
 
-def start_calls(work: Workload, zone: Welcome | None, folder: str, home: str, gang: dict[str, str]) -> tuple[Call, ...]:
+def start_calls(work: Workload, zone: Welcome | None, folder: str, home: str, told: dict[str, str]) -> tuple[Call, ...]:
     """What it is asked to start a workload, one after the other; nothing, where its lease is over meanwhile.
 
     Args:
@@ -46,7 +46,7 @@ def start_calls(work: Workload, zone: Welcome | None, folder: str, home: str, ga
             its term, half of it: the other half is for an airlock side that has to be started again.
         folder: Its own.
         home: Of its user.
-        gang: What it is told of the other parts of the same work.
+        told: Of its seat, in its environment.
     """
     if not work.lease:
         return ()
@@ -60,7 +60,7 @@ def start_calls(work: Workload, zone: Welcome | None, folder: str, home: str, ga
     fields = {
         "lease": work.lease,
         "argv": list(spec.argv),
-        "env": {"PATH": PATH, "HOME": home, "TEG_NAME": work.name, **gang, **spec.env},
+        "env": {"PATH": PATH, "HOME": home, "TEG_NAME": work.name, **told, **spec.env},
         "cwd": spec.cwd or folder,
         "uid": work.uid,
         "gid": work.gid,

@@ -35,11 +35,7 @@ def fragmentation(
     free = [WHOLE] * slots
     mem_left = mem_bytes * MEM_OFFERED_PERCENT // 100
     for work in works:
-        taken = {
-            slot
-            for first, log2 in work.blocks
-            for slot in range(max(0, first - base), min(slots, max(0, first + (1 << log2) - base)))
-        }
+        taken = work.slots_within(base, log2_slots)
         for slot in taken:
             free[slot] -= work.shape.share_permille or WHOLE
         cpu_milli -= work.spec.cpu_milli * len(taken)

@@ -38,6 +38,7 @@ class Seats(Leaving):
         work.term_end_ns = self.link.at_ns(body.term_end_tick)
         work.lease, work.token, work.price_ucr = body.lease, body.token, body.price_ucr
         work.blocks = tuple((block.base, block.log2) for block in unpack_blocks(body.blocks0, body.blocks1))
+        work.base = self.zone.base
         work.purse_ucr, work.mass_micro, work.waits = body.purse_ucr, body.mass_micro, Waits()
         if fresh:
             work.held_bytes = work.spec.mem_bytes * work.slots_here

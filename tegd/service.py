@@ -102,7 +102,9 @@ class HostService:
             settings.cpu_milli or (psutil.cpu_count() or 1) * 1000,
             settings.mem_bytes or psutil.virtual_memory().total,
         )
-        self._agent = AgentSide(place, store.next_boot(), settings.seed, settings.tokens, clock.now_ns())
+        self._agent = AgentSide(
+            place, store.next_boot(), settings.seed, settings.tokens, clock.now_ns(), settings.slots_as
+        )
         self._courier = Courier(
             settings,
             key,
@@ -322,8 +324,8 @@ class HostService:
             reason, now_ns = getattr(error, "reason", ""), self._clock.now_ns()
             self._carry_out(self._agent.refused("start", airlock_id, reason, str(error), now_ns))
             return
-        folder, gang = self._places.folder(work), self._agent.gang(work)
-        for wanted in start_calls(work, self.node.zone, str(folder), _home(work.uid), gang):
+        folder, told = self._places.folder(work), self._agent.told(work)
+        for wanted in start_calls(work, self.node.zone, str(folder), _home(work.uid), told):
             await self._asked(wanted)
 
     async def _lay_out(self, work: Workload) -> None:

@@ -37,6 +37,14 @@ class HostSettings(Struct, frozen=True, kw_only=True):
     log2_slots: Annotated[int, Meta(ge=0, le=16, description="This host has 2^this slots.")] = 3
     base: Annotated[int, Meta(ge=-1, description="Morton base of its slots; -1: the ledger chooses.")] = -1
     slot_class: Annotated[int, Meta(ge=0, le=7, description="Class of its slots.")] = 0
+    slots_as: Annotated[
+        tuple[Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")], ...],
+        Meta(
+            max_length=8,
+            description="Entries of work's environment that say which slots of this host it has, beside TEG_SLOTS."
+            " CUDA_VISIBLE_DEVICES: slot i is GPU i.",
+        ),
+    ] = ()
     cpu_milli: Annotated[int, Meta(ge=0, description="Cores offered, in thousandths; 0: all.")] = 0
     mem_bytes: Annotated[int, Meta(ge=0, description="Memory offered; 0: all.")] = 0
     temp_idle_c: Annotated[float, Meta(description="Temperature that counts as no heat.")] = 35.0

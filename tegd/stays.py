@@ -61,6 +61,7 @@ class Stays(Errands):
         end of the term, only as an early guess.
         """
         node, grant = self.node, self.grants[brief.lease]
+        assert node.zone is not None, "a lease was granted"
         part = Workload(ref, brief.name, brief.tenant, uid, gid, 0, brief.spec)
         part.home, part.home_ref, part.rank, part.seats = sender, brief.ref, brief.rank, brief.seats
         part.part_slots, part.ticket, part.files = brief.slots, brief.ticket, tuple(brief.files)
@@ -68,12 +69,12 @@ class Stays(Errands):
         part.lease, part.token, part.price_ucr = brief.lease, brief.token, grant.price_ucr
         blocks = unpack_blocks(grant.blocks0, grant.blocks1)
         part.blocks = tuple((block.base, block.log2) for block in blocks)
+        part.base = node.zone.base
         part.purse_ucr, part.mass_micro = grant.purse_ucr, grant.mass_micro
         part.term_end_ns = node.link.at_ns(grant.term_end_tick)
         part.held_bytes = part.spec.mem_bytes * part.slots_here
         part.stay = Stay.FETCHING
         node.submitted(part)
-        assert node.zone is not None
         node.agents[ref].renew_cycle = node.cycle - node.zone.renew_ticks
         part.become(Life.SEATED, node.tick, f"part {part.rank} of {len(part.seats)} of {sender}'s {part.name}")
         return [Keep(part)]

@@ -106,6 +106,7 @@ class Workload(msgspec.Struct):
         rank: Its place among the seats.
         part_slots: How many slots it has here; 0: all of its shape.
         ran: Whether it was ever started here.
+        base: First slot of this host when it was seated here.
         homebound: Whether another host said that it can never run it: it runs where it was submitted, or waits.
         top_ups: Keys of the latest top-ups.
         history: The latest of what happened, for people.
@@ -158,6 +159,7 @@ class Workload(msgspec.Struct):
     part_slots: int = 0
     ran: bool = False
     homebound: bool = False
+    base: int = 0
 
     @property
     def stays_home(self) -> bool:
@@ -192,6 +194,11 @@ class Workload(msgspec.Struct):
     def airlock_id(self) -> str:
         """What its present run is called on the airlock side: one run a lease."""
         return f"{self.ref}.{self.token}"
+
+    def slots_within(self, base: int, log2_slots: int) -> list[int]:
+        """Its slots among the 2^log2_slots of a host from `base` on, in order, counted from 0."""
+        ends = ((first - base, first + (1 << log2) - base) for first, log2 in self.blocks)
+        return sorted(slot for begin, end in ends for slot in range(max(0, begin), min(1 << log2_slots, end)))
 
     def charge_ucr(self, price_ucr: int) -> int:
         """What a price per slot-period comes to for its shape."""

@@ -346,8 +346,8 @@ class AgentPart(Part):
                     self.store.keep(work)
                     self.boundary("kept")
                 case Start(work):
-                    gang = self.agent.gang(work)
-                    for wanted in start_calls(work, self.agent.node.zone, f"/simulated/{work.ref}", "/", gang):
+                    told = self.agent.told(work)
+                    for wanted in start_calls(work, self.agent.node.zone, f"/simulated/{work.ref}", "/", told):
                         self._ask(wanted)
                 case Forget(airlock_id):
                     self._call(call(effect), airlock_id, partial(self._forgotten, airlock_id))

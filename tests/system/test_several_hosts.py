@@ -50,7 +50,8 @@ def test_output_of_work_elsewhere_is_read_while_it_runs(zone: Zone) -> None:
 RANKS = """
 import os, socket, sys, time
 rank, world = os.environ["TEG_RANK"], os.environ["TEG_WORLD"]
-print(f"rank {rank} of {world}, first at {os.environ['TEG_MASTER']}, on {os.getcwd()}", flush=True)
+print(f"rank {rank} of {world}, first at {os.environ['TEG_MASTER']}, slots {os.environ['TEG_SLOTS']}, on {os.getcwd()}")
+sys.stdout.flush()
 time.sleep(float(sys.argv[1]))
 sys.exit(int(sys.argv[2]) if rank == "1" else 0)
 """
@@ -74,8 +75,8 @@ def test_a_block_over_two_hosts_is_granted_at_once_and_runs_on_both(zone: Zone) 
     assert b"".join(part["bytes"] for part in by_name).startswith(b"rank 0 of 2"), "not that of the part that sat here"
     folder = zone["a"].state / "logs" / str(zone["a"].work(name)["ref"])
     said = [next(folder.glob(pattern)).read_text() for pattern in ("log.*", "log-1.*")]
-    assert said[0].startswith(f"rank 0 of 2, first at 127.0.0.1, on {zone['a'].state}")
-    assert said[1].startswith(f"rank 1 of 2, first at 127.0.0.1, on {zone['b'].state}")
+    assert said[0].startswith(f"rank 0 of 2, first at 127.0.0.1, slots 0,1, on {zone['a'].state}")
+    assert said[1].startswith(f"rank 1 of 2, first at 127.0.0.1, slots 0,1, on {zone['b'].state}")
     zone.settled()
 
 

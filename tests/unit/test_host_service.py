@@ -243,6 +243,16 @@ def test_units_that_others_started_are_nobody_here() -> None:
     assert agent.changed(entry, 1) == [Forget("5.7")]
 
 
+def test_work_is_told_its_slots_of_this_host_under_every_name_that_is_set() -> None:
+    agent = AgentSide(Place("h", -1, 3, 0, 16_000, 1 << 36), 1, 1, {}, 0, ("CUDA_VISIBLE_DEVICES",))
+    work = Workload.accepted(1, "ada", (0, 0), 1, SPEC)
+    work.base, work.blocks = 64, ((70, 1), (65, 0), (32, 3))
+    assert agent.told(work) == {"TEG_SLOTS": "1,6,7", "CUDA_VISIBLE_DEVICES": "1,6,7"}
+    work.blocks = ((0, 8),)
+    assert agent.told(work)["TEG_SLOTS"] == "0,1,2,3,4,5,6,7", "a block over several hosts: all of this one"
+    assert side().told(work).keys() == {"TEG_SLOTS"}
+
+
 def test_who_is_about_to_end_takes_in_no_message() -> None:
     agent = side()
     agent.ready()

@@ -7,11 +7,13 @@ import pytest
 
 from tegcore.field.requests import Mix, unpacked
 from tegcore.units import GIB
+from tegcore.wire.control import WorkloadSpec
 from tegcore.wire.messages import BYTES_MAX, SCHEMA, Heat, Sample
 from tegcore.wire.records import Fok, Region, Shape
 from tegd.agent import AgentSide, Place
 from tegd.room import fragmentation
 from tegd.telemetry.model import NAN
+from tegd.workload import Life, Workload
 from zone_ledger.demand import TOLD_MAX, Demand
 
 
@@ -19,9 +21,9 @@ def order(shape: Shape, cpu_milli: int = 0) -> Fok:
     return Fok(1, 1, Region(0, 4).packed(), shape.packed(), cpu_milli, 0, 1, 1, 0, 0)
 
 
-def seat(base: int, log2: int, share: int = 0, cpu_milli: int = 0):
-    shape, spec = Shape((log2,), 1, share), SimpleNamespace(cpu_milli=cpu_milli, mem_bytes=0)
-    return SimpleNamespace(blocks=((base, log2),), shape=shape, spec=spec, held_bytes=0)
+def seat(base: int, log2: int, share: int = 0, cpu_milli: int = 0) -> Workload:
+    spec = WorkloadSpec(argv=("true",), sizes=(log2,), share_permille=share, cpu_milli=cpu_milli)
+    return Workload(1, "w", "ada", 0, 0, 1, spec, Life.SEATED, lease=1, blocks=((base, log2),))
 
 
 def lost(works, mix, cpu_milli=16_000):
@@ -90,7 +92,7 @@ def test_a_host_says_so_once_it_has_heard_of_orders() -> None:
     side.node.zone = SimpleNamespace(base=64)
     side.sensed(reading)
     assert side._samples[-1].fragmentation == 0
-    side.node.workloads[1] = SimpleNamespace(lease=1, here=True, **vars(seat(66, 0)))
+    side.node.workloads[1] = seat(66, 0)
     side.sensed(reading)
     assert side._samples[-1].fragmentation == 1
     side.heard(Heat(SCHEMA, "z", 2, 2, 0, bytes(1024), b"x"), 0)
