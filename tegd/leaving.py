@@ -12,10 +12,9 @@ from tegcore.wire.records import Op, Reason, Release, Stay
 from tegd.effects import Bound, Effect, Extend, Forget, Keep, Run, SaveAndEnd, Start
 from tegd.modes import Happening
 from tegd.roster import Agent, Roster
-from tegd.workload import Life, Workload
+from tegd.workload import CANNOT_EXECUTE, Life, Workload
 
 LEAVE_MARGIN_TICKS = 20
-CANNOT_EXECUTE = 126
 
 
 @dataclass

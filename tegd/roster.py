@@ -21,7 +21,19 @@ ENDED_KEPT_MAX = 1000
 
 @dataclass(slots=True)
 class Agent:
-    """What is not worth keeping over a restart."""
+    """What is not worth keeping over a restart.
+
+    Attributes:
+        ordered_ns: When its order that is out was sent, boot-time clock; 0: none is.
+        renew_cycle: When it was last renewed.
+        renew_seq, expand_seq: Numbers of its commands that wait for an answer; 0: none does.
+        last_use: What its run was last seen to use.
+        period_use: What it used when it was last renewed.
+        released: Whether the ledger was told that its slots are clear.
+        leave_tick: When it is to be saved and ended.
+        leaving_told: Whether the airlock side was asked to.
+        weighs: Whether it is to ask what a seat elsewhere would cost.
+    """
 
     search: Search = field(default_factory=Search)
     ordered_ns: int = 0

@@ -8,7 +8,7 @@ from tegcore.wire.records import Cancel, Op, Reason, Region
 from tegd.effects import Collect, Copy, DropThere, Effect, Keep, TellSeat
 from tegd.errands import RETRY_CYCLES, Errands
 from tegd.handover import Trip, TripEvent, next_trip
-from tegd.workload import Life, Word, Workload
+from tegd.workload import CANNOT_EXECUTE, Life, Word, Workload
 
 LATE_CYCLES = 300
 """A seat that could not be told for so long is given up."""
@@ -96,7 +96,7 @@ class Trips(Errands):
         if answer.reason != CANNOT:
             return []
         work.homebound = len(work.seats) == 1 and work.shape.slots <= 1 << self.log2_slots
-        code = None if work.homebound else 126
+        code = None if work.homebound else CANNOT_EXECUTE
         work.words[rank] = Word(over=True, done=not work.homebound, exit_code=code, problem=answer.message)
         work.note(self.node.tick, f"{work.seats[rank]} cannot run it: {answer.message}")
         return self._happened(work, TripEvent.REFUSED, now_ns) + self._last_word(work, now_ns)

@@ -20,6 +20,8 @@ from tegd.handover import Stay, Trip
 
 HISTORY_MAX = 40
 ENDOW_PERIODS = 4
+CANNOT_EXECUTE = 126
+"""Exit code of what could not be started, as a shell gives it."""
 
 
 class Life(StrEnum):

@@ -183,8 +183,10 @@ class Guard:
             table.pop(name, None)
         for about in (name, f"{name} room"):
             self._problems.pop(about, None)
-        if workload.way is Way.HOOK:
-            self._room.forget(self._hands.saves_to(workload))
+        if workload.spec.hook is not None:
+            checkpoint = Path(workload.spec.hook.checkpoint)
+            self._room.forget(checkpoint)
+            self._room.forget(checkpoint.parent)
 
     def view(self) -> dict[str, Any]:
         """How the host stands, for people."""
@@ -277,11 +279,12 @@ class Guard:
 
     def _armed(self, entry: Workload, demand_bytes: int) -> bool:
         """Whether the disk has room for a save of it: for what it holds, or for a checkpoint as large as its last."""
-        name, needed = entry.spec.workload, demand_bytes
+        name, hook, needed = entry.spec.workload, entry.spec.hook, demand_bytes
         folder = self._hands.saves_to(entry)
         free = self._room.free_bytes(folder)
-        if free < needed + ROOM_SPARE_BYTES and entry.way is Way.HOOK and entry.status.saved_ns:
-            needed = min(needed, self._hands.saved_bytes(entry) * 5 // 4)
+        if free < needed + ROOM_SPARE_BYTES and hook is not None and entry.way is Way.HOOK and entry.status.saved_ns:
+            last_bytes = self._room.file_bytes(Path(hook.checkpoint))
+            needed = min(needed, last_bytes * 5 // 4) if last_bytes else needed
         armed = free >= needed + ROOM_SPARE_BYTES
         said = f"{name}: not to be saved while {folder} has {free // MIB} MiB free, of {needed // MIB} MiB and a spare"
         if armed:

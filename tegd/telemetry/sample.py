@@ -18,10 +18,11 @@ READ_BYTES_MAX = 64 << 10
 
 
 class _Source:
-    """One kept descriptor and what reads it."""
+    """One kept descriptor and what reads it; a list has a line for each device."""
 
-    def __init__(self, path: Path, parse: Callable[[str], Any]) -> None:
+    def __init__(self, path: Path, parse: Callable[[str], Any], *, is_list: bool = False) -> None:
         self._path = path
+        self._is_list = is_list
         self._parse = parse
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         self.faults = 0
@@ -29,11 +30,21 @@ class _Source:
 
     def read(self) -> Any:
         try:
-            return self._parse(os.pread(self._descriptor, READ_BYTES_MAX, 0).decode("ascii", "replace"))
+            return self._parse(self._read().decode("ascii", "replace"))
         except (OSError, DecodeError) as error:
             self.faults += 1
             self.problem = f"{self._path}: {error}"
             return None
+
+    def _read(self) -> bytes:
+        """A list comes about a page at a time, in whole lines; beyond the bound it is cut after one."""
+        data = os.pread(self._descriptor, READ_BYTES_MAX, 0)
+        more = self._is_list and bool(data)
+        while more and len(data) < READ_BYTES_MAX:
+            part = os.pread(self._descriptor, READ_BYTES_MAX - len(data), len(data))
+            more = bool(part)
+            data += part
+        return data[: data.rfind(b"\n") + 1] if more else data
 
 
 class Sampler:
@@ -51,8 +62,10 @@ class Sampler:
         self._cpu = self._open("cpu", proc / "stat", parsers.cpu_times)
         self._memory = self._open("memory", proc / "meminfo", parsers.memory_bytes)
         self._speeds = self._link_speeds()
-        self._net = self._open("network", proc / "net/dev", parsers.net_bytes) if self._speeds else None
-        self._io = self._open("io", proc / "diskstats", lambda text: parsers.io_ms(text, disks))
+        self._net = None
+        if self._speeds:
+            self._net = self._open("network", proc / "net/dev", parsers.net_bytes, is_list=True)
+        self._io = self._open("io", proc / "diskstats", lambda text: parsers.io_ms(text, disks), is_list=True)
         self._stalls = {
             kind: self._open(f"{kind} pressure", proc / "pressure" / kind, parsers.stall_us)
             for kind in ("cpu", "memory", "io")
@@ -118,9 +131,9 @@ class Sampler:
         """Attributes of hardware monitors; some keep them under `device/`."""
         return [*self._glob(f"sys/class/hwmon/hwmon*/{name}"), *self._glob(f"sys/class/hwmon/hwmon*/device/{name}")]
 
-    def _open(self, name: str, path: Path, parse: Callable[[str], Any]) -> _Source | None:
+    def _open(self, name: str, path: Path, parse: Callable[[str], Any], *, is_list: bool = False) -> _Source | None:
         try:
-            source = _Source(path, parse)
+            source = _Source(path, parse, is_list=is_list)
         except OSError as error:
             self._absent[name] = f"{path.relative_to(self._root)}: {error.strerror}"
             return None

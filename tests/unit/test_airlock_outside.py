@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from types import SimpleNamespace
@@ -23,9 +24,9 @@ from tegcore.clock import VirtualClock
 from tegcore.errors import ConfigError, JournalError
 from tegd.airlock import __main__ as wiring
 from tegd.airlock import deadman, guard, protocol
-from tegd.airlock.adapters import launch, memory, procfs, reclaim, room, units
+from tegd.airlock.adapters import beside, flush, launch, memory, procfs, reclaim, room, units
 from tegd.airlock.adapters.cgroupfs import Cgroups
-from tegd.airlock.adapters.containment import Sessions, send
+from tegd.airlock.adapters.containment import Leader, Sessions, command_process, send
 from tegd.airlock.adapters.hands import Hands
 from tegd.airlock.adapters.journal import Journal, new_record
 from tegd.airlock.core import Input, Kind, Step
@@ -174,12 +175,12 @@ def test_the_agent_side_cannot_have_work_started_in_a_group_that_its_user_is_not
 def test_many_that_come_at_once_are_journaled_in_frames_of_a_bounded_size(tmp_path: Path) -> None:
     side, _ = airlock(tmp_path)
     large = replace(SPEC, argv=("x" * 16_000, *["\udcff" * 16_000] * 2))
-    assert len(encode([new_record(Workload(large, Status(State.RUNNING, 1, 0)))])) * 200 > FRAME_BYTES_MAX
-    for number in range(200):
+    assert len(encode([new_record(Workload(large, Status(State.RUNNING, 1, 0)))])) * 64 > FRAME_BYTES_MAX
+    for number in range(64):
         entry = Workload(replace(large, workload=f"w{number}"), Status(State.RUNNING, 1, 0))
         side._waiting.append(_Told(entry.spec.workload, Step(entry, (), ())))
     side._settle()
-    assert len(Journal(tmp_path, "boot").workloads) == 200
+    assert len(Journal(tmp_path, "boot").workloads) == 64
 
 
 def test_answers_fit_in_a_packet_however_many_there_are(tmp_path: Path) -> None:
@@ -440,6 +441,28 @@ def test_a_pid_that_is_another_process_by_now_is_not_signalled() -> None:
     send(found, signal.SIGKILL)
 
 
+def test_a_child_is_the_command_once_it_is_no_copy_of_its_keeper_any_more() -> None:
+    """A save that was asked for in between was heard by nobody."""
+    script = "import os,time\nif os.fork() == 0:\n    input()\n    os.execvp('sleep', ['sleep', '60'])\ntime.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE) as keeper:
+        assert keeper.stdin is not None
+
+        def children() -> list[procfs.Process]:
+            return [found for found in procfs.processes() if found.parent == keeper.pid]
+
+        (child,) = eventually(children)
+        found = procfs.process(keeper.pid)
+        assert found is not None
+        leader = Leader("w", keeper.pid, found.start_ticks)
+        assert command_process(leader, children()) is None
+        keeper.stdin.write(b"\n")
+        keeper.stdin.flush()
+        became = eventually(lambda: command_process(leader, children()))
+        assert became.pid == child.pid
+        send(became, signal.SIGKILL)
+        keeper.kill()
+
+
 @ROOT
 def test_what_is_another_users_by_now_holds_up_nobody_else() -> None:
     """As a set-user-ID program in a session, where the airlock has no rights."""
@@ -491,15 +514,75 @@ def test_limits_that_are_taken_away_are_not_remembered_for_ever(tmp_path: Path) 
     assert not limits._unbound
 
 
-def test_room_is_known_of_the_folders_that_are_asked_for_and_no_others(tmp_path: Path) -> None:
+def test_a_file_server_that_does_not_answer_holds_up_no_look_at_other_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers, real = threading.Event(), os.statvfs
+
+    def statvfs(path: Path) -> os.statvfs_result:
+        if path.name.startswith("dead"):
+            answers.wait()
+        return real(tmp_path)
+
+    monkeypatch.setattr(os, "statvfs", statvfs)
     looked = room.Room()
-    assert eventually(lambda: looked.free_bytes(tmp_path)) > 0
-    looked.forget(tmp_path)
-    looked._free[tmp_path / "late"] = 1
-    other = tmp_path / "other"
-    other.mkdir()
-    eventually(lambda: looked.free_bytes(other))
-    eventually(lambda: set(looked._free) == {other})
+    dead = [tmp_path / f"dead{number}" for number in range(5)]
+    try:
+        assert [looked.free_bytes(folder) for folder in dead] == [0] * 5
+        assert eventually(lambda: looked.free_bytes(tmp_path / "alive")) > 0
+        (tmp_path / "file").write_text("12345")
+        assert eventually(lambda: looked.file_bytes(tmp_path / "file")) == 5
+        assert looked.file_bytes(tmp_path / "none") == 0
+        for folder in dead:
+            looked.forget(folder)
+    finally:
+        answers.set()
+    eventually(lambda: not looked._looking)
+    assert looked._seen.keys() & set(dead) == set(), "who was forgotten while it was looked at stays so"
+
+
+def test_a_checkpoint_that_cannot_be_made_durable_holds_up_no_other_save(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers, order = threading.Event(), []
+
+    def slowly(job: flush.Job) -> flush.Flushed:
+        name = job.workload.spec.workload
+        if name == "dead":
+            answers.wait()
+        order.append((name, job.workload.status.since_ns))
+        return flush.Flushed(name, job.workload.status.since_ns, "")
+
+    def job(name: str, since_ns: int) -> flush.Job:
+        workload = Workload(replace(SPEC, workload=name), Status(State.FLUSHING, since_ns, 0))
+        return flush.Job(workload, None, tmp_path, list)
+
+    monkeypatch.setattr(flush, "flushed", slowly)
+    flusher = flush.Flusher()
+    for name, since_ns in (("dead", 1), ("dead", 2), ("a", 3), ("b", 4)):
+        flusher.flush(job(name, since_ns))
+    done: list[str] = []
+    eventually(lambda: done.extend(told.workload for told in flusher.done()) or len(done) == 2)
+    assert sorted(done) == ["a", "b"]
+    answers.set()
+    eventually(lambda: len(order) == 4)
+    assert order[2:] == [("dead", 1), ("dead", 2)], "those of one workload go one after the other"
+
+
+def test_jobs_beside_the_loop_take_a_bounded_number_of_threads() -> None:
+    go, begun = threading.Event(), []
+
+    def wait(number: int) -> None:
+        begun.append(number)
+        go.wait()
+
+    jobs = beside.Beside("test")
+    for number in range(200):
+        jobs.do(number, partial(wait, number))
+    eventually(lambda: len(begun) == beside.THREADS_MAX)
+    assert jobs._threads == beside.THREADS_MAX
+    go.set()
+    eventually(lambda: sorted(begun) == list(range(200)))
 
 
 def test_lines_of_log_that_nobody_takes_are_bounded() -> None:

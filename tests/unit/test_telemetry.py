@@ -1,6 +1,7 @@
 """Telemetry: each kernel file whole and garbled, a host with everything and one with nothing, rates of two readings."""
 
 import math
+import os
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,7 +16,7 @@ from tegcore.errors import DecodeError
 from tegd.telemetry import parsers
 from tegd.telemetry.model import NAN, HostModel, RawSample, rates
 from tegd.telemetry.parsers import CpuTimes, NetBytes
-from tegd.telemetry.sample import Sampler
+from tegd.telemetry.sample import READ_BYTES_MAX, Sampler, _Source
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 DISKS = frozenset({"nvme0n1", "sda"})
@@ -101,6 +102,15 @@ def test_what_garbles_later_is_absent_for_that_sample_and_counted(tmp_path: Path
     assert "1 faults" in sampler.sources()["memory"]
     (root / "proc/meminfo").write_text(good)
     assert sampler.read(2).memory is not None
+
+
+def test_a_list_of_the_kernel_is_read_beyond_its_first_page_and_cut_after_a_line() -> None:
+    """A host may have more disks and links than a read gives at once."""
+    first = _Source(Path("/proc/kallsyms"), str).read()
+    whole = _Source(Path("/proc/kallsyms"), str, is_list=True).read()
+    assert len(first) <= os.sysconf("SC_PAGE_SIZE") < len(whole) <= READ_BYTES_MAX
+    assert whole.startswith(first)
+    assert whole.endswith("\n")
 
 
 def test_energy_of_which_a_part_is_missing_is_missing(tmp_path: Path) -> None:

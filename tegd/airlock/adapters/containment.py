@@ -146,8 +146,13 @@ def stop(found: list[procfs.Process], wanted: set[tuple[int, int]]) -> None:
 
 
 def command_process(leader: Leader, table: list[procfs.Process]) -> procfs.Process | None:
-    """The command itself: the keeper's one child."""
+    """The command itself: the keeper's one child, once it is no copy of the keeper any more.
+
+    Until then it has the keeper's handlers, which take a signal as if the command had heard it, or none.
+    """
     if leader.here() is None:
         return None
     children = [found for found in table if found.parent == leader.pid and not found.dead]
-    return min(children, key=lambda found: found.start_ticks, default=None)
+    child = min(children, key=lambda found: found.start_ticks, default=None)
+    becoming = child is not None and procfs.command(child.pid) in (b"", procfs.command(leader.pid))
+    return child if not becoming else None

@@ -1,4 +1,4 @@
-"""Makes checkpoints durable, in a thread: a slow disk holds up nothing else, and no process is forked for it.
+"""Makes checkpoints durable, beside the loop and each other: a slow disk holds up nobody else, and nothing is forked.
 
 A mark alone is not believed. The checkpoint has to be a file of the workload's own, not the one that was there before
 the hook was asked, of the size that the mark gives if it gives one, and open for writing in none of its processes.
@@ -6,15 +6,14 @@ the hook was asked, of the size that the mark gives if it gives one, and open fo
 
 import os
 import stat
-import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from queue import SimpleQueue
 from typing import NamedTuple
 
 from tegd.airlock.adapters import launch, procfs
+from tegd.airlock.adapters.beside import Beside
 from tegd.airlock.dumper import images
 from tegd.airlock.model import Way, Workload
 
@@ -52,7 +51,7 @@ class Flushed(NamedTuple):
 
 
 class Flusher:
-    """Flushes one checkpoint after another.
+    """Flushes checkpoints, those of one workload one after the other.
 
     Attributes:
         ready: Descriptor that can be read when something came of one.
@@ -61,16 +60,15 @@ class Flusher:
     def __init__(self) -> None:
         self.ready = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._done: deque[Flushed] = deque()
-        self._wanted: SimpleQueue[Callable[[], Flushed | None]] = SimpleQueue()
-        threading.Thread(target=self._run, name="flush", daemon=True).start()
+        self._beside = Beside("flush")
 
     def flush(self, job: Job) -> None:
         """Make the checkpoint of a workload, and its folder, durable."""
-        self._wanted.put(lambda: flushed(job))
+        self._beside.do(job.workload.spec.workload, lambda: self._tell(flushed(job)))
 
-    def discard(self, folder: Path, before_ns: int) -> None:
+    def discard(self, workload: str, folder: Path, before_ns: int) -> None:
         """Remove an image that is of no use any more, unless another has taken its place since."""
-        self._wanted.put(lambda: _discarded(folder, before_ns))
+        self._beside.do(workload, lambda: _discarded(folder, before_ns))
 
     def done(self) -> list[Flushed]:
         """What came of those that were asked for."""
@@ -78,11 +76,9 @@ class Flusher:
             os.eventfd_read(self.ready)
         return [self._done.popleft() for _ in range(len(self._done))]
 
-    def _run(self) -> None:
-        while True:
-            if (done := self._wanted.get()()) is not None:
-                self._done.append(done)
-                os.eventfd_write(self.ready, 1)
+    def _tell(self, done: Flushed) -> None:
+        self._done.append(done)
+        os.eventfd_write(self.ready, 1)
 
 
 def flushed(job: Job) -> Flushed:

@@ -83,7 +83,7 @@ class Hands:
             elif act is Act.DUMP:
                 outcomes += self._dump(workload)
             elif act is Act.DISCARD:
-                self._flusher.discard(self._image(workload), workload.status.since_ns)
+                self._discard(workload)
             elif act in (Act.ASK, Act.ASK_AGAIN):
                 self._ask(workload, afresh=act is Act.ASK)
             elif act is Act.SIGNAL:
@@ -334,7 +334,7 @@ class Hands:
 
     def _go_on(self, workload: Workload) -> None:
         if workload.status.by is Way.DUMP:
-            self._flusher.discard(self._image(workload), workload.status.since_ns)
+            self._discard(workload)
             self._continue(workload)
         if workload.spec.unit or workload.spec.workload not in self._go:
             self._watch(_leader(workload))
@@ -425,6 +425,9 @@ class Hands:
             return [found.pid for found in held.members(leader, list(procfs.processes()))]
 
         self._flusher.flush(Job(workload, self._before.get(name), self._image(workload), members))
+
+    def _discard(self, workload: Workload) -> None:
+        self._flusher.discard(workload.spec.workload, self._image(workload), workload.status.since_ns)
 
     def _watch(self, leader: Leader) -> bool:
         """Watch for the end of a leader; whether it lives."""

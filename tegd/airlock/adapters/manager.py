@@ -54,17 +54,23 @@ class Services(Cgroups):
         os.mkfifo(home / "go", 0o600)
         # Opened for both, so that this does not wait for the other end.
         go = os.open(home / "go", os.O_RDWR | os.O_CLOEXEC)
+        try:
+            problem = self._run(spec, home)
+            found = None if problem else self._first(spec.workload)
+            if found is None:
+                return problem or "it was killed before it ran"
+            return launch.Launched(found.pid, found.start_ticks, os.dup(go))
+        finally:
+            os.close(go)
+
+    def _run(self, spec: Spec, home: Path) -> str:
+        """Ask the manager; what is left of a run before it is in the way, once."""
         problem = run(self._command(spec, home), START_MS_MAX)
         if problem:
-            # What is left of a run before it is in the way: once.
             run(["systemctl", "kill", "--signal=SIGKILL", unit_of(spec.workload)], START_MS_MAX)
             run(["systemctl", "reset-failed", unit_of(spec.workload)], START_MS_MAX)
             problem = run(self._command(spec, home), START_MS_MAX)
-        found = None if problem else self._first(spec.workload)
-        if found is None:
-            os.close(go)
-            return problem or "it was killed before it ran"
-        return launch.Launched(found.pid, found.start_ticks, go)
+        return problem
 
     def restore(self, workload: str, command: tuple[str, ...], pid_file: Path) -> int:
         """Have the manager restore a workload's processes, as root, in a fresh service of the same name.

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 _TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_COMMAND_BYTES_MAX = 4096
 _STATUS_BYTES_MAX = 1 << 20
 """A user may be in 65,536 groups, and each is named."""
 
@@ -80,6 +81,15 @@ def processes() -> Iterator[Process]:
 def catches(pid: int, signum: int) -> bool:
     """Whether a process has a handler for a signal: without one, the signal would end it."""
     return bool(int(_word(_status(pid), b"SigCgt:") or b"0", 16) >> (signum - 1) & 1)
+
+
+def command(pid: int) -> bytes:
+    """Its command line, or the beginning of it, as it says itself; nothing when it is gone."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return file.read(_COMMAND_BYTES_MAX)
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return b""
 
 
 def private_bytes(pid: int) -> int:

@@ -32,7 +32,7 @@ def whole(folder: Path) -> Whole | None:
     try:
         data = json.loads((folder / _WHOLE).read_bytes())
         return Whole(int(data["attempt"]), int(data["pid"]))
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
