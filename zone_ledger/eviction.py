@@ -99,7 +99,6 @@ def rule(state: State, order: Order, situation: Situation) -> bool:
     """Apply the row of a situation; True if the order is to be filled now."""
     ruling = OUTCOMES[situation]
     incumbents = [state.leases[number] for number in order.incumbents]
-    state.rows.orders.mark(order.key)
     state.rows.leases.mark_all(order.incumbents)
     if ruling.order == "waits":
         order.extended = True
@@ -130,7 +129,6 @@ def _taken(state: State, order: Order) -> bool:
 def stay(state: State, lease: Lease) -> None:
     """A lease that had notice is held again, until the term that its last RENEW gave it."""
     lease.state, lease.deadline, lease.why, lease.challenger = LeaseState.HELD, 0, Reason.OK, None
-    state.rows.leases.mark(lease.number)
     state.refresh_threshold(lease)
 
 

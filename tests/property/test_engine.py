@@ -5,17 +5,22 @@ from hypothesis import strategies as st
 
 from tegcore.units import GIB
 from tegcore.wire.records import (
+    Admit,
     Cancel,
+    Cordon,
+    Drain,
     Evict,
     Expand,
     Fok,
     Genesis,
+    HostLost,
     HostUp,
     Market,
     Mint,
     NameIs,
     NameKind,
     Op,
+    Pin,
     Reason,
     Record,
     Region,
@@ -27,6 +32,7 @@ from tegcore.wire.records import (
     Shape,
     Stay,
     Tick,
+    TopUp,
     Transfer,
 )
 from zone_ledger import snapshot
@@ -120,6 +126,25 @@ commands = st.one_of(
         st.just(Op.TRANSFER_IN),
         st.just(0),
         st.builds(Transfer, st.integers(1, 9), st.integers(1, 3), st.just(2), st.integers(0, 10**8)),
+    ),
+    st.tuples(st.just(Op.HOST_LOST), st.just(0), st.builds(HostLost, host_numbers, st.integers(0, 1))),
+    st.tuples(st.just(Op.DRAIN), st.just(0), st.builds(Drain, host_numbers, st.sampled_from([0, 0, 1]))),
+    st.tuples(st.just(Op.CORDON), st.just(0), st.builds(Cordon, st.sampled_from([0, 3, 9]), st.sampled_from([0, 1]))),
+    st.tuples(st.just(Op.PIN), st.just(0), st.builds(Pin, leases, st.integers(0, 1))),
+    st.tuples(st.just(Op.ADMIT), st.just(0), st.builds(Admit, st.integers(0, 2), st.integers(1, 40))),
+    st.tuples(
+        st.just(Op.TOP_UP),
+        host_numbers,
+        st.builds(TopUp, leases, st.just(-1), st.integers(1, 2), st.integers(0, 10**7)),
+    ),
+    st.tuples(
+        st.just(Op.NAME_IS),
+        st.just(0),
+        st.builds(
+            lambda kind, number: NameIs.of(kind, number, f"x{number}"),
+            st.sampled_from([NameKind.TENANT, NameKind.HOST]),
+            st.integers(3, 6),
+        ),
     ),
     st.tuples(
         st.just(Op.SET_RATES),

@@ -6,6 +6,7 @@ from tegcore.wire.codec import encode
 from tegcore.wire.messages import SCHEMA, Ask, Hello, Orders, Peers, Status
 from tegcore.wire.records import (
     Cancel,
+    Evict,
     Fok,
     Genesis,
     HostLost,
@@ -129,6 +130,18 @@ def test_slots_of_the_host_that_renewed_last_are_let_only_after_its_own_term(zon
         assert zone.state.tick < heard + SURE + 1
         zone.ticks()
     assert zone.state.tick == heard + SURE, "host 1 could have believed in its term until then"
+
+
+def test_a_lease_that_has_notice_is_clear_of_each_host_at_the_end_of_its_term(zone: Zone) -> None:
+    lease = zone.mesh()
+    zone.ticks(100)
+    zone.command(Op.RENEW, Renew(lease.number, lease.token, 2000, 1000, 1), 1)
+    zone.engine.apply(Record(Op.EVICT, 0, 0, 99, Evict(lease.number)))
+    zone.ticks(SURE - 100)
+    assert lease.clear == {2}
+    assert lease.state is LeaseState.EVICTING
+    zone.ticks(100)
+    assert not zone.state.leases
 
 
 def test_a_renewal_for_all_hosts_counts_as_it_did(zone: Zone) -> None:
