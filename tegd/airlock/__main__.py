@@ -141,7 +141,8 @@ def _end_with(thread: threading.ExceptHookArgs) -> None:
 def _raise_open_files() -> None:
     """Each workload takes a descriptor of its leader and some of its group; what we start has the limit from before."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, OPEN_FILES)), hard))
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, OPEN_FILES)), hard))
 
 
 def main() -> int:

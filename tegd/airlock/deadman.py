@@ -11,11 +11,13 @@ import os
 import sys
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from tegcore.units import NS_PER_S
 from tegd.airlock import will
 from tegd.airlock.adapters import flush, journal, procfs
+from tegd.airlock.adapters.beside import Beside
 from tegd.airlock.adapters.cgroupfs import Cgroups
 from tegd.airlock.adapters.containment import Containment, Leader, Sessions
 from tegd.airlock.adapters.reclaim import expose, unbound
@@ -28,7 +30,30 @@ from tegio.notify import notify
 
 AFTER_S = 10.0
 _LOOK_S = 0.25
+_LOOK_S_MAX = 60.0
 _REST_NS = NS_PER_S
+
+
+@dataclass
+class _Look:
+    """Whether a checkpoint is whole, as it is found out.
+
+    Attributes:
+        since_s: When that began, monotonic clock.
+        whole: None while it is not known.
+    """
+
+    job: flush.Job
+    since_s: float
+    whole: bool | None = None
+
+    def take(self) -> None:
+        """Make it durable, if it is."""
+        problem = flush.flushed(self.job).problem
+        if problem:
+            _say(f"{self.job.workload.spec.workload}: {problem}")
+        if self.whole is None:
+            self.whole = not problem
 
 
 class Deadman:
@@ -46,6 +71,8 @@ class Deadman:
         self._mount = mount
         self._clock = SystemClock()
         self._done: dict[str, Last] = {}
+        self._beside = Beside("whole")
+        self._looks: dict[str, _Look] = {}
         folder.mkdir(mode=0o750, parents=True, exist_ok=True)
         self._alive = os.open(folder / journal.ALIVE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
@@ -63,6 +90,7 @@ class Deadman:
     def act(self) -> None:
         """Do what is to be done, again and again, until an airlock is there."""
         self._done.clear()
+        self._looks = {}
         known = self._known()
         while not self._there_is_one():
             for workload in will.in_order(known):
@@ -71,7 +99,8 @@ class Deadman:
                 except OSError as error:
                     _say(f"{workload.spec.workload}: {error}; it is tried again, and the others are dealt with")
             due_ns = will.due_ns(known, self._clock.now_ns())
-            pause_ns = _REST_NS if due_ns is None else min(_REST_NS, max(0, due_ns - self._clock.now_ns()))
+            rest_ns = _REST_NS if all(look.whole is not None for look in self._looks.values()) else _REST_NS // 20
+            pause_ns = rest_ns if due_ns is None else min(rest_ns, max(0, due_ns - self._clock.now_ns()))
             time.sleep(pause_ns / NS_PER_S + 0.001)
 
     def _there_is_one(self) -> bool:
@@ -102,7 +131,10 @@ class Deadman:
             done: Last = act
             if act in (Last.END_IF_WHOLE, Last.END_IF_WHOLE_ELSE_HOLD):
                 otherwise = Last.THAW if act is Last.END_IF_WHOLE else Last.HOLD
-                done = Last.END if self._is_whole(workload, held, leader) else otherwise
+                whole = self._is_whole(workload, held, leader)
+                if whole is None:
+                    return
+                done = Last.END if whole else otherwise
             _say(f"{name}, {workload.status.state} under an airlock that is gone: {done}")
             held.thin(leader, ())
             if workload.spec.group:
@@ -117,16 +149,25 @@ class Deadman:
         by_dump = workload.status.state is State.SAVING and workload.status.by is Way.DUMP
         return by_dump and images.busy(self._image(workload))
 
-    def _is_whole(self, workload: Workload, held: Containment, leader: Leader) -> bool:
+    def _is_whole(self, workload: Workload, held: Containment, leader: Leader) -> bool | None:
+        """Whether its checkpoint is whole; None while that is not known yet, and no when it takes too long.
+
+        It is made durable beside the others: none of them stays held for a file server that does not answer.
+        """
+
         def members() -> list[int]:
             return [found.pid for found in held.members(leader, list(procfs.processes()))]
 
-        held.freeze(leader)
-        job = flush.Job(workload, None, self._image(workload), members)
-        problem = flush.flushed(job).problem
-        if problem:
-            _say(f"{workload.spec.workload}: {problem}")
-        return not problem
+        name = workload.spec.workload
+        if name not in self._looks:
+            held.freeze(leader)
+            self._looks[name] = _Look(flush.Job(workload, None, self._image(workload), members), time.monotonic())
+            self._beside.do(name, self._looks[name].take)
+        look = self._looks[name]
+        if look.whole is None and time.monotonic() - look.since_s > _LOOK_S_MAX:
+            _say(f"{name}: its checkpoint could not be made durable within {_LOOK_S_MAX:g} s")
+            look.whole = False
+        return look.whole
 
     def _image(self, workload: Workload) -> Path:
         return self._folder / "workloads" / workload.spec.workload / "image"

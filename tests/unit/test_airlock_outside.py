@@ -636,3 +636,52 @@ def test_a_workload_that_cannot_be_let_go_does_not_keep_the_others_held(
     monkeypatch.setattr(watcher, "_there_is_one", lambda: next(there))
     watcher.act()
     assert dealt == ["a", "b"]
+
+
+class Held(Sessions):
+    """In the place of what holds processes: notes what was done."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.did: list[tuple[str, str]] = []
+
+    def freeze(self, leader: Leader) -> None:
+        self.did.append((leader.workload, "freeze"))
+
+    def thaw(self, leader: Leader) -> None:
+        self.did.append((leader.workload, "thaw"))
+
+    def kill(self, leader: Leader) -> None:
+        self.did.append((leader.workload, "kill"))
+
+    def thin(self, leader: Leader, parts: object) -> None:
+        pass
+
+
+def test_a_checkpoint_that_cannot_be_made_durable_keeps_nobody_held_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers, held = threading.Event(), Held(tmp_path)
+    mine = procfs.process(os.getpid())
+    assert mine is not None
+
+    def known(name: str, rank: float, state: State) -> Workload:
+        spec = replace(SPEC, workload=name, rank=rank, hook=Hook(10, "/c", "/m"))
+        return Workload(spec, Status(state, 1, 0, pid=mine.pid, start_ticks=mine.start_ticks))
+
+    def flushed(job: flush.Job) -> flush.Flushed:
+        if job.workload.spec.workload == "dead":
+            answers.wait()
+        return flush.Flushed(job.workload.spec.workload, 1, "")
+
+    works = [known("dead", 3, State.FLUSHING), known("whole", 2, State.FLUSHING), known("weak", 1, State.FROZEN)]
+    watcher = deadman.Deadman(tmp_path, 0.0)
+    monkeypatch.setattr(flush, "flushed", flushed)
+    monkeypatch.setattr(watcher, "_known", lambda: works)
+    monkeypatch.setattr(watcher, "_containment", lambda _: held)
+    monkeypatch.setattr(watcher, "_there_is_one", lambda: {("whole", "kill"), ("dead", "thaw")} <= set(held.did))
+    monkeypatch.setattr(deadman, "_LOOK_S_MAX", 0.3)
+    watcher.act()
+    answers.set()
+    assert held.did.index(("weak", "thaw")) < held.did.index(("dead", "thaw"))
+    assert ("dead", "kill") not in held.did

@@ -262,7 +262,8 @@ def environment(spec: Spec) -> dict[str, str]:
 
 def _leave_our_rank() -> None:
     """A workload is to be killed for memory before the airlock is, and inherits neither its exemption nor its haste."""
-    resource.setrlimit(resource.RLIMIT_NOFILE, _OPEN_FILES)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, _OPEN_FILES)
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, 0)
         Path("/proc/self/oom_score_adj").write_text("0")
