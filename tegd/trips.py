@@ -119,11 +119,13 @@ class Trips(Errands):
 
     def copied(self, ref: int, source: Source, problem: str) -> list[Effect]:
         """A checkpoint is whole and durable at home, or could not be copied."""
-        work = self.node.workloads.get(ref)
-        if work is None or problem:
-            self._failed("copy", ref, source.rank)
+        work, key = self.node.workloads.get(ref), ("copy", ref, source.rank)
+        if work is not None and problem:
+            self._failed(*key)
             return []
-        self._done("copy", ref, source.rank)
+        self._done(*key)
+        if work is None:
+            return []
         mine = source.__class__(source.token, source.number, source.rank, self.node.host)
         older = {old for old in work.sources if old.rank == source.rank and old.generation < source.generation}
         work.sources = sorted({*work.sources, mine} - older, reverse=True)
@@ -132,10 +134,12 @@ class Trips(Errands):
     def dropped(self, ref: int, host: str, rank: int, token: int, *, ok: bool) -> list[Effect]:
         """A seat has let its part go, or could not be told."""
         work, key = self.node.workloads.get(ref), ("drop", ref, host, rank, token)
-        if work is None or not ok:
+        if work is not None and not ok:
             self._failed(*key)
             return []
         self._done(*key)
+        if work is None:
+            return []
         work.owed = [owed for owed in work.owed if owed != (host, rank, token)]
         if host != self.node.host:
             work.sources = [

@@ -117,6 +117,7 @@ class Guard:
         self._find_ns = now_ns + FIND_NS
         fresh = [name for name in self._units.names() if name not in known]
         left = max(0, UNITS_MAX - sum(bool(entry.spec.unit) for entry in known.values()))
+        self._problems.pop("units", None)
         if len(fresh) > left:
             self._problems["units"] = f"{self._settings.slice}: {UNITS_MAX} units are looked after, not all of them"
         return [entry for name in fresh[:left] if (entry := self._adopted(name, now_ns)) is not None]

@@ -613,6 +613,9 @@ def test_units_beyond_the_bound_are_said_and_left() -> None:
     made._adopted = lambda name, _now_ns: Workload(replace(SPEC, workload=name, unit=name), Status(State.RUNNING, 1, 0))  # type: ignore[method-assign]
     assert len(made.found({}, 1)) == guard.UNITS_MAX
     assert "not all" in made._problems["units"]
+    made._find_ns, names[1:] = 0, []
+    made.found({}, 1)
+    assert made._problems == {}
 
 
 # --- the deadman ------------------------------------------------------------------------------------------------------

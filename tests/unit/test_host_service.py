@@ -292,6 +292,13 @@ async def test_what_is_dropped_leaves_no_output_and_nothing_that_travels(host: H
     assert host.service._places.folder(work).exists(), "what it wrote is its owner's"
 
 
+def test_of_who_is_dropped_nothing_is_asked_again() -> None:
+    agent = side()
+    agent.travel.copied(5, peer.Source(1, 1, 0, "other"), "it is gone")
+    agent.travel.dropped(5, "other", 0, 1, ok=False)
+    assert agent.travel._errands == {}
+
+
 def test_who_shares_a_lease_that_is_over_is_not_remembered() -> None:
     agent = side()
     party = peer_party(lease=5)
