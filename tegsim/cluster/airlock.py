@@ -100,6 +100,7 @@ class SimulatedHands(Hands):
         self._flushed: list[tuple[str, Input]] = []
         self._watched: dict[int, tuple[str, int]] = {}
         self._flushing: dict[str, int] = {}
+        self._heard: set[str] = set()
         self._dumper = None
         machine.on_exit = self._exited
         self.stubborn = 0.0

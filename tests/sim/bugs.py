@@ -38,6 +38,7 @@ AGREE = "all agree once nothing fails"
 REPLAY = "replay is equal"
 ONCE = "events are delivered once, in order"
 FROZEN = "nothing stays frozen within its term"
+FREE = "a seat that is given back is free"
 OWN = "no program breaks an invariant of its own"
 
 Patch = pytest.MonkeyPatch
@@ -249,7 +250,7 @@ BUGS = {
     "stale lease honoured": Bug(stale_lease_honoured, (FENCED, SLOTS), "terms"),
     "hook without end": Bug(hook_without_end, (FENCED, SLOTS), "terms"),
     "barrier off": Bug(barrier_off, ("the barrier holds",), "herd"),
-    "lost release": Bug(lost_release, ("a seat that is given back is free",), "lossy"),
+    "lost release": Bug(lost_release, (FREE,), "lossy"),
     "double credit": Bug(double_credit, (CREDITS,), "disk"),
     "regrant before sure end": Bug(regrant_before_sure_end, (FENCED, SLOTS), "terms"),
     "clock step trusted": Bug(clock_step_trusted, (FENCED, SLOTS, AGREE, FROZEN, OWN), "terms", 2),
@@ -258,7 +259,7 @@ BUGS = {
     "snapshot without refs": Bug(snapshot_without_refs, (REPLAY,), "disk"),
     "failed batch kept": Bug(failed_batch_kept, (REPLAY,), "disk"),
     "boots by wall clock": Bug(boots_by_wall_clock, ("boots rise",), "lossy", 2),
-    "ack of one too many": Bug(ack_of_one_too_many, (ONCE, AGREE, LOST), "lossy"),
+    "ack of one too many": Bug(ack_of_one_too_many, (ONCE, AGREE, LOST, FREE), "lossy"),
     "purse forgotten": Bug(purse_forgotten, (CREDITS, OWN), "disk"),
     "welcome not awaited": Bug(welcome_not_awaited, (AGREE,), "lossy"),
     "notice answered at once": Bug(notice_answered_at_once, (FENCED, SLOTS), "disk"),
