@@ -68,6 +68,11 @@ class Errands:
         pause = min(RETRY_CYCLES << min(errand.tries, 8), RETRY_CYCLES_MAX)
         errand.busy, errand.tries, errand.next_cycle = False, errand.tries + 1, self.node.cycle + pause
 
+    def heard_again(self) -> None:
+        """This host was cut off, and is not any more: what failed meanwhile is asked for at once."""
+        for errand in self._errands.values():
+            errand.tries, errand.next_cycle = 0, self.node.cycle
+
     def _passed(self, *key: Hashable) -> int:
         """Cycles since this was asked about first."""
         return self.node.cycle - self._since.setdefault(key, self.node.cycle)

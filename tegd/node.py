@@ -39,6 +39,8 @@ class Node(Ghosts, Seats):
     def beaten(self, tick: int, market: int, now_ns: int) -> None:
         """The ledger ticks."""
         self.tick, self.beat_ns, self.market = max(self.tick, tick), now_ns, Market(market)
+        if self.mode is Mode.LIMP and self.travel is not None:
+            self.travel.heard_again()
         self.happen(Happening.BEAT)
 
     def field_came(self, mu_ucr: int) -> None:

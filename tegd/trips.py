@@ -217,17 +217,29 @@ class Trips(Errands):
             work.owed = sorted({*work.owed, (sender, report.rank, report.token)})
 
     def _late_report(self, work: Workload, sender: str, report: Report) -> list[Effect]:
-        """What a seat says that was given up: its checkpoint or its end counts while nothing newer has begun."""
+        """What a seat says that was given up: its checkpoint or its end counts while nothing newer has begun.
+
+        Work that was taken for done, by the end of its lease alone, learns its exit code.
+        """
         if report.over:
             work.owed = sorted({*work.owed, (sender, report.rank, report.token)})
+        unknown = work.life is Life.ENDED and work.lease_why == Reason.DONE and work.exit_code is None
+        if unknown and not work.cancelled and report.done and self._was_seat(work, sender, report):
+            work.exit_code, work.outcome = report.exit_code, f"exit code {report.exit_code}"
+            work.note(self.node.tick, f"its seat is heard at last: {work.outcome}")
         if report.token != work.last_token or work.lease or work.life is Life.ENDED or len(work.seats) > 1:
             return [Keep(work)]
-        if report.rank < len(work.seats) and work.seats[report.rank] == sender:
+        if self._was_seat(work, sender, report):
             self._heard_from(work, sender, report)
         if report.done and work.life in {Life.SEEKING, Life.PARKED}:
             work.exit_code = report.exit_code
             return self.node.over(work, f"exit code {work.exit_code}")
         return [Keep(work)]
+
+    @staticmethod
+    def _was_seat(work: Workload, sender: str, report: Report) -> bool:
+        """Whether a report is of the one seat of its last lease."""
+        return work.last_token == report.token and work.seats == [sender] and report.rank == 0
 
     def _last_word(self, work: Workload, now_ns: int) -> list[Effect]:
         if not work.seats or any(not work.words.get(rank, Word()).over for rank in range(len(work.seats))):

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tegcore.clock import VirtualClock
@@ -444,3 +445,34 @@ async def test_output_of_a_part_comes_once_from_its_seat_alone_and_not_without_e
     await first
     kept = host.service._places.logs(work.ref) / "log.8"
     assert kept.stat().st_size == 5000
+
+
+def test_work_that_was_taken_for_done_learns_its_exit_code_late() -> None:
+    agent = side()
+    work = Workload.accepted(5, "ada", (0, 0), 1, SPEC)
+    agent.loaded([work])
+    work.life, work.last_token, work.seats, work.lease_why = Life.ENDED, 8, ["seat"], Reason.DONE
+    report = Report(5, 7, 8, 0, 0, over=True, ran=True, done=True, exit_code=3)
+    for sender, said in (("other", report), ("seat", msgspec.structs.replace(report, token=7))):
+        agent.travel.reported(sender, said, 1)
+        assert work.exit_code is None
+    work.cancelled, work.outcome = True, "cancelled"
+    agent.travel.reported("seat", report, 1)
+    assert (work.exit_code, work.outcome) == (None, "cancelled")
+    work.cancelled = False
+    agent.travel.reported("seat", report, 1)
+    assert (work.exit_code, work.outcome) == (3, "exit code 3")
+
+
+def test_a_host_that_is_heard_again_asks_at_once_for_what_failed_while_it_was_cut_off() -> None:
+    agent = side()
+    node = agent.node
+    agent.travel._due("home", 5)
+    for _ in range(9):
+        agent.travel._failed("home", 5)
+    node.mode = Mode.RUN
+    node.beaten(1, Market.AUCTION, 1)
+    assert not agent.travel._due("home", 5)
+    node.mode = Mode.LIMP
+    node.beaten(2, Market.AUCTION, 1)
+    assert agent.travel._due("home", 5)
