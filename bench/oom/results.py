@@ -52,20 +52,20 @@ def keep(cell: Path, run: dict[str, Any]) -> dict[str, Any]:
 
 
 def held(run: dict[str, Any]) -> dict[str, float]:
-    """How long the strong were held at worst, and what is allowed: each save's time and 2 s beside it.
+    """How long the strong were held at worst, and what is allowed: the largest other's size at the rate of saves + 2 s.
 
-    Work that is frozen in the moment of its mark does not come to say how long its save took.
+    That rate is that of saves which their work lived to tell of; who is frozen in the moment of its mark does not.
     """
-    worst = 0.0
-    for number, work in enumerate(run["workloads"]):
-        since = None
-        for sample in run["samples"] if work["role"] == "strong" else []:
-            if sample[6][number][2] != "f":
-                since = None
-                continue
-            since = sample[0] if since is None else since
-            worst = max(worst, sample[0] - since + 0.25)
-    return {"strong_held_s": round(worst, 2), "allowed_s": round(sum(save[1] for save in run["saves"]) + 2, 2)}
+    strong = {number for number, work in enumerate(run["workloads"]) if work["role"] == "strong"}
+    worst, size_mib, since = 0.0, 0, dict[int, float]()
+    for at_s, works in ((sample[0], sample[6]) for sample in run["samples"]):
+        frozen = {number for number in strong if works[number][2] == "f"}
+        since = {number: since.get(number, at_s) for number in frozen}
+        worst = max([worst, *(at_s - begun_s + 0.25 for begun_s in since.values())])
+        others = (work[0] + work[1] for number, work in enumerate(works) if frozen and number not in strong)
+        size_mib = max([size_mib, *others])
+    saved_mib, saved_s = (sum(save[part] for save in run["saves"]) for part in (0, 1))
+    return {"strong_held_s": round(worst, 2), "allowed_s": round(size_mib * saved_s / max(1, saved_mib) + 2, 2)}
 
 
 def table(runs: list[dict[str, Any]]) -> str:
