@@ -15,7 +15,7 @@ from tegd.airlock.adapters.containment import Leader, Parts, stop
 from tegd.airlock.adapters.launch import Launched, launch
 from tegd.airlock.model import Spec
 
-FREEZE_NS = 200_000_000
+FREEZE_NS = 100_000_000
 """What freezing is taken to last before it was done."""
 FREEZE_ROUNDS_MAX = 50
 _FREEZE_PAUSE_S = 0.002
