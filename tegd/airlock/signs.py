@@ -294,7 +294,8 @@ def _compressed(airlock: Airlock, reading: Reading) -> Airlock:
     ratio = max(1.0, min(stored / max(1, used), last))
     ratio = min(ratio, _ratio_of_rest(airlock, reading, ratio))
     sealed = {member.name for member in of(reading, Life.SEALED) if member.swapped_bytes >= SAMPLE_BYTES}
-    unparkable = airlock.unparkable | sealed if ratio < RATIO_MIN else airlock.unparkable - sealed
+    known = airlock.unparkable.intersection(swapped)
+    unparkable = known | sealed if ratio < RATIO_MIN else known - sealed
     return airlock._replace(ratio=ratio, unparkable=unparkable)
 
 
