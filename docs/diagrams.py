@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 
+from docs.marks import put
 from tegd.airlock import phases, transitions
 
 PAGE = Path(__file__).parent / "reference" / "airlock.md"
@@ -26,11 +27,7 @@ def page(text: str) -> str:
         "states": diagram(transitions.TABLE, transitions.State.STARTING, frozenset({transitions.Event.LOST})),
     }
     for name, lines in drawn.items():
-        before, begin, rest = text.partition(f"<!-- diagram: {name} -->\n")
-        _, end, after = rest.partition("\n<!-- end of diagram -->")
-        assert begin, f"{PAGE}: no marks for the diagram of {name}"
-        assert end, f"{PAGE}: no end of the diagram of {name}"
-        text = before + begin + lines + end + after
+        text = put(text, "diagram", name, lines)
     return text
 
 

@@ -7,6 +7,7 @@ from typing import Any, get_type_hints
 import click
 import msgspec
 
+from docs.marks import put
 from governor.settings import GovernorSettings
 from tegctl.main import command as tegctl
 from tegd.settings import HostSettings
@@ -63,15 +64,10 @@ def _each(group: click.Group, name: str) -> Iterator[tuple[str, click.Command, c
 
 
 def page(text: str, tables: dict[str, Iterator[tuple[str, ...]]]) -> str:
-    """A page with its tables made anew; each stands between `<!-- table: NAME -->` and `<!-- end of table -->`."""
+    """A page with its tables made anew, each between its marks."""
     for name, rows in tables.items():
         head, *body = ("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
-        made = "\n".join([head, "|" + "---|" * (head.count(" | ") + 1), *body])
-        before, begin, rest = text.partition(f"<!-- table: {name} -->\n")
-        _, end, after = rest.partition("\n<!-- end of table -->")
-        assert begin, f"no mark for the table {name}"
-        assert end, f"no end of the table {name}"
-        text = before + begin + made + end + after
+        text = put(text, "table", name, "\n".join([head, "|" + "---|" * (head.count(" | ") + 1), *body]))
     return text
 
 
