@@ -46,9 +46,11 @@ class Ghosts(Roster):
         region = self._region(work)
         widest = work.stays_home or region.log2 >= 2 * self.zone.zone_k
         if reason is Reason.PRICE and work.spec.limit_ucr == 0 and body.price_ucr:
-            work.limit_ucr = DEFAULT_LIMIT_FACTOR * body.price_ucr
-            work.endow_ucr = work.spec.endow_ucr or ENDOW_PERIODS * work.charge_ucr(work.limit_ucr)
-            reason = Reason.OK
+            limit_ucr = DEFAULT_LIMIT_FACTOR * body.price_ucr
+            if not work.spec.endow_ucr:
+                work.endow_ucr = ENDOW_PERIODS * work.charge_ucr(limit_ucr)
+            work.bid_up_to(limit_ucr)
+            reason = Reason.OK if work.limit_ucr > body.price_ucr else reason
         work.waits = Waits(reason.name, body.missing, body.price_ucr)
         if reason is Reason.OK or (reason is Reason.PRICE and widest):
             self._order(work, region, now_ns)

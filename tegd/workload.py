@@ -210,9 +210,13 @@ class Workload(msgspec.Struct):
     def budget(self, amount_ucr: int) -> None:
         """What it has left for its next seat. An endowment is for its whole life; less of it lowers its limit."""
         self.endow_ucr = amount_ucr
+        self.bid_up_to(self.spec.limit_ucr or max(self.limit_ucr, self.price_ucr))
+
+    def bid_up_to(self, price_ucr: int) -> None:
+        """Its limit is this price per slot-period, or what its endowment pays for one period, if that is less."""
         share = self.spec.share_permille
-        within = amount_ucr * PERMILLE // share if share else amount_ucr // self.shape.slots
-        self.limit_ucr = min(self.spec.limit_ucr or max(self.limit_ucr, self.price_ucr), within)
+        within = self.endow_ucr * PERMILLE // share if share else self.endow_ucr // self.shape.slots
+        self.limit_ucr = min(price_ucr, within)
 
     def become(self, life: Life, tick: int, text: str) -> None:
         """Move on in life."""

@@ -396,6 +396,22 @@ def test_default_limits_come_from_the_price() -> None:
     assert work.endow_ucr == 800_000
 
 
+def test_a_default_limit_is_never_more_than_the_endowment_carries() -> None:
+    """Quoted what displaces someone rich, a ghost bid more than it had, and was refused for that ever after."""
+    world = World()
+    rich = world.submit(sizes=(3,), limit_ucr=2_000_000)
+    world.cycle(60)
+    assert rich.life is Life.SEATED
+    poor = world.submit(limit_ucr=0, endow_ucr=1_000_000)
+    world.cycle(200)
+    assert (poor.waits.reason, poor.limit_ucr, poor.endow_ucr) == ("PRICE", 1_000_000, 1_000_000)
+    poor.budget(900_000)
+    world.carry_out(world.node.cancel(rich, world.now_ns))
+    world.cycle(150)
+    assert poor.life is Life.SEATED
+    assert poor.endow_ucr == 900_000, "what it spent does not come back"
+
+
 def test_a_token_that_the_host_lacks_is_refused_with_a_reason() -> None:
     world = World()
     world.node.tokens = {}
