@@ -223,7 +223,7 @@ def notice_bytes(airlock: Airlock, running: list[Member], lead: float) -> float:
     return (airlock.rate(running) + airlock.rate(running[-1:])) * lead
 
 
-def headroom_bytes(reading: Reading, ratio: float, settings: Settings, shielded: Set[str] = frozenset()) -> int:
+def headroom_bytes(reading: Reading, ratio: float, settings: Settings, shielded: Set[str]) -> int:
     """Memory that can still be had before the reserve.
 
     Args:
@@ -234,8 +234,8 @@ def headroom_bytes(reading: Reading, ratio: float, settings: Settings, shielded:
     """
     kept = sum(member.resident_bytes for member in reading.members if member.name in shielded)
     pages = reading.total_bytes - reading.zram_used_bytes - kept
-    spare = min(reading.zram_free_bytes + reading.swap_free_bytes - settings.reserve_bytes // 2, pages)
-    spare = max(0, spare)
+    slots = reading.zram_free_bytes + reading.swap_free_bytes - settings.reserve_bytes // 2
+    spare = max(0, min(slots, pages))
     zram = min(spare, reading.zram_free_bytes)
     return reading.available_bytes + int(zram * (1.0 - 1.0 / ratio)) + spare - zram - settings.reserve_bytes
 
