@@ -209,6 +209,14 @@ def test_what_is_known_of_pages_is_not_forgotten_when_zram_is_empty() -> None:
     assert known.headroom_bytes < unknown.headroom_bytes
 
 
+def test_whose_pages_do_not_compress_is_forgotten_with_them() -> None:
+    hard = Member("hard", 1, Life.SEALED, resident_bytes=40 * MIB)
+    reading = Reading(10**9, int(RAM), 300 * MIB, int(SLOTS) - 40 * MIB, 40 * MIB, 39 * MIB, 0, 0, (hard,))
+    before = Airlock(phase=Phase.SEALED, unparkable=frozenset({"hard", "gone"}))
+    after, _ = step(before, reading, Settings(reserve_bytes(int(RAM))), 10**8)
+    assert after.unparkable == {"hard"}
+
+
 def test_slots_that_no_page_will_fill_are_not_room() -> None:
     """Plenty of slots are free, but the pages that hold the memory do not compress and are kept out of them."""
     first = Member("first", 1, Life.SEALED, resident_bytes=190 * MIB)
