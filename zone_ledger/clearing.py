@@ -75,22 +75,23 @@ def may_displace(book: Book, order: Order) -> bool:
 
 def clear_fixed(book: Book, orders: Sequence[Order], scales: Scales, rules: RuleSet) -> list[Result]:
     """Fixed prices: first come, first served. Winners' blocks stay taken in the book."""
-    results: list[Result] = []
-    for order in orders:
-        trial = Trial(book, order)
-        placement = trial.place(leased=False, scales=scales)
-        any_price = rules.accounts_pay and not order.named
-        most_ucr = charge_ucr(order.cap_ucr, order.shape) if any_price else order.free_bid_ucr
-        if placement is None:
-            taken = rules.named_displace and book.is_leased(order.region)
-            results.append(Lost(order, Reason.TAKEN if taken else Reason.NO_FIT, order.shape.slots, None))
-        elif most_ucr < placement.total_ucr:
-            trial.undo()
-            reason = Reason.CAP if any_price else Reason.PRICE
-            results.append(Lost(order, reason, max(1, _short(order, placement.total_ucr)), None))
-        else:
-            results.append(Won(order, placement, price_ucr(placement.cost_ucr, order.shape)))
-    return results
+    return [offer_fixed(book, order, scales, rules) for order in orders]
+
+
+def offer_fixed(book: Book, order: Order, scales: Scales, rules: RuleSet) -> Won | Lost:
+    """The cheapest free block at its cost, if there is one within what an order pays; a winner's stays taken."""
+    trial = Trial(book, order)
+    placement = trial.place(leased=False, scales=scales)
+    any_price = rules.accounts_pay and not order.named
+    most_ucr = charge_ucr(order.cap_ucr, order.shape) if any_price else order.free_bid_ucr
+    if placement is None:
+        taken = rules.named_displace and book.is_leased(order.region)
+        return Lost(order, Reason.TAKEN if taken else Reason.NO_FIT, order.shape.slots, None)
+    if most_ucr < placement.total_ucr:
+        trial.undo()
+        reason = Reason.CAP if any_price else Reason.PRICE
+        return Lost(order, reason, max(1, _short(order, placement.total_ucr)), None)
+    return Won(order, placement, price_ucr(placement.cost_ucr, order.shape))
 
 
 def clear_auction(book: Book, orders: Sequence[Order], scales: Scales, rules: RuleSet) -> list[Result]:

@@ -31,7 +31,7 @@ from tegcore.wire.records import (
     Synced,
 )
 from tegcore.wire.session import Inbox, Outbox
-from zone_ledger import orders, settlement, solvency
+from zone_ledger import orders, settlement, solvency, waiting
 from zone_ledger.book.base import Book, HostShape
 from zone_ledger.eviction import Situation, give_notice, left, refuse, rule
 from zone_ledger.leases import HostSession, Lease, LeaseState, OrderState, Pays, Rates
@@ -170,6 +170,7 @@ class Engine:
         session.up = True
         if session.lost:
             session.lost = False
+            self.state.room = self.state.rules.named_displace
             self.state.book.drain(session.number, on=session.drained)
 
     def _answered(self, record: Record, outcome: Outcome) -> Outcome:
@@ -229,6 +230,7 @@ class Engine:
             return outcome
         for order in [order for order in state.orders.values() if order.key.host == session.number]:
             self._drop_order(order.key)
+        waiting.host_is_silent(state, session.number)
         session.boot, session.stale, session.rules = record.boot, False, body.rules
         self._is_here(session)
         session.inbox, session.outbox = Inbox(), Outbox()
@@ -255,6 +257,7 @@ class Engine:
         state.book.add_host(session.number, shape)
         state.runs.add(shape.region)
         state.book.drain(session.number, on=session.withheld)
+        state.room = state.rules.named_displace
         return Outcome()
 
     def _tell_truth(self, session: HostSession) -> None:
@@ -273,6 +276,7 @@ class Engine:
             return Outcome(Reason.HOST_GONE)
         self.state.rows.hosts.mark(session.number)
         session.up = False
+        waiting.host_is_silent(self.state, session.number)
         if record.body.withhold and session.boot:
             session.lost = True
             self.state.book.drain(session.number, on=True)
@@ -343,7 +347,9 @@ class Engine:
         for order in self.state.orders.values():
             if (order.key.host, order.ref) == (record.actor, record.body.ref):
                 self._drop_order(order.key)
+                waiting.waits_no_more(self.state, record.actor, record.body.ref)
                 return Outcome()
+        waiting.waits_no_more(self.state, record.actor, record.body.ref)
         lease = self.state.leases.get(record.body.lease)
         if lease is None or (lease.origin, lease.ref) != (record.actor, record.body.ref):
             return Outcome(Reason.STATE)
@@ -411,6 +417,7 @@ class Engine:
         if not self.state.book.hosts_of(Region(record.body.slot, 0)):
             return Outcome(Reason.REGION)
         self.state.book.cordon(record.body.slot, on=bool(record.body.on))
+        self.state.room = self.state.rules.named_displace
         return Outcome(subject=record.body.slot)
 
     def _drain(self, record: Record) -> Outcome:
@@ -420,6 +427,7 @@ class Engine:
         state.rows.hosts.mark(session.number)
         session.drained = bool(record.body.on)
         state.book.drain(session.number, on=session.withheld)
+        state.room = state.rules.named_displace
         if session.drained:
             for lease in state.leases_of(session.number):
                 if session.number in lease.hosts and lease.state is LeaseState.HELD:
@@ -554,7 +562,10 @@ class Engine:
         if state.rules.accounts_pay and state.tick % state.genesis.period_ticks == 0:
             solvency.pay_incomes(state)
             solvency.look_at_accounts(state)
+            waiting.forget_silent(state)
         orders.clear(state)
+        if state.rules.named_displace:
+            waiting.wake(state)
         return Outcome(subject=state.tick)
 
     def _keep_appointment(self, lease: Lease, due: Due) -> None:
@@ -570,6 +581,10 @@ class Engine:
             lease.protected = False
             state.rows.leases.mark(lease.number)
             state.refresh_threshold(lease)
+        elif due is Due.TIME_OVER:
+            if lease.state is LeaseState.HELD:
+                give_notice(state, lease, Reason.TIME)
+            self._leaves_anyway(lease, Reason.TIME)
         else:
             self._end_of_terms(lease)
 

@@ -170,6 +170,7 @@ def stay(state: State, lease: Lease) -> None:
 def dissolve(state: State, order: Order, reason: Reason, missing: int = 0) -> None:
     """End an order that held a reservation, without a lease."""
     release_reservation(state, order)
+    state.room = state.rules.named_displace
     refuse(state, order, Refused(order.ref, reason, missing, order.price_ucr, 0))
 
 

@@ -151,6 +151,7 @@ class Lease:
         noticed: Tick from which its challenger pays for it, 0 while none does.
         spared_ucr: What challengers have paid of the present period.
         low: Its host was told that money for it runs out.
+        since: Tick since when its work had waited.
     """
 
     number: int
@@ -195,6 +196,7 @@ class Lease:
     noticed: int = 0
     spared_ucr: int = 0
     low: bool = False
+    since: int = 0
 
     @property
     def friction_ucr(self) -> int:
@@ -354,6 +356,8 @@ class Counters:
         by_rule: Leases granted by each rule of clearing; 0: at fixed prices.
         withdrawn: Evictions that were taken back.
         covered_ucr: What standing incomes covered.
+        woken: How often work that waits was told of room.
+        promises: How often slots were kept for work that waits.
     """
 
     outcomes: dict[int, int] = field(default_factory=dict)
@@ -370,3 +374,5 @@ class Counters:
     by_rule: dict[int, int] = field(default_factory=dict)
     withdrawn: int = 0
     covered_ucr: int = 0
+    woken: int = 0
+    promises: int = 0

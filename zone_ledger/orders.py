@@ -22,7 +22,7 @@ from tegcore.wire.records import (
     Waiting,
     pack_blocks,
 )
-from zone_ledger import solvency
+from zone_ledger import solvency, waiting
 from zone_ledger.book.base import Query, Seat
 from zone_ledger.clearing import Lost, Result, Waits, Won, clear_auction, clear_fixed, may_displace
 from zone_ledger.eviction import begin, refuse, release_reservation
@@ -155,20 +155,27 @@ def _cannot_leave(state: State, order: Order) -> Reason:
 
 def clear(state: State) -> None:
     """Clear what has arrived, as far as admission goes."""
-    waiting = []
+    arrived = []
     for order in list(state.waiting.values()):
         if (reason := _cannot_leave(state, order)) is Reason.OK:
-            waiting.append(order)
+            arrived.append(order)
         else:
             refuse(state, order, Refused(order.ref, reason, 0, 0, 0))
-    waiting.sort(key=lambda order: (order.arrived, order.key))
-    admitted = len(waiting)
+    arrived.sort(key=lambda order: (order.arrived, order.key))
+    admitted = len(arrived)
     if state.admission and state.tick <= state.admission.until_tick:
         admitted = state.admission.per_tick
-        for order in waiting[admitted:]:
+        for order in arrived[admitted:]:
             refuse(state, order, Refused(order.ref, Reason.ADMISSION, 0, 0, state.tick + RETRY_TICKS))
-    clearing = clear_fixed if state.market is Market.FIXED else clear_auction
-    carry_out(state, clearing(state.book, waiting[:admitted], state.scales, state.rules))
+    carry_out(state, _cleared(state, arrived[:admitted]))
+
+
+def _cleared(state: State, orders: list[Order]) -> list[Result]:
+    if state.market is Market.AUCTION:
+        return clear_auction(state.book, orders, state.scales, state.rules)
+    if state.rules.named_displace:
+        return waiting.clear_fixed(state, orders)
+    return clear_fixed(state.book, orders, state.scales, state.rules)
 
 
 def carry_out(state: State, results: Iterable[Result]) -> None:
@@ -181,6 +188,7 @@ def carry_out(state: State, results: Iterable[Result]) -> None:
                 order.rule = result.rule
                 fill(state, order)
             case Won():
+                waiting.waits_otherwise(state, result.order)
                 begin(state, result)
             case Lost():
                 _lose(state, result)
@@ -227,10 +235,14 @@ def fill(state: State, order: Order) -> None:
         purse_ucr=order.held_ucr,
         pays=order.pays,
         budget_ucr=order.budget_ucr,
+        since=waiting.age_of(state, order) if state.rules.named_displace else 0,
     )
+    waiting.waits_no_more(state, order.key.host, order.ref)
     lease.ranges = _first_ranges(state, order, hosts)
     if state.rules.named_displace:
         _protect(state, lease, state.leases.get(order.leaves))
+    if lease.traits.time_ticks:
+        state.appoint(state.tick + lease.traits.time_ticks, Due.TIME_OVER, lease.number)
     state.enter(lease)
     seat = Seat(order.blocks, order.shape.share_permille, order.cpu_milli, order.mem_bytes, None)
     state.book.seat(lease.number, seat)
@@ -405,6 +417,10 @@ def _lose(state: State, lost: Lost) -> None:
     total = price_ucr(placement.total_ucr, order.shape) if placement else 0
     if state.rules.named_displace and lost.reason in {Reason.NO_FIT, Reason.TAKEN}:
         total = reserve_price_ucr(state, order.shape)
+    if lost.reason in {Reason.NO_FIT, Reason.TAKEN} and waiting.is_waiting(state, order):
+        waiting.waits(state, order)
+    else:
+        waiting.waits_otherwise(state, order)
     refuse(state, order, Refused(order.ref, lost.reason, lost.missing, total, 0))
 
 

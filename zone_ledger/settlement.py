@@ -13,8 +13,12 @@ minted and burnt, and the account is not touched. `solvency` looks ahead of acco
 from tegcore.economics.fixed import prorated_ucr, range_price_ucr
 from tegcore.units import PERMILLE, UCR_MAX
 from tegcore.wire.records import INCOME_STANDING, Ended, Expand, Expanded, Market, Op, Reason, Settled
+from zone_ledger import waiting
 from zone_ledger.leases import Lease, LeaseState, Pays, Range, charge_ucr, price_ucr
 from zone_ledger.state import Due, State
+
+_OVER = frozenset({Reason.DONE, Reason.CANCELLED, Reason.MOVED, Reason.TIME})
+"""Why a lease ends whose work is not put back in the queue."""
 
 
 def open_purse(state: State, lease: Lease) -> None:
@@ -66,6 +70,9 @@ def end(state: State, lease: Lease, why: Reason) -> None:
     lease.purse_ucr = 0
     state.book.unseat(lease.number)
     state.strike(lease)
+    state.room = state.rules.named_displace
+    if state.rules.named_displace and why not in _OVER:
+        waiting.may_come_back(state, lease)
     state.refs.discard((lease.origin, lease.ref))
     state.tell(lease, Op.ENDED, Ended(lease.number, lease.token, why, returned_ucr, burned_ucr, lease.paid_ucr))
 
@@ -144,6 +151,7 @@ def _given_back(state: State, lease: Lease, ask: Expand) -> tuple[Reason, int, i
         bought.mem_bytes -= part
         bought.price_ucr -= part_ucr
         rest -= part
+    state.room = state.rules.named_displace
     lease.ranges = [bought for bought in lease.ranges if bought.mem_bytes or bought.price_ucr]
     state.book.promise(lease.number, ask.host, ask.delta_bytes)
     return Reason.OK, 0, 0
