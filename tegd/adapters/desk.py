@@ -113,6 +113,7 @@ class Desk:
         ref = self._store.next_ref()
         work = Workload.accepted(ref, tenant, (peer.uid, peer.gid), request.key, spec)
         work.note(self._node.tick, "accepted")
+        work.submitted_tick = self._node.tick
         work.ticket, work.files = shown, tuple(sorted(request.files))
         if request.files:
             self._places.accept_files(shown, work)
