@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from tegcore.errors import RefusedError
-from tegcore.units import UCR_MAX, credits_text
+from tegcore.units import NS_PER_S, TICK_NS, UCR_MAX, credits_text
 from tegcore.wire import control
 from tegcore.wire.records import (
+    INCOME_STANDING,
     Cordon,
     Drain,
+    Income,
     Market,
     Mint,
     NameIs,
@@ -22,6 +24,8 @@ from tegcore.wire.records import (
 )
 from zone_ledger import views
 from zone_ledger.state import State
+
+HOUR_TICKS = 3600 * NS_PER_S // TICK_NS
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,8 @@ def commands(state: State, request: control.AnyRequest) -> list[Record]:
     match request:
         case control.MintCredits():
             return _mint(state, request)
+        case control.SetIncome():
+            return _income(state, request)
         case control.DrainHost():
             number = state.host_numbers.get(request.host)
             if number is None:
@@ -103,6 +109,18 @@ def _mint(state: State, request: control.MintCredits) -> list[Record]:
     opened = account_opened(state, request.tenant)
     number = state.tenant_numbers.get(request.tenant, len(state.tenants) + 1)
     return [*opened, Record(Op.MINT, 0, 0, request.key, Mint(number, request.amount_ucr))]
+
+
+def _income(state: State, request: control.SetIncome) -> list[Record]:
+    """An income is counted by the period, rounded down; an hour's that comes to nothing is refused."""
+    rate_ucr = INCOME_STANDING if request.hour_ucr < 0 else request.hour_ucr * state.genesis.period_ticks // HOUR_TICKS
+    if request.hour_ucr > 0 and not rate_ucr:
+        raise RefusedError("that comes to nothing a period", "set a higher rate, or 0 for none")
+    if not request.tenant:
+        return [Record(Op.INCOME, 0, 0, request.key, Income(0, rate_ucr))]
+    opened = account_opened(state, request.tenant)
+    number = state.tenant_numbers.get(request.tenant, len(state.tenants) + 1)
+    return [*opened, Record(Op.INCOME, 0, 0, request.key, Income(number, rate_ucr))]
 
 
 def refusal(reason: Reason, missing: int) -> RefusedError:

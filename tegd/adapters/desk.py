@@ -130,8 +130,11 @@ class Desk:
 
     async def _log(self, work: Workload, offset: int, *, follow: bool) -> AsyncIterator[control.Reply]:
         """The output of all runs of a workload, one after the other."""
-        silent_s = 0.0
+        silent_s, said = 0.0, ""
         while True:
+            if follow and work.hook_failed != said:
+                said = work.hook_failed
+                yield control.Reply(data={"bytes": b"", "offset": offset, "hook_failed": said}, more=True)
             over = work.life is Life.ENDED
             data = await asyncio.to_thread(self._places.read_log, work.ref, offset)
             offset += len(data)
