@@ -74,7 +74,7 @@ _EXPLAINED = {
     "NO_FIT": "no block of {missing} slots fits where it looked",
     "PRICE": "its limit is {credits} credits per slot and period short of the price, {price}",
     "TAKEN": "every block of {missing} slots that it could have is leased: it waits until one is free",
-    "FUNDS": "the account of {tenant} is {credits} credits short: `tegctl mint {tenant} {credits}` (operators) fills it",
+    "FUNDS": "the account of {tenant} is {credits} credits short: operators fill it, `tegctl mint {tenant} {credits}`",
     "BUDGET": "its {money} is {credits} credits short of one more period: `tegctl top-up {name} {credits}`",
     "TENANT": "the ledger knows no such tenant: `tegctl accounts` opens the account",
     "REGION": "the region that it asked for does not exist in this zone",
@@ -131,7 +131,7 @@ def _warnings(work: Workload) -> list[dict[str, Any]]:
             text = f"its {work.money_word} lasts until tick {work.low.until_tick}: `tegctl top-up {work.name} {amount}`"
         else:
             whose = f"the account of {work.tenant} lasts until tick {work.low.until_tick}"
-            text = f"{whose}: `tegctl mint {work.tenant} {amount}` (operators)"
+            text = f"{whose}: an operator's `tegctl mint {work.tenant} {amount}`"
         text += " carries it a term further"
         warnings.append({"reason": "low", "missing": work.low.missing_ucr, "text": text})
     if work.hook_failed:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tegcore.errors import RefusedError
+from tegcore.ids import is_name
 from tegcore.units import NS_PER_S, TICK_NS, UCR_MAX, credits_text
 from tegcore.wire import control
 from tegcore.wire.records import (
@@ -113,6 +114,8 @@ def _mint(state: State, request: control.MintCredits) -> list[Record]:
 
 def _income(state: State, request: control.SetIncome) -> list[Record]:
     """An income is counted by the period, rounded down; an hour's that comes to nothing is refused."""
+    if request.tenant and not is_name(request.tenant):
+        raise RefusedError(f"{request.tenant!r} cannot name a tenant", "lower-case letters, digits, '-', '_', '.'")
     rate_ucr = INCOME_STANDING if request.hour_ucr < 0 else request.hour_ucr * state.genesis.period_ticks // HOUR_TICKS
     if request.hour_ucr > 0 and not rate_ucr:
         raise RefusedError("that comes to nothing a period", "set a higher rate, or 0 for none")
