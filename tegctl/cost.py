@@ -6,13 +6,12 @@ from typing import Any
 
 import click
 
-from tegcore.units import NS_PER_S, PERMILLE, TICK_NS, credits_text
+from tegcore.units import PERMILLE, TICKS_PER_HOUR, credits_text
 from tegcore.wire import control
 from tegctl.session import Session
 
 LOOK_S, PAUSE_S = 2.0, 0.1
 """A limit that nobody named is known once it was told a price: for so long that is waited for."""
-HOUR_TICKS = 3600 * NS_PER_S // TICK_NS
 
 
 def say(session: Session, name: str, ref: object) -> None:
@@ -33,7 +32,7 @@ def most(row: Mapping[str, Any]) -> str:
     """What a workload costs at most."""
     share = row["share_permille"]
     period_ucr = -(-row["limit_ucr"] * share // PERMILLE) if share else row["limit_ucr"] * row["slots"]
-    text = f"costs at most {credits_text(-(-period_ucr * HOUR_TICKS // row['period_ticks']))} credits an hour"
+    text = f"costs at most {credits_text(-(-period_ucr * TICKS_PER_HOUR // row['period_ticks']))} credits an hour"
     if not row["named"]:
         text += " at today's prices"
     return text + (f", and {credits_text(row['budget_ucr'])} in all" if row["budget_ucr"] else "")

@@ -145,6 +145,8 @@ class Leaving(Roster):
     def _lease_ended(self, body: Any, now_ns: int) -> list[Effect]:
         self.told.discard(body.lease)
         why, work = Reason(body.why), self._by_lease(body.lease)
+        if work is not None and work.token == body.token and work.why_leaving == Reason.DONE:
+            why = Reason.DONE  # it had notice, and came to its end by itself
         travelling = self._travel_ended(body, why, now_ns)
         if work is None or work.token != body.token or work.home:
             return travelling

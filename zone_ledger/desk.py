@@ -6,7 +6,7 @@ from typing import Any
 
 from tegcore.errors import RefusedError
 from tegcore.ids import is_name
-from tegcore.units import NS_PER_S, TICK_NS, UCR_MAX, credits_text
+from tegcore.units import TICKS_PER_HOUR, UCR_MAX, credits_text
 from tegcore.wire import control
 from tegcore.wire.records import (
     INCOME_STANDING,
@@ -25,8 +25,6 @@ from tegcore.wire.records import (
 )
 from zone_ledger import views
 from zone_ledger.state import State
-
-HOUR_TICKS = 3600 * NS_PER_S // TICK_NS
 
 
 @dataclass(frozen=True)
@@ -116,7 +114,9 @@ def _income(state: State, request: control.SetIncome) -> list[Record]:
     """An income is counted by the period, rounded down; an hour's that comes to nothing is refused."""
     if request.tenant and not is_name(request.tenant):
         raise RefusedError(f"{request.tenant!r} cannot name a tenant", "lower-case letters, digits, '-', '_', '.'")
-    rate_ucr = INCOME_STANDING if request.hour_ucr < 0 else request.hour_ucr * state.genesis.period_ticks // HOUR_TICKS
+    rate_ucr = (
+        INCOME_STANDING if request.hour_ucr < 0 else request.hour_ucr * state.genesis.period_ticks // TICKS_PER_HOUR
+    )
     if request.hour_ucr > 0 and not rate_ucr:
         raise RefusedError("that comes to nothing a period", "set a higher rate, or 0 for none")
     if not request.tenant:
