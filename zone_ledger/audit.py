@@ -68,7 +68,7 @@ class Audit:
             elif op == _MINT_OP:
                 ordered["mint", args[0], args[1]] += 1
             elif op == _RULES_OP:
-                self.rules = args[0]
+                self.rules = max(self.rules, args[0])
             elif op in {_OUT_OP, _IN_OP}:
                 ordered["out" if op == _OUT_OP else "in", args[1], args[3]] += 1
         return ordered

@@ -69,7 +69,7 @@ def begin(state: State, won: Won) -> None:
     state.counters.evicting += 1
     for lease in incumbents:
         lease.challenger = order.key
-        lease.noticed = state.tick if state.rules.named_displace else 0
+        lease.noticed = state.tick if state.rules.named_displace and lease.number != order.leaves else 0
         state.counters.evictions += 1
         give_notice(state, lease, Reason.CHALLENGED, order.deadline)
     state.emit(order.key.host, Op.EVICTING, Evicting(order.ref, order.deadline, order.price_ucr))
@@ -79,7 +79,8 @@ def _hold_notice(state: State, order: Order, incumbents: list[Lease], deadline: 
     """Escrow what those that an order displaces cost until the deadline; what is missing, if it cannot pay that."""
     period, ticks = state.genesis.period_ticks, deadline - state.tick
     spans = 1 + ticks // period
-    wanted_ucr = sum(prorated_ucr(lease.charge_ucr, ticks, period) + spans for lease in incumbents)
+    others = [lease for lease in incumbents if lease.number != order.leaves]
+    wanted_ucr = sum(prorated_ucr(lease.charge_ucr, ticks, period) + spans for lease in others)
     short_ucr = wanted_ucr - state.accounts.balances[order.tenant]
     if short_ucr > 0 and order.pays is Pays.PURSE and order.held_ucr - short_ucr >= order.bid_ucr:
         order.held_ucr -= short_ucr

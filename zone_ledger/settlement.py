@@ -107,6 +107,7 @@ def _advance(state: State, lease: Lease, rest_ucr: int, gas_ucr: int) -> tuple[R
         return Reason.BUDGET, wanted_ucr - room_ucr
     if lease.covered:
         _cover(state, lease, gas_ucr)
+        lease.escrow_ucr -= gas_ucr
         _pay(state, lease, gas_ucr)
         return None
     if lease.pays is Pays.ACCOUNT:
