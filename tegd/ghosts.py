@@ -62,7 +62,8 @@ class Ghosts(Roster):
         work.waits = Waits(reason.name, body.missing, body.price_ucr)
         if reason is Reason.PRICE and widest and short_ucr:
             return self._park(work, short_ucr)
-        if reason is Reason.OK or (reason is Reason.PRICE and widest):
+        rivals = {Reason.PRICE} if self.market is Market.FIXED else {Reason.PRICE, Reason.TAKEN}
+        if reason is Reason.OK or (reason in rivals and widest):
             self._order(work, region, now_ns)
         elif reason in _NO_ROOM:
             self._round_failed(work, Region(0, 2 * self.zone.zone_k) if widest else region)
@@ -80,7 +81,7 @@ class Ghosts(Roster):
         return max(1, work.charge_ucr(least_ucr) - work.own_ucr)
 
     def _order(self, work: Workload, region: Region, now_ns: int) -> None:
-        """Bid. In the whole zone also when the quote was dearer: a bid that is not made challenges nobody's rent."""
+        """Bid. In the whole zone also where it will be refused: a bid that is not made sets nobody's rent."""
         agent = self.agents[work.ref]
         if self.link.put(Op.FOK, self._fok(work, region), now_ns):
             agent.ordered_ns, agent.search.asked_cycle = now_ns, None
