@@ -115,6 +115,10 @@ class Node(Ghosts, Seats):
                 return self._noticed(body, now_ns)
             case Op.WITHDRAWN:
                 return self._withdrawn(body)
+            case Op.WOKEN:
+                return self._woken(body, now_ns)
+            case Op.PROMISED:
+                return self._promised(body)
             case Op.LOW:
                 return self._low(body)
             case Op.RENEWED:
@@ -133,6 +137,7 @@ class Node(Ghosts, Seats):
         work.cancelled = True
         match work.life:
             case Life.SEEKING | Life.PARKED:
+                self.link.put(Op.CANCEL, Cancel(work.ref), now_ns)
                 return self.over(work, "cancelled")
             case Life.ORDERED | Life.WAITING:
                 self.link.put(Op.CANCEL, Cancel(work.ref), now_ns)

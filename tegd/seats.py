@@ -44,6 +44,7 @@ class Seats(Leaving):
         work.purse_ucr, work.mass_micro, work.waits = body.purse_ucr, body.mass_micro, Waits()
         if fresh:
             work.held_bytes = work.spec.mem_bytes * work.slots_here
+            work.promised_tick = -1
             agent.released, agent.renew_cycle, agent.leave_tick = False, self.cycle, 0
             work.paid_ucr, work.cost_ucr, work.low = 0, work.charge_ucr(work.price_ucr), Low()
             work.become(Life.SEATED, self.tick, f"seated{self.at_price(work)}")

@@ -2,8 +2,9 @@
 
 A round is one quote and its answer, at most one per four ticks. A round that finds nothing widens the region by one
 level of the quad-tree. In the root it bids even where the quote is dearer than its limit: only bids that are made keep
-rents honest (DESIGN 3, "Rent"). After the root fails, the ghost backs off, 20 ticks doubling to one period, with
-jitter, and begins again from where it is then.
+rents honest (DESIGN 3, "Rent"). When the root has no room the ledger remembers the ghost and tells it when there is
+some; it asks again by itself once a period, in case that was lost. When the root is too dear it backs off, 20 ticks
+doubling to one period, with jitter, and begins again from where it is then.
 """
 
 from dataclasses import dataclass
@@ -72,6 +73,12 @@ class Search:
             return
         self.next_cycle = cycle + int(pause_ticks(self.failures, period_ticks, jitter))
         self.level, self.failures = 0, self.failures + 1
+
+    def wait_for_room(self, cycle: int, region: Region, period_ticks: int, jitter: float) -> None:
+        """The root has no room: the ledger will tell of some. `jitter` is a draw from [0, 1)."""
+        self.rounds, self.asked_cycle, self.level = self.rounds + 1, None, 0
+        self.attempts_slots += min(1 << (region.log2 + 1) // 2, 8)
+        self.next_cycle = cycle + period_ticks // 2 + int(jitter * (period_ticks // 2))
 
     def put_off(self, cycle: int, ticks: int) -> None:
         """Look again after some ticks, at the same place and level."""

@@ -133,6 +133,8 @@ class Workload(msgspec.Struct):
         ran: Whether it was ever started here.
         base: First slot of this host when it was seated here.
         homebound: Whether another host said that it can never run it: it runs where it was submitted, or waits.
+        promised_tick: Since when slots are kept for it: the tick in which they are free as declared, 0: when they
+            drain; -1: none are.
         top_ups: Keys of the latest top-ups.
         history: The latest of what happened, for people.
     """
@@ -185,6 +187,7 @@ class Workload(msgspec.Struct):
     ran: bool = False
     homebound: bool = False
     base: int = 0
+    promised_tick: int = -1
     budget_ucr: int = 0
     spent_ucr: int = 0
     paid_ucr: int = 0

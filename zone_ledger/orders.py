@@ -417,7 +417,8 @@ def _lose(state: State, lost: Lost) -> None:
     total = price_ucr(placement.total_ucr, order.shape) if placement else 0
     if state.rules.named_displace and lost.reason in {Reason.NO_FIT, Reason.TAKEN}:
         total = reserve_price_ucr(state, order.shape)
-    if lost.reason in {Reason.NO_FIT, Reason.TAKEN} and waiting.is_waiting(state, order):
+    outbid = lost.reason is Reason.PRICE and order.limit_ucr > reserve_price_ucr(state, order.shape)
+    if (lost.reason in {Reason.NO_FIT, Reason.TAKEN} or outbid) and waiting.is_waiting(state, order):
         waiting.waits(state, order)
     else:
         waiting.waits_otherwise(state, order)

@@ -19,6 +19,9 @@ ARGV_BYTES_MAX = 32 << 10
 FILES_MAX, FILES_BYTES_MAX = 64, 2 << 20
 """Of the input files that come with one submission."""
 
+TIME_S_MAX = 38 * 86_400
+"""The longest time that work can declare."""
+
 Count = Annotated[int, Meta(ge=0, le=2**62)]
 Ucr = Annotated[int, Meta(ge=0, le=UCR_MAX)]
 Key = Annotated[int, Meta(ge=0, le=2**63 - 1)]
@@ -67,6 +70,7 @@ class WorkloadSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         hook: Its checkpoint hook, if it has one.
         checkpoint_every_s: Save in passing so often, and keep a copy at its home; 0: only when it has to leave.
         here: Only on the host where it is submitted.
+        time_s: It runs for so long at most, in s: then it is asked to save, and ended. 0: as long as it takes.
     """
 
     argv: tuple[str, ...]
@@ -91,6 +95,7 @@ class WorkloadSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     hook: Hook | None = None
     checkpoint_every_s: Annotated[int, Meta(ge=0, le=2**31)] = 0
     here: bool = False
+    time_s: Annotated[int, Meta(ge=0, le=TIME_S_MAX)] = 0
 
 
 class Submit(Request, frozen=True, tag="submit"):
