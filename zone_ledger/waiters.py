@@ -32,7 +32,7 @@ class Waiter:
     asked: int = 0
     ready: bool = False
     woken: int = 0
-    version: int = 0
+    version: int = field(default=0, compare=False)
 
     @property
     def key(self) -> Key:
@@ -81,9 +81,9 @@ class Queue:
     """
 
     waiters: dict[Key, Waiter] = field(default_factory=dict)
-    _by_age: dict[Kind, list[_Entry]] = field(default_factory=dict)
-    _by_limit: dict[Kind, list[_Entry]] = field(default_factory=dict)
-    _woken: dict[Key, Waiter] = field(default_factory=dict)
+    _by_age: dict[Kind, list[_Entry]] = field(default_factory=dict, compare=False)
+    _by_limit: dict[Kind, list[_Entry]] = field(default_factory=dict, compare=False)
+    _woken: dict[Key, Waiter] = field(default_factory=dict, compare=False)
 
     def put(self, waiter: Waiter) -> None:
         """A waiter is to be woken when it fits."""
