@@ -1,0 +1,317 @@
+"""What `why` says of work that waits, and what is refused at once: ledger, agent side and desk on a virtual clock.
+
+A zone of one host with 8 slots, 16 cores and 64 GiB; a case says what keeps the work from running, and `why` has to
+name it, with the number, and say what would help.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tegcore.errors import RefusedError
+from tegcore.units import GIB, TICK_NS
+from tegcore.wire import control
+from tegcore.wire.codec import encode
+from tegcore.wire.control import Hook, WorkloadSpec
+from tegcore.wire.messages import Beat, Heat
+from tegcore.wire.records import (
+    Admit,
+    Cordon,
+    Drain,
+    Genesis,
+    Market,
+    Mint,
+    NameIs,
+    NameKind,
+    Op,
+    Record,
+    SetReserve,
+)
+from tegcore.wire.signing import Key, host_key, tenant_token
+from tegcore.wire.topics import Channel, Topic
+from tegd.adapters.desk import Desk
+from tegd.adapters.places import Places
+from tegd.adapters.store import Store
+from tegd.agent import AgentSide, Place
+from tegd.effects import Effect, Keep, Run, SaveAndEnd, Start
+from tegd.settings import HostSettings
+from tegio.control import Peer
+from zone_ledger.book.reference import ReferenceBook
+from zone_ledger.engine import Engine
+from zone_ledger.ledger import Ledger
+
+SECRET = Key(b"s" * 32)
+ME = Peer(os.getuid(), os.getgid(), os.getpid())
+PERIOD = 100
+RESERVE_UCR = 10_000
+
+
+class Zone:
+    """One ledger and its hosts in memory: nothing is lost, nothing is late."""
+
+    def __init__(self, folder: Path, market: Market = Market.FIXED, hosts: Mapping[str, int] | None = None) -> None:
+        engine = Engine(ReferenceBook)
+        for key, (op, body) in enumerate(
+            (
+                (Op.GENESIS, Genesis(3, PERIOD, 2, 40, 40, 60, 100, market)),
+                (Op.NAME_IS, NameIs.of(NameKind.TENANT, 1, "ada")),
+                (Op.SET_RESERVE, SetReserve(0, RESERVE_UCR)),
+                (Op.MINT, Mint(1, 100_000_000)),
+            )
+        ):
+            engine.apply(Record(op, 0, 0, key, body))
+        self.ledger = Ledger("z", SECRET, engine, 0, 10**9)
+        self.keys, self.now_ns, self.silent = 10, 10**12, False
+        self.sides = {
+            name: AgentSide(
+                Place(name, -1, log2, 0, 16_000, 64 * GIB), 1, 0, {"ada": tenant_token(SECRET, "ada")}, self.now_ns
+            )
+            for name, log2 in (hosts or {"n1": 3}).items()
+        }
+        for side in self.sides.values():
+            side.ready()
+        self.side = self.sides["n1"]
+        self.node = self.side.node
+        settings = HostSettings(
+            host="n1", tokens={"ada": tenant_token(SECRET, "ada")}, tenants={"ada": (ME.uid,)}, operators=(ME.uid,)
+        )
+        self.store, places = Store(folder / "work.sqlite"), Places(folder)
+        self.desk = Desk(settings, self.node, self.store, places, None, self._done_at_home, lambda: self.now_ns)  # type: ignore[arg-type]
+        self.cycle(60)
+
+    def cycle(self, count: int = 1) -> None:
+        for _ in range(count):
+            self.now_ns += TICK_NS
+            for name, side in self.sides.items():
+                self._done(side, side.cycle({}, self.now_ns))
+                for say in side.sayings():
+                    topic = Topic("z", say.channel, name)
+                    self.ledger.arrive(str(topic), encode(topic, say.message, host_key(SECRET, name)), self.now_ns)
+            if self.silent:
+                continue
+            self.ledger.tick(self.now_ns, connected=True)
+            self.ledger.next_write()
+            for topic, message, _ in self.ledger.durable().sayings:
+                for name, side in self.sides.items():
+                    if topic.host == name or isinstance(message, Beat | Heat):
+                        self._done(side, side.heard(message, self.now_ns))  # type: ignore[arg-type]
+
+    def _done_at_home(self, effects: list[Effect]) -> None:
+        self.store.keep(*(effect.workload for effect in effects if isinstance(effect, Keep)))
+        self._done(self.side, effects)
+
+    def _done(self, side: AgentSide, effects: list[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case Start(work):
+                    self._done(side, side.node.run_changed(Run(work.airlock_id, "running"), self.now_ns))
+                case SaveAndEnd(work):
+                    self._done(side, side.node.run_changed(Run(work.airlock_id, "ended", "asked"), self.now_ns))
+                case _:
+                    pass
+
+    def apply(self, op: Op, body: object) -> None:
+        self.keys += 1
+        self.ledger.engine.apply(Record(op, 0, 0, self.keys, body))
+
+    async def ask(self, request: control.AnyRequest) -> Any:
+        reply = await self.desk.answer(ME, request)
+        assert isinstance(reply, control.Reply)
+        return reply.data
+
+    async def submit(self, **spec: Any) -> str:
+        self.keys += 1
+        made = WorkloadSpec(argv=("x",), hook=Hook(), **spec)
+        answer = await self.ask(control.Submit(spec=made, key=self.keys))
+        return str(answer["name"])
+
+    async def why(self, name: str) -> str:
+        """All that `why` says of what keeps it, and of what would help."""
+        reasons = (await self.ask(control.Why(name=name)))["reasons"]
+        return "\n".join(f"{reason['text']}; {reason.get('help', '')}" for reason in reasons)
+
+    async def full(self) -> "Zone":
+        """All 8 slots are held by work that fits."""
+        for _ in range(8):
+            await self.submit()
+        self.cycle(80)
+        assert len(self.ledger.state.leases) == 8
+        return self
+
+
+@pytest.fixture
+def zone(tmp_path: Path) -> Zone:
+    return Zone(tmp_path)
+
+
+async def test_why_busy_says_how_many_slots_are_in_use_and_until_when(zone: Zone) -> None:
+    await zone.full()
+    name = await zone.submit()
+    zone.cycle(40)
+    said = await zone.why(name)
+    assert "all 8 slots are in use" in said
+    assert "none of them has said when it ends" in said
+    assert "waits its turn" in said
+
+
+async def test_why_says_when_the_first_slot_is_free_if_someone_is_leaving(zone: Zone) -> None:
+    await zone.full()
+    name = await zone.submit(sizes=(1,))
+    first = min(zone.ledger.state.leases.values(), key=lambda lease: lease.number)
+    first.deadline = zone.ledger.state.tick + 400
+    first.state = type(first.state).EVICTING
+    zone.cycle(40)
+    assert "1 of them is being given up, in 18 s at the latest" in await zone.why(name)
+
+
+async def test_why_drained(zone: Zone) -> None:
+    zone.apply(Op.DRAIN, Drain(1, 1))
+    name = await zone.submit()
+    zone.cycle(40)
+    said = await zone.why(name)
+    assert "8 of 8 slots are on drained hosts" in said
+    assert "tegctl undrain" in said
+
+
+async def test_why_cordoned(zone: Zone) -> None:
+    for slot in range(8):
+        zone.apply(Op.CORDON, Cordon(slot, 1))
+    name = await zone.submit()
+    zone.cycle(40)
+    said = await zone.why(name)
+    assert "8 of 8 slots are cordoned" in said
+    assert "tegctl uncordon" in said
+
+
+async def test_why_memory_that_others_hold(zone: Zone) -> None:
+    await zone.submit(mem_bytes=50 * GIB)
+    zone.cycle(40)
+    name = await zone.submit(mem_bytes=30 * GIB)
+    zone.cycle(40)
+    said = await zone.why(name)
+    assert "7 slots are free, but no host has 30 GiB of memory left for it: the most is 10" in said
+    assert "--mem" in said
+
+
+async def test_why_cores_that_others_hold(zone: Zone) -> None:
+    await zone.submit(cpu_milli=12_000)
+    zone.cycle(40)
+    name = await zone.submit(cpu_milli=8_000)
+    zone.cycle(40)
+    assert "7 slots are free, but no host has 8 cores left for it: the most is 4" in await zone.why(name)
+
+
+async def test_why_free_slots_that_make_no_block(zone: Zone) -> None:
+    await zone.full()
+    for lease in sorted(zone.ledger.state.leases)[::2]:
+        work = next(work for work in zone.node.workloads.values() if work.lease == lease)
+        await zone.ask(control.CancelWorkload(name=work.name))
+    zone.cycle(5)
+    name = await zone.submit(sizes=(2,))
+    zone.cycle(40)
+    said = await zone.why(name)
+    assert "4 slots are free, but the largest block of them has 1" in said
+    assert "--slots 1+1+1+1" in said
+
+
+async def test_why_a_bid_below_the_price(tmp_path: Path) -> None:
+    zone = Zone(tmp_path, Market.AUCTION)
+    name = await zone.submit(limit_ucr=1_000)
+    zone.cycle(40)
+    said = await zone.why(name)
+    assert "it bids 0.72 credits per GPU-hour; the price is 7.20" in said
+    assert f"tegctl update {name} --bid 7.21/h" in said
+    assert "top-up" not in said
+
+
+async def test_why_the_account_is_short(tmp_path: Path) -> None:
+    zone = Zone(tmp_path, Market.AUCTION)
+    name = await zone.submit(limit_ucr=2_000_000, endow_ucr=900_000_000)
+    zone.cycle(40)
+    said = await zone.why(name)
+    assert "its tenant's account has 800.00 credits less than" in said
+    assert "tegctl mint ada" in said
+
+
+async def test_why_admission_is_closed(tmp_path: Path) -> None:
+    zone = Zone(tmp_path, Market.AUCTION)
+    zone.apply(Op.ADMIT, Admit(0, zone.ledger.state.tick + 10_000))
+    name = await zone.submit(limit_ucr=500_000)
+    zone.cycle(40)
+    said = await zone.why(name)
+    assert "admission is closed" in said
+    assert " s" in said
+    assert "tick" not in said
+
+
+async def test_why_the_ledger_is_away(zone: Zone) -> None:
+    await zone.full()
+    name = await zone.submit()
+    zone.silent = True
+    zone.cycle(200)
+    said = await zone.why(name)
+    assert "the ledger was last heard 10 s ago" in said
+    assert "what runs goes on to the end of its term" in said
+
+
+async def test_why_another_host_is_avoided(zone: Zone) -> None:
+    await zone.full()
+    name = await zone.submit()
+    next(work for work in zone.node.workloads.values() if work.name == name).homebound = True
+    zone.cycle(40)
+    assert "it can run on this host only" in await zone.why(name)
+
+
+IMPOSSIBLE = [
+    ({"sizes": (4,)}, "16 slots in one block: the largest in this zone has 8"),
+    ({"sizes": (3, 0)}, "9 slots: this zone has 8"),
+    ({"slot_classes": (3,)}, "class 3: this zone has slots of class 0"),
+    ({"mem_bytes": 1 << 40}, "1024 GiB of memory a slot: the most that a host here has for one is 60.8"),
+    ({"mem_bytes": 20 * GIB, "sizes": (2,)}, "20 GiB of memory a slot: the most that a host here has for one of 4"),
+    ({"cpu_milli": 64_000}, "64 cores a slot: the most that a host here has for one is 16"),
+]
+
+
+@pytest.mark.parametrize(("spec", "text"), IMPOSSIBLE)
+async def test_what_can_never_be_had_is_refused_at_once(zone: Zone, spec: dict[str, Any], text: str) -> None:
+    with pytest.raises(RefusedError) as refused:
+        await zone.submit(**spec)
+    assert text in str(refused.value)
+    assert refused.value.hint
+    assert not zone.node.workloads
+
+
+async def test_what_two_hosts_have_together_is_not_refused(tmp_path: Path) -> None:
+    zone = Zone(tmp_path, hosts={"n1": 3, "n2": 3})
+    await zone.submit(sizes=(4,))
+    with pytest.raises(RefusedError, match="this host has 8"):
+        await zone.submit(sizes=(4,), here=True)
+
+
+async def test_nothing_is_refused_while_the_zone_is_not_known(zone: Zone) -> None:
+    fresh = Zone.__new__(Zone)
+    fresh.__dict__ |= zone.__dict__
+    zone.node.zone = None
+    await zone.submit(sizes=(4,))
+
+
+def test_a_zone_tells_what_it_has_in_a_message_of_bounded_size(tmp_path: Path) -> None:
+    zone = Zone(tmp_path, hosts={f"n{number}": 2 for number in range(1, 17)})
+    zone.cycle(60)
+    topic = Topic("z", Channel.HEAT)
+    told = [message for topic_, message, _ in _sayings(zone) if topic_.channel is Channel.HEAT and message.delta == 0]
+    (stock,) = [told[0].stock.classes[0]]
+    assert (stock.slots, stock.free, stock.largest_log2) == (64, 64, 6)
+    assert len(encode(topic, told[0], host_key(SECRET, "n1"))) < 4096
+
+
+def _sayings(zone: Zone) -> list[Any]:
+    said = []
+    for _ in range(20):
+        zone.ledger.tick(zone.now_ns, connected=True)
+        zone.ledger.next_write()
+        said += zone.ledger.durable().sayings
+    return said
