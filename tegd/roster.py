@@ -6,7 +6,7 @@ Those that are over are kept for people, the latest `ENDED_KEPT_MAX` of them.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from tegcore.wire.messages import Welcome
+from tegcore.wire.messages import HostKind, Stock, Welcome
 from tegcore.wire.records import Fok, Market, Op, OrderFlag, Reason, Region, Release, Traits
 from tegd.bidding import Stride, Usage
 from tegd.effects import Drop, Effect, Keep
@@ -64,6 +64,8 @@ class Roster:
         order_ms: Round trips of orders since they were last taken away, in ms.
         travel: Work that sits elsewhere, and parts of others' that sit here. Without it, what this host has ordered is
             taken to run here wherever its slots are: nobody carries it.
+        stock: What the zone has, as the ledger told last.
+        offers: What this host offers when nobody is on it.
     """
 
     host: str
@@ -85,10 +87,17 @@ class Roster:
     order_ms: list[float] = field(default_factory=list)
     expansions: int = 0
     travel: Travel | None = None
+    stock: Stock | None = None
+    offers: HostKind | None = None
 
     def happen(self, happening: Happening) -> None:
         """Change the mode."""
         self.mode = next_mode(self.mode, happening)
+
+    def known_stock(self) -> Stock | None:
+        """What the zone has, this host among it; None while the ledger has not counted since it took this host in."""
+        known = self.zone is not None and self.stock is not None and self.stock.tick > self.zone.tick
+        return self.stock if known else None
 
     def release(self, lease: int, token: int, why: Reason, now_ns: int) -> None:
         """Say that a lease's slots on this host are clear."""
@@ -122,7 +131,7 @@ class Roster:
             agent.ordered_ns = 0
 
     def _park(self, work: Workload, missing_ucr: int) -> list[Effect]:
-        work.waits = Waits("BANKRUPT", missing_ucr)
+        work.waits = Waits("BANKRUPT", missing_ucr, work.waits.price_ucr)
         work.become(Life.PARKED, self.tick, "bankrupt: parked until it is topped up")
         return [Keep(work)]
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 
 from tegcore.errors import RefusedError
 from tegcore.wire import control
-from tegd import submission, views
+from tegd import possible, submission, views
 from tegd.adapters.courier import Courier, ticket
 from tegd.adapters.places import Places
 from tegd.adapters.store import Store
@@ -107,6 +107,8 @@ class Desk:
         tenant = tenant_for(peer.uid, spec.tenant, settings.tenants, settings.operators)
         submission.check(spec, tenant, settings.tokens, self._node.workloads.values())
         submission.check_files(request.files)
+        here = self._node.offers if spec.here else None
+        possible.demand_possible(spec, self._node.known_stock(), here)
         shown = ticket()
         if request.files:
             await self._take_files(shown, request.files)

@@ -16,7 +16,7 @@ from tegcore.units import GIB, TICK_NS
 from tegcore.wire import control
 from tegcore.wire.codec import encode
 from tegcore.wire.control import Hook, WorkloadSpec
-from tegcore.wire.messages import Beat, Heat
+from tegcore.wire.messages import Beat, ClassStock, Heat, HostKind, Stock
 from tegcore.wire.records import (
     Admit,
     Cordon,
@@ -37,6 +37,7 @@ from tegd.adapters.places import Places
 from tegd.adapters.store import Store
 from tegd.agent import AgentSide, Place
 from tegd.effects import Effect, Keep, Run, SaveAndEnd, Start
+from tegd.possible import demand_possible
 from tegd.settings import HostSettings
 from tegio.control import Peer
 from zone_ledger.book.reference import ReferenceBook
@@ -253,8 +254,8 @@ async def test_why_the_ledger_is_away(zone: Zone) -> None:
     zone.silent = True
     zone.cycle(200)
     said = await zone.why(name)
-    assert "the ledger was last heard 10 s ago" in said
-    assert "what runs goes on to the end of its term" in said
+    assert "the ledger was last heard 10 s ago: nothing new starts" in said
+    assert "what runs goes on to the end of its term" in await zone.why("w1")
 
 
 async def test_why_another_host_is_avoided(zone: Zone) -> None:
@@ -266,7 +267,7 @@ async def test_why_another_host_is_avoided(zone: Zone) -> None:
 
 
 IMPOSSIBLE = [
-    ({"sizes": (4,)}, "16 slots in one block: the largest in this zone has 8"),
+    ({"sizes": (4,)}, "16 slots: this zone has 8"),
     ({"sizes": (3, 0)}, "9 slots: this zone has 8"),
     ({"slot_classes": (3,)}, "class 3: this zone has slots of class 0"),
     ({"mem_bytes": 1 << 40}, "1024 GiB of memory a slot: the most that a host here has for one is 60.8"),
@@ -282,6 +283,14 @@ async def test_what_can_never_be_had_is_refused_at_once(zone: Zone, spec: dict[s
     assert text in str(refused.value)
     assert refused.value.hint
     assert not zone.node.workloads
+
+
+def test_a_block_larger_than_any_is_refused_and_taken_apart() -> None:
+    stock = Stock(1, [ClassStock(0, slots=24, largest_log2=3)], [HostKind(0, 3, 16_000, 64 * GIB)])
+    with pytest.raises(RefusedError, match="16 slots in one block: the largest in this zone has 8") as refused:
+        demand_possible(WorkloadSpec(argv=("x",), sizes=(4,)), stock)
+    assert "--slots 8+8" in refused.value.hint
+    demand_possible(WorkloadSpec(argv=("x",), sizes=(3, 3, 3)), stock)
 
 
 async def test_what_two_hosts_have_together_is_not_refused(tmp_path: Path) -> None:
