@@ -4,6 +4,7 @@ A zone of one host with 8 slots, 16 cores and 64 GiB; a case says what keeps the
 name it, with the number, and say what would help.
 """
 
+import itertools
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,21 +28,28 @@ from tegcore.wire.records import (
     NameIs,
     NameKind,
     Op,
+    Reason,
     Record,
     SetReserve,
 )
 from tegcore.wire.signing import Key, host_key, tenant_token
 from tegcore.wire.topics import Channel, Topic
+from tegd import views
 from tegd.adapters.desk import Desk
 from tegd.adapters.places import Places
 from tegd.adapters.store import Store
 from tegd.agent import AgentSide, Place
+from tegd.airlock.model import State
 from tegd.effects import Effect, Keep, Run, SaveAndEnd, Start
+from tegd.modes import Mode
 from tegd.possible import demand_possible
 from tegd.settings import HostSettings
+from tegd.workload import Life, Waits, Workload
 from tegio.control import Peer
+from zone_ledger import views as ledger_views
 from zone_ledger.book.reference import ReferenceBook
 from zone_ledger.engine import Engine
+from zone_ledger.leases import LeaseState
 from zone_ledger.ledger import Ledger
 
 SECRET = Key(b"s" * 32)
@@ -324,3 +332,88 @@ def _sayings(zone: Zone) -> list[Any]:
         zone.ledger.next_write()
         said += zone.ledger.durable().sayings
     return said
+
+
+# --- every state has its words ----------------------------------------------------------------------------------------
+
+KNOWN = {"pending", "starting", "running", "suspended", "preempted", "saving", "cancelling", "ending"}
+OVER = {"completed", "failed", "cancelled"}
+ANSWERS = ["", "EVICTING", *Reason.__members__, *(f"EXPAND {name}" for name in Reason.__members__)]
+
+
+def _placed(zone: Zone, life: Life, waits: str) -> Workload:
+    spec = WorkloadSpec(argv=("x",), name="job")
+    work = Workload(1, "job", "ada", 0, 0, 0, spec, life=life, waits=Waits(waits, 5, 7, zone.node.tick + 90))
+    zone.node.submitted(work)
+    return work
+
+
+@pytest.mark.parametrize("life", Life)
+def test_every_life_and_every_answer_of_the_ledger_has_its_words(zone: Zone, life: Life) -> None:
+    for answer in ANSWERS:
+        work = _placed(zone, life, answer)
+        for why_leaving in Reason if life is Life.LEAVING else [Reason.OK]:
+            work.why_leaving = why_leaving
+            shown = views.why(zone.node, work, zone.now_ns)
+            assert shown["state"] in (OVER if life is Life.ENDED else KNOWN), (life, answer)
+            quiet = shown["state"] == "running" and not answer.startswith("EXPAND")
+            assert quiet or shown["reasons"], (life, answer)
+            for reason in shown["reasons"]:
+                words = f"{reason['text']} {reason['help']}"
+                assert reason["reason"], (life, answer)
+                assert not set("{}") & set(words), words
+                assert " ticks" not in words, words
+                assert " ucr" not in words, words
+
+
+@pytest.mark.parametrize("name", [name for name in Reason.__members__ if name != "OK"])
+def test_every_refusal_of_an_order_has_a_sentence_of_its_own(zone: Zone, name: str) -> None:
+    first = views.why(zone.node, _placed(zone, Life.SEEKING, name), zone.now_ns)["reasons"][0]
+    assert first["reason"] not in {"pause", "here"}, f"{name} has no words in tegd.reasons"
+
+
+@pytest.mark.parametrize("mode", [mode for mode in Mode if mode is not Mode.RUN])
+def test_every_mode_of_the_daemon_is_a_reason(zone: Zone, mode: Mode) -> None:
+    zone.node.mode = mode
+    reasons = views.why(zone.node, _placed(zone, Life.SEEKING, ""), zone.now_ns)["reasons"]
+    assert reasons[0]["reason"] == "mode"
+
+
+@pytest.mark.parametrize("run", [*(state.value for state in State), "", "of a later version"])
+def test_every_state_of_a_run_has_its_word(zone: Zone, run: str) -> None:
+    work = _placed(zone, Life.SEATED, "")
+    work.lease, work.token = 1, 2
+    zone.node.runs[work.airlock_id] = run
+    shown = views.why(zone.node, work, zone.now_ns)
+    assert shown["state"] in KNOWN
+    assert shown["state"] == "running" or shown["reasons"], run
+
+
+@pytest.mark.parametrize("code", [0, 3, None])
+def test_what_is_over_says_how_it_ended(zone: Zone, code: int | None) -> None:
+    work = _placed(zone, Life.ENDED, "")
+    work.exit_code = code
+    shown = views.why(zone.node, work, zone.now_ns)
+    assert shown["state"] == ("completed" if code == 0 else "failed")
+    work.cancelled = True
+    assert views.row(zone.node, work, zone.now_ns)["state"] == "cancelled"
+
+
+async def test_every_state_of_a_lease_and_of_a_host_has_its_words(zone: Zone) -> None:
+    await zone.full()
+    state = zone.ledger.state
+    lease = state.leases[1]
+    for lease_state in LeaseState:
+        for why in Reason:
+            lease.state, lease.why, lease.deadline = lease_state, why, state.tick + 50
+            row = ledger_views.lease_row(state, lease)
+            assert row["state"] in {"held", "leaving"}
+            assert (row["reason"] == "") == (lease_state is LeaseState.HELD)
+    lease.state = LeaseState.HELD
+    session = state.hosts[1]
+    for boot, up, drained, lost, stale in itertools.product((0, 1), *[(False, True)] * 4):
+        session.boot, session.up, session.drained, session.lost, session.stale = boot, up, drained, lost, stale
+        row = ledger_views.hosts(state)[0]
+        well = bool(boot and up and not drained and not lost and not stale)
+        assert (row["state"] == "up") == well, row
+        assert bool(row["reason"]) == (not well), row
