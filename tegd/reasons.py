@@ -26,7 +26,15 @@ LEAVING_FOR = {
     Reason.MOVED: "saving",
 }
 """What a job that gives up its slots is called, by why; `ending` for all other reasons."""
-RUN_STATES = {"frozen": "suspended", "reaping": "ending", "ended": "ending", "starting": "starting", "": "starting"}
+RUN_STATES = {
+    "": "starting",
+    "starting": "starting",
+    "frozen": "suspended",
+    "parked": "suspended",
+    "ending": "ending",
+    "killing": "ending",
+    "ended": "ending",
+}
 """What a job that has slots is called while its processes are in such a state; `running` in all others."""
 
 
@@ -214,6 +222,8 @@ def _pending(node: Node, work: Workload) -> list[Row]:
         rows.append(row)
     if work.stays_home and work.life is not Life.PARKED:
         rows.append(_home(work))
+    if not rows and work.life is Life.PARKED:
+        rows.append(Row("bankrupt", "nothing is left to pay for it", f"`tegctl top-up {work.name} CREDITS`"))
     if not rows and work.life is Life.ORDERED:
         rows.append(Row("ordered", "it has asked for its slots; the answer comes within a second"))
     search = node.agents[work.ref].search

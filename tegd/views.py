@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tegcore.units import TICK_NS
+from tegcore.units import NS_PER_S, TICK_NS
 from tegd import reasons
 from tegd.node import Node
 from tegd.workload import Life, Workload
@@ -22,6 +22,7 @@ def row(node: Node, work: Workload, now_ns: int) -> dict[str, Any]:
         "state": reasons.state_of(node, work),
         "reason": reason,
         "reason_text": text,
+        "age_s": max(0, node.tick - work.submitted_tick) * TICK_NS // NS_PER_S if work.submitted_tick else None,
         "host": node.host,
         "hosts": seats or ([node.host] if work.lease else []),
         "slots": work.shape.slots,

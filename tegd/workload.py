@@ -86,6 +86,7 @@ class Workload(msgspec.Struct):
     Attributes:
         ref: Its number, unique on this host for ever.
         limit_ucr: What it bids, once a default was turned into a number.
+        submitted_tick: When it was submitted: its age, kept for ever.
         term_end_ns: Boot-time clock; 0 without a lease.
         resume: Whether it continues from a checkpoint when it starts next.
         cancelled: Whether its owner wants it over.
@@ -162,6 +163,7 @@ class Workload(msgspec.Struct):
     ran: bool = False
     homebound: bool = False
     base: int = 0
+    submitted_tick: int = 0
 
     @property
     def stays_home(self) -> bool:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tegcore.errors import RefusedError
+from tegcore.ids import is_name
 from tegcore.units import UCR_MAX, credits_text
 from tegcore.wire import control
 from tegcore.wire.records import (
@@ -39,6 +40,8 @@ _VIEWS: dict[type[Any], _View] = {
     control.Hosts: lambda state, _: views.hosts(state),
     control.BookView: lambda state, _: views.book(state),
     control.LedgerView: lambda state, _: views.ledger(state),
+    control.ZoneView: views.zone,
+    control.Tenants: views.tenants,
 }
 
 _REFUSALS = {
@@ -67,6 +70,8 @@ def commands(state: State, request: control.AnyRequest) -> list[Record]:
     match request:
         case control.MintCredits():
             return _mint(state, request)
+        case control.AddTenant():
+            return _tenant_added(state, request.tenant)
         case control.DrainHost():
             number = state.host_numbers.get(request.host)
             if number is None:
@@ -94,6 +99,14 @@ def account_opened(state: State, name: str) -> list[Record]:
     if name in state.tenant_numbers:
         return []
     return [Record(Op.NAME_IS, 0, 0, 0, NameIs.of(NameKind.TENANT, len(state.tenants) + 1, name))]
+
+
+def _tenant_added(state: State, name: str) -> list[Record]:
+    if not is_name(name):
+        raise RefusedError(f"{name!r} cannot name a tenant", "lower-case letters, digits, '-', '_', '.'")
+    if not (opened := account_opened(state, name)):
+        raise RefusedError(f"there is a tenant {name!r} already", "`tegctl tenant show` lists them")
+    return opened
 
 
 def _mint(state: State, request: control.MintCredits) -> list[Record]:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tegcore.errors import RefusedError
-from tegcore.units import GIB, TICK_NS
+from tegcore.units import GIB, TICK_NS, credits_ucr
 from tegcore.wire import control
 from tegcore.wire.codec import encode
 from tegcore.wire.control import Hook, WorkloadSpec
@@ -417,3 +417,55 @@ async def test_every_state_of_a_lease_and_of_a_host_has_its_words(zone: Zone) ->
         well = bool(boot and up and not drained and not lost and not stale)
         assert (row["state"] == "up") == well, row
         assert bool(row["reason"]) == (not well), row
+
+
+# --- update -----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_bid_that_was_too_low_wins_once_it_is_raised_as_why_says(tmp_path: Path) -> None:
+    zone = Zone(tmp_path, Market.AUCTION)
+    name = await zone.submit(limit_ucr=1_000)
+    zone.cycle(40)
+    said = (await zone.why(name)).split("--bid ")[1].split("/h")[0]
+    answer = await zone.ask(control.UpdateWorkload(name=name, limit_hour_ucr=credits_ucr(said)))
+    assert "asks anew" in answer["done"]
+    zone.cycle(60)
+    assert (await zone.ask(control.Why(name=name)))["state"] == "running"
+
+
+async def test_a_bid_that_is_raised_while_it_runs_reaches_the_ledger(tmp_path: Path) -> None:
+    zone = Zone(tmp_path, Market.AUCTION)
+    name = await zone.submit(limit_ucr=30_000)
+    zone.cycle(60)
+    await zone.ask(control.UpdateWorkload(name=name, limit_ucr=90_000))
+    zone.cycle(5)
+    (lease,) = zone.ledger.state.leases.values()
+    assert lease.next_limit_ucr == 90_000
+
+
+async def test_memory_is_asked_for_at_once_while_it_runs(zone: Zone) -> None:
+    name = await zone.submit(mem_bytes=GIB)
+    zone.cycle(40)
+    await zone.ask(control.UpdateWorkload(name=name, mem_bytes=3 * GIB))
+    zone.cycle(5)
+    assert (await zone.ask(control.Why(name=name)))["mem_bytes"] == 3 * GIB
+
+
+async def test_memory_that_nobody_has_is_not_waited_for_after_an_update(zone: Zone) -> None:
+    await zone.submit(mem_bytes=50 * GIB)
+    zone.cycle(40)
+    name = await zone.submit(mem_bytes=30 * GIB)
+    zone.cycle(40)
+    with pytest.raises(RefusedError, match="1024 GiB of memory"):
+        await zone.ask(control.UpdateWorkload(name=name, mem_bytes=1 << 40))
+    await zone.ask(control.UpdateWorkload(name=name, mem_bytes=5 * GIB))
+    zone.cycle(60)
+    assert (await zone.ask(control.Why(name=name)))["state"] == "running"
+
+
+async def test_what_is_over_is_not_changed(zone: Zone) -> None:
+    await zone.full()
+    name = await zone.submit()
+    await zone.ask(control.CancelWorkload(name=name))
+    with pytest.raises(RefusedError, match="is over"):
+        await zone.ask(control.UpdateWorkload(name=name, mem_bytes=1))
