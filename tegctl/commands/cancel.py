@@ -16,4 +16,4 @@ def command(session: Session, name: str) -> None:
     if session.output == "json":
         show_json("Workload", answer)
     else:
-        click.echo(f"{name}: {answer['life']}")
+        click.echo(f"{name}: {answer['state']}")

@@ -10,5 +10,5 @@ from tegctl.session import Session
 @click.command(name="hosts")
 @click.pass_obj
 def command(session: Session) -> None:
-    """Every host of the zone: state, slots, leases, rent, temperature, entropy."""
-    show("Hosts", zone_view.hosts(session), zone_view.HOST_COLUMNS, session.output)
+    """Every host of the zone: state, GPUs, jobs, price, temperature, entropy."""
+    show("Hosts", zone_view.hosts(session), zone_view.PHYSICS_COLUMNS, session.output)

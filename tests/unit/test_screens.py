@@ -144,6 +144,7 @@ class Programs:
         zone = {"zone": "z", "tick": self.held, "market": "auction", "orders_open": 0, "leases": len(rows)}
         zone |= {"credits": {"escrow": 2_000_000}, "escrow_ucr": 2_000_000, "period_ticks": 200}
         hosts = [HOST | {"leases": len(rows)}]
+        shown = zone | {"slots": 64, "free": 32, "hosts": hosts, "held": rows}
         match request:
             case control.Workloads():
                 return control.Reply(data=WORKS)
@@ -156,7 +157,7 @@ class Programs:
             case control.HostsView():
                 return control.Reply(data={})
             case _:
-                return control.Reply(data=zone | {"rows": rows, "hosts": hosts, "held": rows})
+                return control.Reply(data=shown)
 
     def close(self) -> None:
         for server in self._servers:
@@ -214,6 +215,6 @@ def test_a_screen_is_of_one_moment(programs: Programs, tmp_path: Path) -> None:
     text = "\n".join(on_terminal(tmp_path, "top", "--once"))
     of_ledger = [each for each in programs.asked if not isinstance(each, control.Workloads | control.HostsView)]
     assert len(of_ledger) == 1, of_ledger
-    count = int(text.split(" leases")[0].split()[-1])
+    count = int(text.split(" jobs hold")[0].split()[-1])
     assert text.count("gpu-host-17") >= count
     assert count == sum(line.startswith(NAME) for line in text.splitlines()), text
