@@ -1,6 +1,6 @@
 """The desk: what people ask of the ledger over its control socket, as commands and views."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,6 +92,11 @@ def commands(state: State, request: control.AnyRequest) -> list[Record]:
             return [Record(Op.MODE, 0, 0, request.key, SetMode(market))]
         case _:
             raise RefusedError(f"the zone ledger does not answer {type(request).__name__}")
+
+
+def with_users(tenants: list[dict[str, Any]], users: Mapping[str, list[str]]) -> list[dict[str, Any]]:
+    """Tenants with their users: as the settings say, else the one that is called so."""
+    return [row | {"users": users.get(row["tenant"]) or [row["tenant"]]} for row in tenants]
 
 
 def account_opened(state: State, name: str) -> list[Record]:

@@ -11,4 +11,4 @@ from tegctl.session import Session
 def command(context: click.Context) -> None:
     """The same as `tegctl ps -a`."""
     assert isinstance(context.obj, Session)
-    context.invoke(ps.command, ended=True, long=False)
+    context.invoke(ps.command, names=(), users=(), states=(), host="", ended=True, long=False)
