@@ -66,8 +66,8 @@ def hourly_ucr(price_ucr: int, period_ticks: int) -> int:
 
 
 def period_ucr(hour_ucr: int, period_ticks: int) -> int:
-    """The price per slot-period that comes to so much an hour, rounded down."""
-    return hour_ucr * period_ticks // HOUR_TICKS
+    """The price per slot-period that comes to so much an hour, rounded up."""
+    return -(-hour_ucr * period_ticks // HOUR_TICKS)
 
 
 def price_text(price_ucr: int, period_ticks: int) -> str:

@@ -49,7 +49,7 @@ def update(node: Node, work: Workload, wanted: UpdateWorkload, now_ns: int) -> U
     work.spec = spec
     said = []
     if limit_ucr is not None:
-        said.append(_bid(node, work, limit_ucr))
+        said.append(_bid(node, work, limit_ucr, wanted.limit_hour_ucr))
     if wanted.mem_bytes is not None:
         said.append(_memory(node, work, now_ns))
     if work.life is Life.PARKED:
@@ -72,7 +72,7 @@ def _limit(node: Node, wanted: UpdateWorkload) -> int | None:
     return limit_ucr
 
 
-def _bid(node: Node, work: Workload, limit_ucr: int) -> str:
+def _bid(node: Node, work: Workload, limit_ucr: int, hour_ucr: int | None) -> str:
     agent = node.agents[work.ref]
     if not work.lease and not work.spec.endow_ucr:
         work.endow_ucr = ENDOW_PERIODS * work.charge_ucr(limit_ucr)
@@ -85,7 +85,10 @@ def _bid(node: Node, work: Workload, limit_ucr: int) -> str:
     period = node.zone.period_ticks if node.zone else 0
     if not limit_ucr:
         return "no bid of its own any more"
-    return f"bid {price_text(limit_ucr, period)} per GPU-hour" if period else f"bid {credits_text(limit_ucr)}"
+    if hour_ucr is None and not period:
+        return f"bid {credits_text(limit_ucr)}"
+    hourly = price_text(limit_ucr, period) if hour_ucr is None else credits_text(hour_ucr)
+    return f"bid {hourly} per GPU-hour"
 
 
 def _memory(node: Node, work: Workload, now_ns: int) -> str:
