@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import click
 
-from tegcore.units import MIB, NS_PER_S, TICK_NS, credits_text
+from tegcore.units import MIB, NS_PER_S, TICK_NS, UCR_PER_CREDIT, credits_text
 
 SCHEMA = 1
 SHORT_MIN = 10
@@ -47,13 +47,14 @@ def money(key: str) -> Callable[[Mapping[str, Any]], str]:
 
 
 def hourly(key: str) -> Callable[[Mapping[str, Any]], str]:
-    """A column of prices per slot-period, in credits per GPU-hour, to the hundredth and rounded up; empty for 0."""
+    """A column of prices per slot-period, in credits per GPU-hour, rounded up; empty for 0."""
 
     def read(row: Mapping[str, Any]) -> str:
         if not row.get(key) or not row.get("period_ticks"):
             return ""
-        hundredths = -(-row[key] * _HOUR_TICKS // (row["period_ticks"] * 10_000))
-        return f"{hundredths // 100}.{hundredths % 100:02}"
+        hour_ucr = -(-row[key] * _HOUR_TICKS // row["period_ticks"])
+        step_ucr = UCR_PER_CREDIT // (100 if hour_ucr >= UCR_PER_CREDIT else 10_000)
+        return credits_text(-(-hour_ucr // step_ucr) * step_ucr)
 
     return read
 

@@ -92,7 +92,7 @@ def state_of(node: Node, work: Workload) -> str:
         case Life.SEEKING | Life.ORDERED | Life.WAITING:
             return "pending"
         case Life.PARKED:
-            return "suspended"
+            return "suspended" if work.last_token else "pending"
         case Life.SEATED:
             return RUN_STATES.get(node.runs.get(work.airlock_id, ""), "running")
         case Life.AWAY:
@@ -106,7 +106,7 @@ def state_of(node: Node, work: Workload) -> str:
 def brief(node: Node, work: Workload, now_ns: int) -> tuple[str, str]:
     """(name, a few words) of the first reason, for a list; empty where a job just runs."""
     rows = reasons(node, work, now_ns)
-    return (rows[0].reason, rows[0].text) if rows else ("", "")
+    return (rows[0].reason, rows[0].text.removeprefix(f"{state_of(node, work)}: ")) if rows else ("", "")
 
 
 # --- reasons ----------------------------------------------------------------------------------------------------------
@@ -139,7 +139,7 @@ def _ended(work: Workload) -> Row:
         return Row("cancelled", "it was cancelled")
     log = f"`tegctl logs {work.name}` shows what it wrote"
     if work.exit_code == 0:
-        return Row("done", "it came to its end: exit code 0")
+        return Row("done", "exit code 0")
     if work.exit_code is not None:
         return Row("exit", work.outcome or f"exit code {work.exit_code}", log, work.exit_code, "code")
     return Row("ended", work.outcome or "it ended, and nobody saw its exit code", log)

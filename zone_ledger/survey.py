@@ -105,15 +105,18 @@ class Survey:
         region, count = shape.region, self._counts[shape.slot_class]
         self._kinds.add(HostKind(shape.slot_class, region.log2, use.cpu_max_milli, use.mem_max_bytes))
         slots, free = region.slots - shape.absent_mask.bit_count(), book.free_slots(region)
-        held = [lease for lease in state.leases_of(session.number) if session.number in lease.hosts]
-        leased = min(slots - free, self._held(state, session.number, held, count))
-        idle = slots - free - leased
-        if not session.withheld:  # what is neither cordoned nor held is promised to someone who waits for the rest
+        count.sums["slots"] += slots
+        if session.withheld:  # what is held there is nobody's next, whenever it is given up
+            count.sums["drained" if session.drained else "lost"] += slots
+        else:
+            held = [lease for lease in state.leases_of(session.number) if session.number in lease.hosts]
+            leased = self._held(state, session.number, held, count)
             cordoned = bisect_left(self._cordoned, region.end) - bisect_left(self._cordoned, region.base)
-            leased, idle = slots - free - min(idle, cordoned), min(idle, cordoned)
-        kept = "drained" if session.drained else "lost" if session.lost else "cordoned"
-        for name, many in (("slots", slots), ("free", free), ("leased", leased), (kept, idle)):
-            count.sums[name] += many
+            # What is neither cordoned nor held is promised to someone who waits for the rest of it.
+            idle = max(0, min(slots - free - leased, cordoned))
+            count.sums["free"] += free
+            count.sums["cordoned"] += idle
+            count.sums["leased"] += slots - free - idle
         for part in (region,) if not shape.absent_mask else _present(region, shape.absent_mask):
             count.present.add(part.base, part.log2)
         if not free:

@@ -189,8 +189,9 @@ class ClassStock(msgspec.Struct, frozen=True, array_like=True, gc=False):
     Attributes:
         slots: That hosts have brought, whatever their state.
         free: Of them, offered now.
-        leased: Of them, held.
-        drained, lost, cordoned: Of them, neither free nor held: on a drained host, on one that is not heard, cordoned.
+        drained, lost: Of them, on a drained host, and on one that is not heard, held or not.
+        leased: Of the others, held or promised.
+        cordoned: Of the others, cordoned and not held.
         largest_log2: log2 of the slots of the largest block that there could ever be.
         free_log2: The same of what is free; -1: nothing is.
         free_cpu_milli, free_mem_bytes: The most that a single host with a free slot has left.

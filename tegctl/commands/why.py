@@ -40,7 +40,8 @@ def _money(answer: dict[str, object]) -> str:
     if not answer.get("money"):
         return ""
     price, bid = hourly("price_ucr")(answer), hourly("limit_ucr")(answer)
-    said = [f"pays {price} credits per GPU-hour"] * bool(price) + [f"bids {bid}"] * bool(bid)
+    said = [" and ".join([f"pays {price}"] * bool(price) + [f"bids {bid}"] * bool(bid)) + " credits per GPU-hour"]
+    said = said * bool(price or bid)
     purse = answer.get("purse_ucr")
     said += [f"{credits_text(purse)} credits left"] if isinstance(purse, int) and purse else []
     return f"; {', '.join(said)}" if said else ""

@@ -171,7 +171,7 @@ TABLE = [
     (["run", "--file", "/nowhere/at/all", "--", "x"], 2, "does not exist"),
     (["hosts"], 0, "n1    lost, drained"),
     (["hosts"], 0, "n2    up             8     4     1     0/0  0.0/0.0  3.00      61      0.500"),
-    (["top"], 0, "z: 1 of 2 hosts up; 4 of 8 GPUs free; 1 jobs hold slots; 0 waiting; tick 9; auction, 2.00 credits in escrow"),
+    (["top"], 0, "4 of 8 GPUs free; 1 jobs hold slots; 0 waiting; tick 9; auction, 2.00 credits in escrow"),
     (["ps"], 0, "NAME  USER  STATE  AGE  GPUS  HOST  REASON"),
     (["agents"], 0, "NAME  USER  STATE  AGE  GPUS  HOST  REASON"),
     (["fly"], 2, "No such command 'fly'"),

@@ -185,6 +185,14 @@ async def test_why_drained(zone: Zone) -> None:
     assert "tegctl undrain" in said
 
 
+async def test_slots_that_are_given_up_on_a_drained_host_are_not_promised(zone: Zone) -> None:
+    await zone.full()
+    zone.apply(Op.DRAIN, Drain(1, 1))
+    name = await zone.submit()
+    zone.cycle(25)
+    assert "8 of 8 slots are on drained hosts" in await zone.why(name)
+
+
 async def test_why_cordoned(zone: Zone) -> None:
     for slot in range(8):
         zone.apply(Op.CORDON, Cordon(slot, 1))
