@@ -14,6 +14,7 @@ from tegd.adapters.courier import Courier, ticket
 from tegd.adapters.places import Places
 from tegd.adapters.store import Store
 from tegd.effects import Effect, Keep
+from tegd.modes import Mode
 from tegd.node import Node
 from tegd.settings import HostSettings
 from tegd.workload import Life, Workload
@@ -21,6 +22,8 @@ from tegio.control import Peer
 from tegio.users import is_operator, own_tenant, tenant_for, user_name
 
 _TOLD_TO_LEDGER = control.CancelWorkload | control.TopUpWorkload | control.UpdateWorkload
+STOCK_LOOK_S, STOCK_LOOKS_MAX = 0.05, 50
+"""How often, and how many times, it is looked for a newer count of the zone before anything is refused for it."""
 LOG_POLL_S = 0.2
 LOG_ALIVE_S = 10.0
 """Who follows a silent workload is told so often that nobody has gone."""
@@ -103,6 +106,8 @@ class Desk:
 
     async def _submit(self, peer: Peer, request: control.Submit) -> control.Reply:
         """One after the other: the same may come twice at once, from a client that asks again."""
+        if self._store.by_key(peer.uid, request.key) is None:
+            await self._demand_possible(request.spec)
         async with self._submitting:
             return await self._accept(peer, request)
 
@@ -114,8 +119,6 @@ class Desk:
         tenant = tenant_for(peer.uid, spec.tenant, settings.tenants, settings.operators)
         submission.check(spec, tenant, settings.tokens, self._node.workloads.values())
         submission.check_files(request.files)
-        here = self._node.offers if spec.here else None
-        possible.demand_possible(spec, self._node.known_stock(), here)
         shown = ticket()
         if request.files:
             await self._take_files(shown, request.files)
@@ -129,6 +132,24 @@ class Desk:
         self._carry_out([Keep(work)])
         self._carry_out(self._node.submitted(work))
         return control.Reply(data={"name": work.name, "ref": ref})
+
+    async def _demand_possible(self, spec: control.WorkloadSpec) -> None:
+        """Refuse what the zone can never give, by a count that began after this was asked: a host may have just come.
+
+        Raises:
+            RefusedError: Says what there is.
+        """
+        node, asked = self._node, self._node.tick
+        for look in range(STOCK_LOOKS_MAX + 1):
+            stock = node.known_stock()
+            try:
+                return possible.demand_possible(spec, stock, node.offers if spec.here else None)
+            except RefusedError:
+                fresh = stock is not None and stock.tick > asked
+                if node.mode is Mode.RUN and (fresh or look == STOCK_LOOKS_MAX):
+                    raise
+            await asyncio.sleep(STOCK_LOOK_S)
+        return None
 
     async def _take_files(self, ticket: str, files: dict[str, bytes]) -> None:
         try:
