@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from tegcore.units import NS_PER_S, TICK_NS, UCR_PER_CREDIT, credits_text
 from tegcore.wire.messages import ClassStock, Stock
-from tegcore.wire.records import Market, Reason
+from tegcore.wire.records import Reason
 from tegd.modes import Mode
 from tegd.node import Node
 from tegd.possible import cores, gib
@@ -75,11 +75,6 @@ def price_text(price_ucr: int, period_ticks: int) -> str:
     return credits_text(hourly_ucr(price_ucr, period_ticks))
 
 
-def is_about_money(node: Node, work: Workload) -> bool:
-    """Whether money is of interest to whoever looks: not at fixed prices, where nobody named any."""
-    return node.market is not Market.FIXED or bool(work.spec.limit_ucr or work.spec.endow_ucr)
-
-
 # --- states -----------------------------------------------------------------------------------------------------------
 
 
@@ -131,7 +126,7 @@ def reasons(node: Node, work: Workload, now_ns: int) -> list[Row]:
             rows += _seated(node, work)
         case _:
             rows += _pending(node, work)
-    return rows
+    return rows + _warnings(node, work)
 
 
 def _ended(work: Workload) -> Row:
@@ -143,6 +138,25 @@ def _ended(work: Workload) -> Row:
     if work.exit_code is not None:
         return Row("exit", work.outcome or f"exit code {work.exit_code}", log, work.exit_code, "code")
     return Row("ended", work.outcome or "it ended, and nobody saw its exit code", log)
+
+
+def _warnings(node: Node, work: Workload) -> list[Row]:
+    """What is going to happen to it, unless somebody does something."""
+    rows, low = [], work.low
+    if low.until_tick:
+        amount, left = credits_text(low.missing_ucr), seconds(low.until_tick - node.tick)
+        if low.reason == Reason.BUDGET:
+            text, more = f"its {work.money_word} lasts for {left}", f"`tegctl top-up {work.name} {amount}`"
+        else:
+            text = f"the account of {work.tenant} lasts for {left}"
+            more = f"an operator's `tegctl mint {work.tenant} {amount}`"
+        more += " carries it a term further"
+        rows.append(Row(Reason(low.reason).name.lower(), text, more, low.missing_ucr, "ucr"))
+    if work.hook_failed:
+        after = "is queued again, and starts from its beginning" if work.spec.requeue else "is ended"
+        text = f"its hook did not save it ({work.hook_failed}): when it has to leave, it {after}"
+        rows.append(Row("save_failed", text, "docs/reference/hook.md says what a hook has to do"))
+    return rows
 
 
 def _away(node: Node, work: Workload, now_ns: int) -> Row:
@@ -158,9 +172,11 @@ def _leaving(node: Node, work: Workload) -> Row:
     why = Reason(work.why_leaving)
     text, help_ = _LEAVING.get(why, ("its slots are being given back", ""))
     left = node.agents[work.ref].leave_tick - node.tick
-    when = f"; it is ended in {seconds(left)} at the latest" if left > 0 else ""
-    if work.spec.hook and not work.cancelled and why is not Reason.DONE:
-        when = "; it saves itself and goes on elsewhere"
+    when = f"; it has {seconds(left)} left" if left > 0 else ""
+    if not work.cancelled and why is not Reason.DONE and work.hook is not None:
+        when = "; it saves itself, and goes on where it finds slots"
+    elif not work.cancelled and why is not Reason.DONE and work.spec.requeue:
+        when += ", then is queued again, to start from its beginning" if when else "; it is queued again"
     return Row(why.name.lower(), text + when, help_.format(name=work.name), max(0, left), "ticks")
 
 
@@ -172,7 +188,10 @@ _LEAVING = {
     ),
     Reason.DRAINED: ("preempted: its host is being drained", ""),
     Reason.OPERATOR: ("preempted: an operator ended its lease", "ask an operator why"),
-    Reason.BANKRUPT: ("preempted: nothing is left to pay for it", "`tegctl top-up {name} CREDITS` lets it go on"),
+    Reason.BANKRUPT: (
+        "preempted: nothing is left to pay for it",
+        "`tegctl why {name}` says what is short once it left",
+    ),
     Reason.BUDGET: ("preempted: its budget is spent", "`tegctl update {name} --budget CREDITS` raises it"),
     Reason.EXPIRED: ("its lease was not renewed in time", "was the ledger away? `tegctl hosts`"),
     Reason.HOST_GONE: ("its host was lost", "`tegctl hosts` shows which hosts are heard"),
@@ -211,7 +230,10 @@ def _expansion(work: Workload) -> Row:
         return Row("expand capacity", text, "it goes on with what it has", missing, "bytes")
     if refused in {Reason.BANKRUPT.name, Reason.FUNDS.name, Reason.BUDGET.name}:
         text = f"it could not pay for more memory: {credits_text(missing)} credits short"
-        return Row(f"expand {refused.lower()}", text, f"`tegctl top-up {work.name} CREDITS`", missing, "ucr")
+        more = (
+            f"`tegctl top-up {work.name}`" if work.own_ucr is not None else f"`tegctl mint {work.tenant}` (operators)"
+        )
+        return Row(f"expand {refused.lower()}", text, more, missing, "ucr")
     text = f"it could not get more memory: {refused.lower().replace('_', ' ')}"
     return Row(f"expand {refused.lower()}", text, "it goes on with what it has", missing)
 
@@ -223,7 +245,8 @@ def _pending(node: Node, work: Workload) -> list[Row]:
     if work.stays_home and work.life is not Life.PARKED:
         rows.append(_home(work))
     if not rows and work.life is Life.PARKED:
-        rows.append(Row("bankrupt", "nothing is left to pay for it", f"`tegctl top-up {work.name} CREDITS`"))
+        text = f"its {work.money_word} does not cover one more period"
+        rows.append(Row("budget", text, f"`tegctl top-up {work.name} CREDITS` lets it go on"))
     if not rows and work.life is Life.ORDERED:
         rows.append(Row("ordered", "it has asked for its slots; the answer comes within a second"))
     search = node.agents[work.ref].search
@@ -249,12 +272,12 @@ def _refused(node: Node, work: Workload) -> Row | None:
     waits, name = work.waits, work.waits.reason
     if name in {Reason.NO_FIT.name, Reason.TAKEN.name}:
         return no_room(node.stock, work, node.tick)
-    short_by_bid = name in {Reason.BANKRUPT.name, Reason.ENDOWMENT.name} and not work.spec.endow_ucr
-    if name in {Reason.PRICE.name, Reason.STAYED.name} or (short_by_bid and waits.price_ucr > work.limit_ucr):
+    if name in {Reason.PRICE.name, Reason.STAYED.name} or _short_by_bid(work):
         return _price(node, work)
     if name in _MONEY:
         text, help_ = _MONEY[name]
         account = {"name": work.name, "tenant": work.tenant, "credits": credits_text(waits.missing)}
+        account["money"] = work.money_word
         account["more"] = credits_text(max(1, waits.missing))
         return Row(name.lower(), text.format(**account), help_.format(**account), waits.missing, "ucr")
     if name in _TEXTS:
@@ -266,17 +289,17 @@ def _refused(node: Node, work: Workload) -> Row | None:
 
 _MONEY = {
     Reason.FUNDS.name: (
-        "its tenant's account has {credits} credits less than it needs",
-        "an operator's `tegctl mint {tenant} {more}`; or a smaller --budget or --bid",
+        "the account of {tenant} has {credits} credits less than it needs",
+        "an operator's `tegctl mint {tenant} {more}`; or a smaller --bid",
     ),
     Reason.ENDOWMENT.name: (
-        "what it was given is {credits} credits short of one period at its bid",
+        "its {money} is {credits} credits short of one period at its bid",
         "`tegctl top-up {name} {more}`",
     ),
-    Reason.BANKRUPT.name: ("nothing is left to pay for it", "`tegctl top-up {name} {more}` or more lets it go on"),
+    Reason.BANKRUPT.name: ("its {money} ran out", "`tegctl top-up {name} {more}` or more lets it go on"),
     Reason.BUDGET.name: (
-        "its budget is {credits} credits short of one more period",
-        "`tegctl update {name} --budget CREDITS` raises it",
+        "its {money} is {credits} credits short of one more period",
+        "`tegctl top-up {name} {more}` or more lets it go on",
     ),
 }
 
@@ -325,6 +348,12 @@ _TEXTS = {
 }
 
 
+def _short_by_bid(work: Workload) -> bool:
+    """Whether its bid is what is too low, though the ledger says that money is."""
+    about_money = work.waits.reason in {Reason.BANKRUPT.name, Reason.ENDOWMENT.name}
+    return about_money and work.own_ucr is None and work.waits.price_ucr > work.limit_ucr
+
+
 def _price(node: Node, work: Workload) -> Row:
     """Its bid and the price, and the least bid that would do."""
     waits = work.waits
@@ -340,12 +369,13 @@ def _price(node: Node, work: Workload) -> Row:
     more = f"`tegctl update {work.name} --bid {credits_text(enough_ucr)}/h`, or more, wins it"
     if waits.reason == Reason.STAYED.name:
         text, more = "the holders of the slots that it won could not leave", "it asks again by itself"
-    elif work.spec.endow_ucr and work.charge_ucr(waits.price_ucr) >= work.endow_ucr:
-        more += f"; it also needs {credits_text(work.charge_ucr(waits.price_ucr) + 1)} credits (`tegctl top-up`)"
     return Row("price", text, more, waits.missing, "ucr")
 
 
 # --- room -------------------------------------------------------------------------------------------------------------
+
+
+_TURN = "it waits its turn; in the auction `tegctl update NAME --bid` may be given slots that others hold"
 
 
 def no_room(stock: Stock | None, work: Workload, tick: int) -> Row:
@@ -353,7 +383,9 @@ def no_room(stock: Stock | None, work: Workload, tick: int) -> Row:
     wanted, waits = work.shape.slots, work.waits
     if stock is None or not (classes := [each for each in stock.classes if each.slot_class in work.spec.slot_classes]):
         text = f"no room was found for {_slots(waits.missing or wanted)}"
-        return Row("no_fit", text, "`tegctl hosts` shows what is free", waits.missing, "slots")
+        if waits.reason == Reason.TAKEN.name:
+            text = f"every block of {_slots(waits.missing or wanted)} that it could have is in use"
+        return Row(waits.reason.lower(), text, _TURN.replace("NAME", work.name), waits.missing, "slots")
     slots, free = sum(each.slots for each in classes), sum(each.free for each in classes)
     if free >= wanted or (work.spec.share_permille and free):
         if (row := _short_of(work, classes, free)) is not None:
@@ -363,7 +395,9 @@ def no_room(stock: Stock | None, work: Workload, tick: int) -> Row:
     kept = _kept(classes, slots)
     if kept is not None and sum(each.leased for each in classes) + free < wanted:
         return kept
-    return _busy(classes, slots, free, wanted, tick)
+    row = _busy(classes, slots, free, wanted, tick)
+    row = row._replace(help=_TURN.replace("NAME", work.name))
+    return row._replace(reason="taken") if waits.reason == Reason.TAKEN.name else row
 
 
 def _slots(count: int) -> str:
@@ -432,4 +466,4 @@ def _busy(classes: list[ClassStock], slots: int, free: int, wanted: int, tick: i
     elif not leaving:
         text += "; none of them has said when it ends"
     missing = wanted - free
-    return Row("busy", text, "it waits its turn; a bid of its own (--bid) may be given leased slots", missing, "slots")
+    return Row("busy", text, "", missing, "slots")

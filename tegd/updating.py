@@ -12,12 +12,11 @@ import msgspec
 from tegcore.errors import RefusedError
 from tegcore.units import PRICE_UCR_MAX, credits_text
 from tegcore.wire.control import UpdateWorkload
-from tegcore.wire.records import Expand, Op
 from tegd.effects import Effect, Keep
 from tegd.node import Node
 from tegd.possible import demand_possible, gib
 from tegd.reasons import period_ucr, price_text
-from tegd.workload import ENDOW_PERIODS, Life, Waits, Workload
+from tegd.workload import Life, Waits, Workload
 
 
 class Updated(NamedTuple):
@@ -38,16 +37,24 @@ def update(node: Node, work: Workload, wanted: UpdateWorkload, now_ns: int) -> U
     if work.life is Life.ENDED or work.cancelled:
         raise RefusedError(f"{work.name} is over: nothing of it can be changed", "submit it again")
     limit_ucr = _limit(node, wanted)
-    if limit_ucr is None and wanted.mem_bytes is None:
-        raise RefusedError("nothing is to be changed", "name --bid or --mem")
+    if limit_ucr is None and wanted.mem_bytes is None and wanted.budget_ucr is None:
+        raise RefusedError("nothing is to be changed", "name --bid, --budget or --mem")
+    if wanted.budget_ucr is not None and work.has_purse:
+        raise RefusedError(f"{work.name} pays from a purse of its own", f"`tegctl top-up {work.name} CREDITS` fills it")
     spec = work.spec
     if wanted.mem_bytes is not None:
         spec = msgspec.structs.replace(spec, mem_bytes=wanted.mem_bytes)
         demand_possible(spec, node.known_stock(), node.offers if work.stays_home else None)
     if limit_ucr is not None:
         spec = msgspec.structs.replace(spec, limit_ucr=limit_ucr)
+    said, effects = [], []
+    if wanted.budget_ucr is not None:
+        said.append(
+            f"budget {credits_text(wanted.budget_ucr)}" if wanted.budget_ucr else "no budget of its own any more"
+        )
+        effects = _budget(node, work, wanted.budget_ucr, now_ns)
+        spec = msgspec.structs.replace(spec, budget_ucr=wanted.budget_ucr)
     work.spec = spec
-    said = []
     if limit_ucr is not None:
         said.append(_bid(node, work, limit_ucr, wanted.limit_hour_ucr))
     if wanted.mem_bytes is not None:
@@ -58,7 +65,7 @@ def update(node: Node, work: Workload, wanted: UpdateWorkload, now_ns: int) -> U
         work.waits = Waits()
         node.seek_again(work)
     work.note(node.tick, f"changed: {', '.join(said)}")
-    return Updated([Keep(work)], f"{', '.join(said)}; {_from_when(work)}")
+    return Updated([*effects, Keep(work)], f"{', '.join(said)}; {_from_when(work)}")
 
 
 def _limit(node: Node, wanted: UpdateWorkload) -> int | None:
@@ -74,12 +81,8 @@ def _limit(node: Node, wanted: UpdateWorkload) -> int | None:
 
 def _bid(node: Node, work: Workload, limit_ucr: int, hour_ucr: int | None) -> str:
     agent = node.agents[work.ref]
-    if not work.lease and not work.spec.endow_ucr:
-        work.endow_ucr = ENDOW_PERIODS * work.charge_ucr(limit_ucr)
     if limit_ucr:
-        work.limit_ucr = limit_ucr
-        if not work.lease:
-            work.bid_up_to(limit_ucr)
+        work.bid_up_to(limit_ucr)
     if work.life is Life.SEATED and node.zone is not None:
         agent.renew_cycle = node.cycle - node.zone.renew_ticks
     period = node.zone.period_ticks if node.zone else 0
@@ -91,12 +94,20 @@ def _bid(node: Node, work: Workload, limit_ucr: int, hour_ucr: int | None) -> st
     return f"bid {hourly} per GPU-hour"
 
 
+def _budget(node: Node, work: Workload, budget_ucr: int, now_ns: int) -> list[Effect]:
+    """More of a budget goes to its lease as a top-up does; less, or a first one, holds from its next start on."""
+    more_ucr = budget_ucr - work.budget_ucr
+    if work.lease and work.has_budget and more_ucr > 0:
+        return node.top_up(work, more_ucr, -1 - node.cycle, now_ns)
+    work.budget_ucr = budget_ucr
+    return []
+
+
 def _memory(node: Node, work: Workload, now_ns: int) -> str:
     agent, wanted = node.agents[work.ref], work.spec.mem_bytes * work.slots_here
     more = wanted - work.held_bytes
     if work.life is Life.SEATED and more > 0 and not agent.expand_seq and node.zone is not None:
-        ask = Expand(work.lease, work.token, node.zone.host_id, more, max(1, work.purse_ucr))
-        agent.expand_seq = node.link.put(Op.EXPAND, ask, now_ns)
+        node.ask_memory(work, more, now_ns)
     return f"memory {gib(work.spec.mem_bytes)} GiB a slot"
 
 

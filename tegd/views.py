@@ -3,6 +3,7 @@
 from typing import Any
 
 from tegcore.units import NS_PER_S, TICK_NS
+from tegcore.wire.records import Reason
 from tegd import reasons
 from tegd.node import Node
 from tegd.workload import Life, Workload
@@ -31,7 +32,6 @@ def row(node: Node, work: Workload, now_ns: int) -> dict[str, Any]:
         "price_ucr": work.price_ucr,
         "purse_ucr": work.purse_ucr,
         "period_ticks": node.zone.period_ticks if node.zone else 0,
-        "money": reasons.is_about_money(node, work),
         "lease": work.lease,
         "token": work.token,
         "blocks": [list(block) for block in work.blocks],
@@ -49,7 +49,34 @@ def row(node: Node, work: Workload, now_ns: int) -> dict[str, Any]:
         "seats": seats,
         "saves": max([work.saves, *(word.saves for word in work.words.values())]),
         "argv": list(work.spec.argv),
+        "minds_money": node.minds_money(work),
+        "market": node.market.name.lower() if node.beat_ns else "",
+        "named": work.named,
+        "budget_ucr": work.budget_ucr,
+        "spent_ucr": work.spent_ucr + work.paid_ucr,
+        "low": _low(work),
+        "hook_failed": work.hook_failed,
+        "note": _note(work),
     }
+
+
+def _low(work: Workload) -> dict[str, Any]:
+    low = work.low
+    if not low.until_tick:
+        return {}
+    return {"reason": Reason(low.reason).name.lower(), "until_tick": low.until_tick, "missing_ucr": low.missing_ucr}
+
+
+def _note(work: Workload) -> str:
+    """What of a workload somebody may have to do something about: a word or two for the list."""
+    if work.life is Life.ENDED:
+        return ""
+    marks = [
+        ("money runs out", bool(work.low.until_tick)),
+        ("top up", work.life is Life.PARKED),
+        ("hook failed", bool(work.hook_failed)),
+    ]
+    return ", ".join(text for text, there in marks if there)
 
 
 def why(node: Node, work: Workload, now_ns: int) -> dict[str, Any]:

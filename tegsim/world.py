@@ -17,7 +17,7 @@ from tegcore.dynamics.mass import charge, mass
 from tegcore.units import GIB, TICK_NS
 from tegcore.wire.codec import encode
 from tegcore.wire.control import Hook, WorkloadSpec
-from tegcore.wire.messages import SCHEMA, Events, Heat, Hello, Message, Motion, Sample, Telemetry
+from tegcore.wire.messages import EVENTS_OF_RULES, SCHEMA, Events, Heat, Hello, Message, Motion, Sample, Telemetry
 from tegcore.wire.records import (
     Genesis,
     Market,
@@ -77,7 +77,11 @@ class Setting:
 
 @dataclass(frozen=True)
 class Piece:
-    """A piece of work: where it is submitted, what it asks for, how long it lasts, what share of its seat it uses."""
+    """A piece of work: where it is submitted, what it asks for, how long it lasts, what share of its seat it uses.
+
+    Attributes:
+        endow_periods: What is in its purse, in periods at its limit; 0: twice what it lasts, and two more.
+    """
 
     host: int
     ticks: int
@@ -85,6 +89,7 @@ class Piece:
     sizes: tuple[int, ...] = (0,)
     use: float = 1.0
     sla_priority: int = 1
+    endow_periods: int = 0
 
 
 @dataclass
@@ -139,23 +144,26 @@ class World:
         node.happen(Happening.LOADED)
         place = Place(name, node, Flight(self.setting.seed + number, self.setting.zone_k))
         base, log2 = number << self.setting.host_log2, self.setting.host_log2
-        self._hear(place, Hello(SCHEMA, name, 1, base, log2, 0, 1000 << log2, 4 * GIB << log2))
+        hello = Hello(SCHEMA, name, 1, base, log2, 0, 1000 << log2, 4 * GIB << log2, rules=EVENTS_OF_RULES)
+        self._hear(place, hello)
         return place
 
     def submit(self, piece: Piece) -> Workload:
         """A piece of work comes to its host."""
         node = self.places[piece.host].node
         ref = len(self.pieces) + 1
+        slots = sum(1 << size for size in piece.sizes)
+        periods = piece.endow_periods or 2 + 2 * piece.ticks // self.setting.period_ticks
         spec = WorkloadSpec(
             argv=("simulated",),
             cpu_milli=1000,
             sizes=piece.sizes,
             limit_ucr=piece.limit_ucr,
+            endow_ucr=piece.limit_ucr * slots * periods,
             hook=Hook(),
             sla_priority=piece.sla_priority,
         )
-        work = Workload(ref, f"w{ref}", TENANT, 0, 0, 0, spec, limit_ucr=piece.limit_ucr)
-        work.endow_ucr = work.charge_ucr(piece.limit_ucr) * (2 + 2 * piece.ticks // self.setting.period_ticks)
+        work = Workload.accepted(ref, TENANT, (0, 0), ref, spec)
         self.pieces[piece.host, ref] = piece
         node.submitted(work)
         return work

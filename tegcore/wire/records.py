@@ -358,7 +358,10 @@ class Tick(NamedTuple):
 
 
 class HostUp(NamedTuple):
-    """A host has introduced itself under a new boot. `actor` is its number; orders of older boots are void."""
+    """A host has introduced itself under a new boot. `actor` is its number; orders of older boots are void.
+
+    `rules`: the latest rule set whose events it reads; 0: those of set 1.
+    """
 
     base: Count
     log2_slots: Annotated[int, Bounds(0, 16)]
@@ -366,6 +369,7 @@ class HostUp(NamedTuple):
     cpu_milli: Count
     mem_bytes: Bytes
     absent_mask: Word
+    rules: Annotated[int, Bounds(0, 1000)] = 0
 
 
 class HostLost(NamedTuple):

@@ -109,7 +109,7 @@ def command(
     shown = [row for row in rows if every or row["life"] != "ended"]
     columns: tuple[Column, ...] = COLUMNS
     if long:
-        money_counts = any(row["money"] for row in shown)
+        money_counts = any(row["minds_money"] for row in shown)
         paid = {row["lease"]: row.get("paid_ucr", 0) for row in _leases(session)} if money_counts else {}
         shown = [row | {"paid_ucr": paid.get(row["lease"], row.get("paid_ucr", 0))} for row in shown]
         columns = LONG + MONEY * money_counts

@@ -37,7 +37,7 @@ def _where(answer: dict[str, object]) -> str:
 
 def _money(answer: dict[str, object]) -> str:
     """What it pays and bids, where money decides."""
-    if not answer.get("money"):
+    if not answer.get("minds_money"):
         return ""
     price, bid = hourly("price_ucr")(answer), hourly("limit_ucr")(answer)
     said = [" and ".join([f"pays {price}"] * bool(price) + [f"bids {bid}"] * bool(bid)) + " credits per GPU-hour"]

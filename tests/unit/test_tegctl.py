@@ -139,7 +139,7 @@ TABLE = [
     (["why", "w1"], 0, "w1 (ada) is pending\n  its account is short\n    -> mint 5\n         2 s ago  accepted"),
     (["update", "w1", "--bid", "7.2/h"], 0, "w1 is pending: it asks anew"),
     (["update", "w1", "--bid", "much"], 2, "is not an amount of credits"),
-    (["update", "w1"], 2, "name --bid or --mem"),
+    (["update", "w1"], 2, "name --bid, --budget or --mem"),
     (["tenant", "show"], 0, "ada     ada 7  5.00"),
     (["tenant", "add", "eve"], 0, "eve has an account"),
     (["run", "--slots", "3", "--", "x"], 2, "'3' is no power of two"),

@@ -255,7 +255,7 @@ async def test_why_the_account_is_short(tmp_path: Path) -> None:
     name = await zone.submit(limit_ucr=2_000_000, endow_ucr=900_000_000)
     zone.cycle(40)
     said = await zone.why(name)
-    assert "its tenant's account has 800.00 credits less than" in said
+    assert "the account of ada has 800.00 credits less than" in said
     assert "tegctl mint ada" in said
 
 
@@ -514,3 +514,27 @@ async def test_what_is_over_is_not_changed(zone: Zone) -> None:
     await zone.ask(control.CancelWorkload(name=name))
     with pytest.raises(RefusedError, match="is over"):
         await zone.ask(control.UpdateWorkload(name=name, mem_bytes=1))
+
+
+async def test_a_budget_that_is_spent_is_raised_and_the_job_goes_on(tmp_path: Path) -> None:
+    zone = Zone(tmp_path, Market.AUCTION)
+    name = await zone.submit(budget_ucr=4 * RESERVE_UCR)
+    zone.cycle(8 * PERIOD)
+    said = await zone.why(name)
+    assert "its budget is 0.0" in said
+    assert "short of one more period" in said
+    await zone.ask(control.UpdateWorkload(name=name, budget_ucr=100 * RESERVE_UCR))
+    zone.cycle(80)
+    assert (await zone.ask(control.Why(name=name)))["state"] == "running"
+
+
+async def test_a_budget_is_raised_while_it_runs_and_is_not_counted_twice(tmp_path: Path) -> None:
+    zone = Zone(tmp_path, Market.AUCTION)
+    name = await zone.submit(budget_ucr=20 * RESERVE_UCR)
+    zone.cycle(60)
+    (lease,) = zone.ledger.state.leases.values()
+    for _ in range(2):
+        await zone.ask(control.UpdateWorkload(name=name, budget_ucr=50 * RESERVE_UCR))
+        zone.cycle(5)
+        assert lease.budget_ucr == 50 * RESERVE_UCR
+    assert (await zone.ask(control.Why(name=name)))["budget_ucr"] == 50 * RESERVE_UCR
