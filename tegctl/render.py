@@ -14,12 +14,11 @@ from typing import Any, NamedTuple
 
 import click
 
-from tegcore.units import MIB, NS_PER_S, TICK_NS, UCR_PER_CREDIT, credits_text
+from tegcore.units import MIB, TICKS_PER_HOUR, UCR_PER_CREDIT, credits_text
 
 SCHEMA = 1
 SHORT_MIN = 10
 _GAP = "  "
-_HOUR_TICKS = 3600 * NS_PER_S // TICK_NS
 
 
 class Fit(Enum):
@@ -52,7 +51,7 @@ def hourly(key: str) -> Callable[[Mapping[str, Any]], str]:
     def read(row: Mapping[str, Any]) -> str:
         if not row.get(key) or not row.get("period_ticks"):
             return ""
-        hour_ucr = -(-row[key] * _HOUR_TICKS // row["period_ticks"])
+        hour_ucr = -(-row[key] * TICKS_PER_HOUR // row["period_ticks"])
         step_ucr = UCR_PER_CREDIT // (100 if hour_ucr >= UCR_PER_CREDIT else 10_000)
         return credits_text(-(-hour_ucr // step_ucr) * step_ucr)
 

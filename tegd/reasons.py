@@ -7,7 +7,7 @@ life its word; whoever adds a life or a reason of the ledger finds a test that a
 
 from typing import Any, NamedTuple
 
-from tegcore.units import NS_PER_S, TICK_NS, UCR_PER_CREDIT, credits_text
+from tegcore.units import NS_PER_S, TICK_NS, TICKS_PER_HOUR, UCR_PER_CREDIT, credits_text
 from tegcore.wire.messages import ClassStock, Stock
 from tegcore.wire.records import Reason
 from tegd.modes import Mode
@@ -15,7 +15,6 @@ from tegd.node import Node
 from tegd.possible import cores, gib
 from tegd.workload import Life, Workload
 
-HOUR_TICKS = 3600 * NS_PER_S // TICK_NS
 LEAVING_FOR = {
     Reason.CANCELLED: "cancelling",
     Reason.CHALLENGED: "preempted",
@@ -62,12 +61,12 @@ def seconds(ticks: int) -> str:
 
 def hourly_ucr(price_ucr: int, period_ticks: int) -> int:
     """What a price per slot-period comes to in an hour, rounded up."""
-    return -(-price_ucr * HOUR_TICKS // period_ticks) if period_ticks else 0
+    return -(-price_ucr * TICKS_PER_HOUR // period_ticks) if period_ticks else 0
 
 
 def period_ucr(hour_ucr: int, period_ticks: int) -> int:
     """The price per slot-period that comes to so much an hour, rounded up."""
-    return -(-hour_ucr * period_ticks // HOUR_TICKS)
+    return -(-hour_ucr * period_ticks // TICKS_PER_HOUR)
 
 
 def price_text(price_ucr: int, period_ticks: int) -> str:

@@ -73,7 +73,7 @@ def commands(state: State, request: control.AnyRequest) -> list[Record]:
         case control.MintCredits():
             return _mint(state, request)
         case control.AddTenant():
-            return _tenant_added(state, request.tenant)
+            return _tenant_added(state, request)
         case control.SetIncome():
             return _income(state, request)
         case control.DrainHost():
@@ -110,12 +110,15 @@ def account_opened(state: State, name: str) -> list[Record]:
     return [Record(Op.NAME_IS, 0, 0, 0, NameIs.of(NameKind.TENANT, len(state.tenants) + 1, name))]
 
 
-def _tenant_added(state: State, name: str) -> list[Record]:
+def _tenant_added(state: State, request: control.AddTenant) -> list[Record]:
+    name = request.tenant
     if not is_name(name):
         raise RefusedError(f"{name!r} cannot name a tenant", "lower-case letters, digits, '-', '_', '.'")
     if not (opened := account_opened(state, name)):
         raise RefusedError(f"there is a tenant {name!r} already", "`tegctl tenant show` lists them")
-    return opened
+    if request.hour_ucr is None:
+        return opened
+    return _income(state, control.SetIncome(tenant=name, hour_ucr=request.hour_ucr, key=request.key))
 
 
 def _mint(state: State, request: control.MintCredits) -> list[Record]:

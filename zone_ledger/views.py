@@ -3,6 +3,7 @@
 from collections import Counter
 from typing import Any
 
+from tegcore.units import TICKS_PER_HOUR
 from tegcore.wire.records import Market, Reason
 from zone_ledger.leases import HostSession, Lease, LeaseState, OrderState
 from zone_ledger.state import State
@@ -224,5 +225,11 @@ def zone(state: State, only: str | None) -> dict[str, Any]:
 
 
 def tenants(state: State, only: str | None) -> list[dict[str, Any]]:
-    """Tenants with what the ledger keeps of them."""
-    return [{**row, "number": state.tenant_numbers[row["tenant"]]} for row in accounts(state, only)]
+    """Tenants with what the ledger keeps of them; an income below 0 is a standing one."""
+    rows = []
+    for row in accounts(state, only):
+        number = state.tenant_numbers[row["tenant"]]
+        rate_ucr = state.income_of(number)
+        hour_ucr = rate_ucr * TICKS_PER_HOUR // state.genesis.period_ticks if rate_ucr > 0 else rate_ucr
+        rows.append({**row, "number": number, "income_hour_ucr": hour_ucr})
+    return rows

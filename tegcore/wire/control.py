@@ -208,10 +208,15 @@ class Tenants(Request, frozen=True, tag="tenants"):
 
 
 class AddTenant(Request, frozen=True, tag="tenant_add"):
-    """zone-ledger, operators: open a tenant's account."""
+    """zone-ledger, operators: open a tenant's account.
+
+    Attributes:
+        hour_ucr: Its income, as in `SetIncome`; None: that of all who have none of their own.
+    """
 
     tenant: str
     key: Key
+    hour_ucr: Annotated[int, Meta(ge=-1, le=UCR_MAX)] | None = None
 
 
 class DrainHost(Request, frozen=True, tag="drain"):

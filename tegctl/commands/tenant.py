@@ -1,15 +1,27 @@
 """`tegctl tenant`: who may spend whose credits."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import click
 
+from tegcore.units import credits_text
 from tegcore.wire import control
+from tegctl.quantities import AMOUNT
 from tegctl.render import Column, Fit, money, plain, show, show_json
 from tegctl.session import Session, fresh_key
+
+
+def _income(row: Mapping[str, Any]) -> str:
+    rate_ucr = row.get("income_hour_ucr", 0)
+    return "standing" if rate_ucr < 0 else credits_text(rate_ucr) if rate_ucr else ""
+
 
 COLUMNS = (
     Column("TENANT", plain("tenant")),
     Column("USERS", lambda row: " ".join(row.get("users", [])), Fit.SHORT),
     Column("BALANCE", money("balance_ucr")),
+    Column("INCOME/h", _income),
     Column("ESCROW", money("escrow_ucr")),
     Column("LEASES", plain("leases")),
 )
@@ -31,10 +43,11 @@ def show_tenants(session: Session, tenant: str) -> None:
 
 @command.command(name="add")
 @click.argument("tenant")
+@click.option("--income", type=AMOUNT, metavar="CREDITS_PER_HOUR", help="Of its own; `tegctl mint --rate` changes it.")
 @click.pass_obj
-def add(session: Session, tenant: str) -> None:
+def add(session: Session, tenant: str, income: int | None) -> None:
     """Open an account for TENANT, now (operators)."""
-    answer = session.ask("ledger", control.AddTenant(tenant=tenant, key=fresh_key()))
+    answer = session.ask("ledger", control.AddTenant(tenant=tenant, hour_ucr=income, key=fresh_key()))
     if session.output == "json":
         show_json("Tenant", answer)
     else:

@@ -67,7 +67,7 @@ ANSWERS: dict[type[control.Request], object] = {
     control.Hosts: HOSTS,
     control.ZoneView: ZONE,
     control.HostsView: {"n2": {"entropy": 0.5, "temperature_c": 61.4, "ticks_ago": 3}},
-    control.Tenants: [{"tenant": "ada", "users": ["ada", "7"], "balance_ucr": 5_000_000}],
+    control.Tenants: [{"tenant": "ada", "users": ["ada", "7"], "balance_ucr": 5_000_000, "income_hour_ucr": -1}],
 }
 asked: list[control.AnyRequest] = []
 
@@ -140,8 +140,9 @@ TABLE = [
     (["update", "w1", "--bid", "7.2/h"], 0, "w1 is pending: it asks anew"),
     (["update", "w1", "--bid", "much"], 2, "is not an amount of credits"),
     (["update", "w1"], 2, "name --bid, --budget or --mem"),
-    (["tenant", "show"], 0, "ada     ada 7  5.00"),
+    (["tenant", "show"], 0, "ada     ada 7  5.00     standing"),
     (["tenant", "add", "eve"], 0, "eve has an account"),
+    (["tenant", "add", "eve", "--income", "5"], 0, "eve has an account"),
     (["run", "--slots", "3", "--", "x"], 2, "'3' is no power of two"),
     (["run", "--share", "1.5", "--", "x"], 2, "'1.5' is not within 0.001 and 0.999"),
     (["run", "--share", "0.0001", "--", "x"], 2, "'0.0001' is not within"),

@@ -12,11 +12,14 @@ from tegcore.wire import control
 async def test_a_tenant_is_added_without_a_restart_and_outlives_one(tmp_path: Path) -> None:
     zone = await Zone(tmp_path / "zone", tenants={"ada": (0,)}).up()
     await zone.ask(control.AddTenant(tenant="eve", key=1))
+    await zone.ask(control.AddTenant(tenant="bob", key=2, hour_ucr=3_600_000_000))
     await zone.restart()
     rows = {row["tenant"]: row for row in await zone.ask(control.Tenants())}
     assert rows["eve"]["users"] == ["eve"]
     assert rows["eve"]["balance_ucr"] == 0
     assert rows["eve"]["leases"] == 0
+    assert rows["eve"]["income_hour_ucr"] == -1
+    assert rows["bob"]["income_hour_ucr"] == 3_600_000_000
     await zone.down()
 
 
