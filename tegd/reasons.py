@@ -201,7 +201,7 @@ _LEAVING = {
 
 def _waiting(node: Node, work: Workload) -> Row:
     left = max(0, work.waits.until_tick - node.tick)
-    text = f"its slots are won; their holders are leaving, within {seconds(left)}"
+    text = f"its slots are won; their holders are leaving: once they are saved, or in {seconds(left)} of notice"
     return Row("evicting", text, "it starts by itself", left, "ticks")
 
 
