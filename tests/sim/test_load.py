@@ -1,0 +1,153 @@
+"""Ordinary load on a small zone: what is measured is measured rightly, and what default jobs are promised holds."""
+
+import itertools
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tegcore.wire.control import Hook, WorkloadSpec
+from tegd.ghosts import Ghosts
+from tegsim.load.jobs import TICKS_PER_S, Job, Load, jobs
+from tegsim.load.run import run
+from tegsim.load.seen import fits
+from tegsim.load.zone import Setting, Zone
+from zone_ledger.audit import Audit
+
+MARKETS = ("fixed", "auction")
+NOBODY = Load(offered=1e-9, seconds=1)
+LONG = 10**9
+
+
+def job(
+    size: int = 0, seconds: int = 60, host: int = 0, limit_ucr: int = 0, here: bool = False, hook: bool = False
+) -> Job:
+    spec = WorkloadSpec(
+        argv=("simulated",), sizes=(size,), limit_ucr=limit_ucr, here=here, hook=Hook() if hook else None
+    )
+    return Job(0, host, 0, spec, seconds * TICKS_PER_S)
+
+
+def zone(market: str, *given: Job, hosts: int = 1, log2_slots: int = 0) -> Zone:
+    """A zone without load but what is given."""
+    made = Zone(Setting(market, hosts, log2_slots, governed=False), NOBODY, 1)
+    for one in given:
+        made.submit(one)
+    return made
+
+
+# --- what comes -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("offered", [0.3, 3.0])
+def test_a_load_asks_for_what_it_says(offered: float) -> None:
+    load = Load(offered, seconds=1_000_000)
+    asked = sum(one.ticks << one.spec.sizes[0] for one in jobs(load, 2, 16, 1000, 1))
+    assert asked == pytest.approx(offered * 16 * load.seconds * TICKS_PER_S, rel=0.05)
+
+
+def test_loads_differ_only_in_what_was_asked() -> None:
+    plain, hooked = (list(jobs(Load(hooks=hooks, named=hooks), 2, 16, 1000, 1)) for hooks in (0.0, 1.0))
+    assert [(one.tick, one.host, one.ticks, one.spec.sizes) for one in plain] == [
+        (one.tick, one.host, one.ticks, one.spec.sizes) for one in hooked
+    ]
+    assert not any(one.spec.hook or one.spec.limit_ucr for one in plain)
+    assert all(one.spec.hook and 1000 <= one.spec.limit_ucr <= 4000 for one in hooked)
+
+
+def test_a_seed_is_one_history() -> None:
+    load = Load(3.0, seconds=30, mean_s=10, hooks=0.5, named=0.5)
+    one, again, other = (run(Setting("auction", governed=False), load, seed, 30) for seed in (1, 1, 2))
+    assert one == again
+    assert one["state"] != other["state"]
+
+
+# --- what is seen ---------------------------------------------------------------------------------------------------
+
+
+@given(st.integers(0, (1 << 16) - 1), st.lists(st.integers(0, 3), min_size=1, max_size=3))
+@settings(deadline=None)
+def test_what_fits_is_what_some_placement_fits(free: int, sizes: list[int]) -> None:
+    blocks = [[((1 << (1 << size)) - 1) << at for at in range(0, 16, 1 << size)] for size in sizes]
+    some = any(
+        sum(chosen) & ~free == 0 and all(not one & two for one, two in itertools.combinations(chosen, 2))
+        for chosen in itertools.product(*blocks)
+    )
+    assert fits(free, tuple(sizes), 16) == some
+
+
+def test_slots_idle_beside_waiting_work_are_counted_by_what_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody asks: of a free block of four, two jobs of one slot and none of eight could have a place."""
+    monkeypatch.setattr(Ghosts, "_ask", lambda self: None)
+    idle = zone("fixed", job(0), job(0), job(3), log2_slots=2)
+    idle.run(10)
+    assert idle.seen.idle_ticks == 2 * 200
+    assert idle.seen.idle_late_ticks == 2 * (200 - TICKS_PER_S)
+    assert idle.seen.beside_ticks == 4 * 200
+
+
+@pytest.mark.parametrize("market", MARKETS)
+def test_work_that_is_alone_is_done_and_nothing_stood_idle(market: str) -> None:
+    alone = zone(market, job(2, 30), log2_slots=2)
+    alone.run(40)
+    assert alone.seen.outcomes()["done"] == 1
+    assert alone.seen.idle_late_ticks == 0
+    assert alone.seen.waits()["max"] <= 0.5
+
+
+@pytest.mark.parametrize("market", MARKETS)
+def test_work_comes_to_its_end_on_other_hosts(market: str) -> None:
+    away = zone(
+        market, *(job(size, 5, number % 2) for number, size in enumerate((3, 3, 4, 2, 2))), hosts=2, log2_slots=3
+    )
+    away.drain(300)
+    assert away.seen.outcomes() | {"outcomes": {}} == {
+        "came": 5,
+        "turned_away": 0,
+        "done": 5,
+        "against_their_will": 0,
+        "outcomes": {},
+        "parked_ever": 0,
+        "parked_at_the_end": 0,
+        "never_started": 0,
+        "begun_again": 0,
+        "begun_again_times": 0,
+    }
+
+
+def test_who_displaces_beside_free_room_is_seen_to() -> None:
+    """It may sit on its own host only, and the other is empty: a rule could not have done otherwise, a count must."""
+    beside = zone("auction", job(0, LONG, here=True), job(0, LONG, 1, here=True), hosts=2)
+    beside.run(200)
+    for leaves in beside.hosts[1].agent.node.workloads.values():
+        beside.hosts[1].carry_out(beside.hosts[1].agent.node.cancel(leaves, beside.hosts[1].now_ns))
+    beside.run(2)
+    beside.submit(job(0, 30, 0, limit_ucr=10**6, here=True))
+    beside.run(60)
+    found = beside.seen.displacements()
+    assert (found["leases"], found["orders"], found["pairs"]) == (1, 1, {"named over default": 1})
+    assert (found["leases_beside_free_room"], found["leases_beside_room_that_stayed_free"]) == (1, 1)
+    assert beside.seen.told["NOTICE_CHALLENGED"] == 1
+
+
+def test_who_displaces_in_a_full_zone_is_not_beside_free_room() -> None:
+    full = zone("auction", job(0, LONG, limit_ucr=50_000, hook=True))
+    full.run(200)
+    full.submit(job(0, 30, limit_ucr=10**6))
+    full.run(10)
+    found = full.seen.displacements()
+    assert (found["leases"], found["leases_beside_free_room"]) == (1, 0)
+    full.run(60)
+    assert full.seen.outcomes()["done"] == 1
+    assert full.seen.pieces[0].saved[0] > 0
+    assert full.seen.pieces[0].lost_ticks == 0
+
+
+@pytest.mark.parametrize("market", MARKETS)
+def test_an_auditor_comes_to_the_same_sums(market: str) -> None:
+    audit = Audit()
+    booked = run(Setting(market, governed=False), Load(1.0, 120, 30, named=0.5), 1, 60, audit.batch)["ucr"]
+    assert {name: audit.result()[name] for name in ("minted", "escrow", "evaporated")} == {
+        name: booked[name] for name in ("minted", "escrow", "evaporated")
+    }
+    assert sum(audit.balances.values()) == booked["balances"]
