@@ -151,3 +151,62 @@ def test_an_auditor_comes_to_the_same_sums(market: str) -> None:
         name: booked[name] for name in ("minted", "escrow", "evaporated")
     }
     assert sum(audit.balances.values()) == booked["balances"]
+
+
+# --- what default jobs are promised ---------------------------------------------------------------------------------
+
+LOADS = (0.3, 1.0, 3.0)
+ALIVE = 32
+
+
+def promised(setting: Setting, load: Load, drain_s: float = 4 * 3600) -> None:
+    """Nobody displaces anybody by default, room that is free is taken first, and nothing ends but by itself."""
+    audit = Audit()
+    found = run(setting, load, 1, drain_s, audit.batch)
+    gone, jobs = found["displaced"], found["jobs"]
+    assert (gone["pairs"], gone["leases_beside_free_room"]) == ({}, 0)
+    assert (jobs["against_their_will"], jobs["begun_again"], jobs["parked_ever"]) == (0, 0, 0), jobs["outcomes"]
+    assert jobs["done"] == jobs["came"] > 0
+    assert (audit.minted, audit.escrow, audit.evaporated) == (
+        found["ucr"]["minted"],
+        found["ucr"]["escrow"],
+        found["ucr"]["evaporated"],
+    )
+
+
+@pytest.mark.parametrize("hooks", [0.0, 1.0])
+@pytest.mark.parametrize("market", MARKETS)
+def test_default_jobs_run_to_their_end(market: str, hooks: float) -> None:
+    """A quarter of an hour at 300 %: longer than four periods, after which a purse that is filled by default was empty."""
+    promised(Setting(market, governed=False, alive=12), Load(3.0, 900, 300, tenants=3, hooks=hooks), 3600)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("hooks", [0.0, 1.0])
+@pytest.mark.parametrize("tenants", [1, 3])
+@pytest.mark.parametrize("offered", LOADS)
+@pytest.mark.parametrize("market", MARKETS)
+def test_default_jobs_run_to_their_end_for_hours(market: str, offered: float, tenants: int, hooks: float) -> None:
+    promised(Setting(market, alive=ALIVE), Load(offered, 7200, tenants=tenants, hooks=hooks))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("market", MARKETS)
+def test_default_jobs_run_to_their_end_for_a_day(market: str) -> None:
+    promised(Setting(market, alive=ALIVE), Load(3.0, 86_400, tenants=3, hooks=0.5))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("offered", [0.5, 0.9])
+def test_nobody_displaces_beside_free_room_for_hours(offered: float, seed: int) -> None:
+    named = run(Setting("auction", alive=ALIVE), Load(offered, 7200, hooks=0.5, named=1.0), seed, 7200)
+    assert named["displaced"]["leases"] > 0
+    assert named["displaced"]["leases_beside_free_room"] == 0
+
+
+@pytest.mark.parametrize("offered", [0.5, 0.9])
+def test_nobody_displaces_beside_free_room(offered: float) -> None:
+    named = run(Setting("auction", governed=False, alive=ALIVE), Load(offered, 1800, hooks=0.5, named=1.0), 1)
+    assert named["displaced"]["leases"] > 0
+    assert named["displaced"]["leases_beside_free_room"] == 0
