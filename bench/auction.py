@@ -11,17 +11,19 @@ from typing import Any
 import numpy as np
 
 from bench.report import write
-from tegcore.wire.records import Region, Shape, Traits
+from tegcore.wire.records import OrderFlag, Region, Shape, Traits
 from zone_ledger.book.base import Book, HostShape, Seat
 from zone_ledger.book.fast import FastBook
 from zone_ledger.clearing import Result, Waits, Won, clear_auction
 from zone_ledger.leases import Order, OrderKey
 from zone_ledger.placement import Scales, reservation_number
+from zone_ledger.rules import LATEST, rule_set
 
 ZONE_K = 10
 RESERVE_UCR = 100_000
 ROUNDS = 7
 NO_SCALES = Scales(0, 0)
+RULES = rule_set(LATEST)
 
 
 def zone(zone_k: int, leased: float, seed: int = 1) -> tuple[Book, dict[int, tuple[Region, int]]]:
@@ -45,7 +47,8 @@ def zone(zone_k: int, leased: float, seed: int = 1) -> tuple[Book, dict[int, tup
 
 def order(number: int, region: Region, size: int, limit_ucr: int) -> Order:
     """A plain order for one block."""
-    return Order(OrderKey(number, 1, 1), number, 1, region, Shape((size,)), 0, 0, limit_ucr, 0, Traits(), 1, number)
+    traits = Traits(OrderFlag.NAMED)
+    return Order(OrderKey(number, 1, 1), number, 1, region, Shape((size,)), 0, 0, limit_ucr, 0, traits, 1, number)
 
 
 def one_exact_group(rng: np.random.Generator) -> list[Order]:
@@ -92,7 +95,7 @@ def clearing_ms(make: Callable[[np.random.Generator], list[Order]], leased: floa
     for round_ in range(ROUNDS):
         asked = make(np.random.default_rng(round_))
         begun = time.process_time()
-        last = clear_auction(book, asked, NO_SCALES)
+        last = clear_auction(book, asked, NO_SCALES, RULES)
         spent.append((time.process_time() - begun) * 1e3)
         undo(book, last, seats)
     won = [result for result in last if isinstance(result, Won)]
@@ -122,10 +125,10 @@ def welfare() -> dict[str, dict[str, float]]:
                 order(number + 1, Region(0, 6), int(rng.choice(sizes)), int(rng.integers(100_000, 600_000)))
                 for number in range(40)
             ]
-            best = _gained(clear_auction(_small(), asked, NO_SCALES))
+            best = _gained(clear_auction(_small(), asked, NO_SCALES, RULES))
             asked[0].region = Region(0, 6)
             apart = order(99, Region(0, 5), 0, 0)
-            shares.append(_gained(clear_auction(_small(), [*asked, apart], NO_SCALES)) / best)
+            shares.append(_gained(clear_auction(_small(), [*asked, apart], NO_SCALES, RULES)) / best)
         figures[name] = {"mean": float(np.mean(shares)), "least": min(shares)}
     return figures
 
@@ -169,7 +172,7 @@ def misreporting(rounds: int = 300) -> dict[str, float]:
 
 def _own_gain(book: Book, own: Order, others: list[Order], worth: int) -> int:
     thresholds = {lease: book.seat_of(lease).threshold_ucr for lease in book.leases_in(Region(0, 6))}
-    results = clear_auction(book, [own, *others], NO_SCALES)
+    results = clear_auction(book, [own, *others], NO_SCALES, RULES)
     gain = 0
     for result in results:
         if isinstance(result, Won):

@@ -8,6 +8,7 @@ TICK_NS = 50_000_000
 """Length of one tick: the ledger never ticks faster than this on its boot-time clock."""
 
 NS_PER_S = 1_000_000_000
+TICKS_PER_HOUR = 3600 * NS_PER_S // TICK_NS
 
 UCR_PER_CREDIT = 1_000_000
 UCR_MAX = 2**62

@@ -13,6 +13,7 @@ import msgspec
 from tegcore.dynamics.mass import charge, mass
 from tegcore.field.requests import Mix, unpacked
 from tegcore.wire.messages import (
+    EVENTS_OF_RULES,
     SAMPLES_PER_MESSAGE_MAX,
     SCHEMA,
     AnyMessage,
@@ -207,7 +208,8 @@ class AgentSide:
         """What is to be said in this cycle, once its effects are carried out."""
         node, said = self.node, []
         if node.zone is None and node.mode is Mode.SYNC and node.cycle % HELLO_EVERY_CYCLES == 0:
-            said.append(Say(Channel.ORDERS, Hello(SCHEMA, self._place.host, node.link.boot, *self._place[1:])))
+            hello = Hello(SCHEMA, self._place.host, node.link.boot, *self._place[1:], rules=EVENTS_OF_RULES)
+            said.append(Say(Channel.ORDERS, hello))
         elif node.zone is not None and (orders := node.link.message(node.cycle, HEARD_EVERY_CYCLES)):
             said.append(Say(Channel.ORDERS, orders))
         if node.cycle % STATUS_EVERY_CYCLES == 0 and node.zone is not None:

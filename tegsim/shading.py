@@ -12,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tegcore import rng
-from tegcore.wire.records import Region, Shape, Traits
+from tegcore.wire.records import OrderFlag, Region, Shape, Traits
 from zone_ledger.book.base import HostShape, Seat
 from zone_ledger.book.fast import FastBook
 from zone_ledger.bundling import clear
 from zone_ledger.clearing import Won, clear_auction
 from zone_ledger.leases import Order, OrderKey
 from zone_ledger.placement import Scales, reservation_number
+from zone_ledger.rules import LATEST, rule_set
 
 Floats = NDArray[np.float64]
 
@@ -95,7 +96,7 @@ class Leased:
         """See `Paid`; the book is left as it was."""
         found: list[int | None] = [None] * len(offers)
         orders = [self._order(at, bids.sizes[at], offer) for at, offer in enumerate(offers)]
-        for result in clear_auction(self._book, orders, Scales(0, 0)):
+        for result in clear_auction(self._book, orders, Scales(0, 0), rule_set(LATEST)):
             if isinstance(result, Won):
                 at = result.order.ref
                 found[at] = result.price_ucr * result.order.shape.slots - (RESERVE_UCR << bids.sizes[at])
@@ -109,7 +110,7 @@ class Leased:
     def _order(at: int, size: int, offer: int) -> Order:
         limit_ucr = RESERVE_UCR + (offer >> size)
         region, shape = Region(0, ZONE_LOG2), Shape((size,))
-        return Order(OrderKey(1, 1, at), at, 1, region, shape, 0, 0, limit_ucr, 0, Traits(), 1, at + 1)
+        return Order(OrderKey(1, 1, at), at, 1, region, shape, 0, 0, limit_ucr, 0, Traits(OrderFlag.NAMED), 1, at + 1)
 
 
 class Crowd(NamedTuple):

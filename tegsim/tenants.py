@@ -15,6 +15,7 @@ from tegcore.wire.records import (
     NameIs,
     NameKind,
     Op,
+    OrderFlag,
     Reason,
     Record,
     Region,
@@ -22,6 +23,7 @@ from tegcore.wire.records import (
     SetRates,
     SetReserve,
     Shape,
+    Traits,
 )
 from tegsim.driver import Driver
 
@@ -103,7 +105,8 @@ class Ledger:
         """A fill-or-kill order for a block of 2^size slots anywhere; returns its reference."""
         self._ref += 1
         region = Region(0, 2 * self.terms.zone_k).packed()
-        fok = Fok(self._ref, tenant, region, Shape((size,)).packed(), 0, mem_bytes, limit_ucr, endow_ucr, 0, 0)
+        shape, traits = Shape((size,)).packed(), Traits(OrderFlag.NAMED).packed()
+        fok = Fok(self._ref, tenant, region, shape, 0, mem_bytes, limit_ucr, endow_ucr, traits, 0)
         self._driver.command(HOST, Op.FOK, fok)
         return self._ref
 

@@ -17,7 +17,7 @@ from tegcore.dynamics.mass import charge, mass
 from tegcore.units import GIB, TICK_NS
 from tegcore.wire.codec import encode
 from tegcore.wire.control import Hook, WorkloadSpec
-from tegcore.wire.messages import SCHEMA, Events, Heat, Hello, Message, Motion, Sample, Telemetry
+from tegcore.wire.messages import EVENTS_OF_RULES, SCHEMA, Events, Heat, Hello, Message, Motion, Sample, Telemetry
 from tegcore.wire.records import (
     Genesis,
     Market,
@@ -139,7 +139,8 @@ class World:
         node.happen(Happening.LOADED)
         place = Place(name, node, Flight(self.setting.seed + number, self.setting.zone_k))
         base, log2 = number << self.setting.host_log2, self.setting.host_log2
-        self._hear(place, Hello(SCHEMA, name, 1, base, log2, 0, 1000 << log2, 4 * GIB << log2))
+        hello = Hello(SCHEMA, name, 1, base, log2, 0, 1000 << log2, 4 * GIB << log2, rules=EVENTS_OF_RULES)
+        self._hear(place, hello)
         return place
 
     def submit(self, piece: Piece) -> Workload:

@@ -32,6 +32,10 @@ class Posting(IntEnum):
     """From an account to another ledger."""
     TRANSFER_IN = 7
     """From another ledger into an account."""
+    STANDING = 8
+    """From nowhere into escrow: what a standing income covers of a lease of that account."""
+    INCOME = 9
+    """From nowhere into an account, at its tenant's rate."""
 
 
 class _Marked:
@@ -85,6 +89,17 @@ class Accounts(_Marked):
         self.minted += amount_ucr
         self.escrow += amount_ucr
         self._post(Posting.SUBSIDISE, tenant, amount_ucr)
+
+    def cover(self, tenant: int, amount_ucr: int) -> None:
+        """New credits into escrow: what a lease is charged that a standing income covers."""
+        self.minted += amount_ucr
+        self.escrow += amount_ucr
+        self._post(Posting.STANDING, tenant, amount_ucr)
+
+    def earn(self, tenant: int, amount_ucr: int) -> None:
+        """New credits into an account, at its tenant's rate."""
+        self.minted += amount_ucr
+        self._credit(tenant, amount_ucr, Posting.INCOME)
 
     def transfer_out(self, tenant: int, amount_ucr: int) -> None:
         """From an account to another ledger; the account must have it."""

@@ -3,6 +3,7 @@
 It imports nothing of TEG and reads two formats: 104-byte records (which command, tenant and amount) and 16-byte
 postings (from where to where how much went). It adds up postings and checks each against the commands of its batch:
 what is minted was ordered, what is held was offered, what is transferred was told to be; nothing goes below nothing.
+Since rule set 2 an account pays as its leases run, so what is held is no longer offered in so many words.
 """
 
 import sqlite3
@@ -14,7 +15,7 @@ from typing import Any
 _RECORD = struct.Struct("<HHIQQ10q")
 _POSTING = struct.Struct("<IIq")
 _MINT, _HOLD, _GIVE_BACK, _EVAPORATE, _SUBSIDISE, _OUT, _IN = range(1, 8)
-_FOK, _MOVE, _TOP_UP, _MINT_OP, _OUT_OP, _IN_OP = 16, 17, 22, 32, 41, 42
+_FOK, _MOVE, _TOP_UP, _MINT_OP, _OUT_OP, _IN_OP, _RULES_OP = 16, 17, 22, 32, 41, 42, 45
 _ORDERED_BY = {_MINT: "mint", _HOLD: "hold", _OUT: "out", _IN: "in"}
 
 
@@ -27,12 +28,14 @@ class Audit:
 
     Attributes:
         balances: ucr by tenant's number.
+        rules: Rule set that the batch read last was under.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, rules: int = 1) -> None:
         self.balances: Counter[int] = Counter()
         self.minted = self.escrow = self.evaporated = self.transferred_in = self.transferred_out = 0
-        self.subsidised = self.batches = self.records = 0
+        self.subsidised = self.standing = self.batches = self.records = 0
+        self.rules = rules
 
     def batch(self, number: int, records: bytes, postings: bytes) -> None:
         """Take in one batch.
@@ -42,7 +45,7 @@ class Audit:
         """
         ordered = self._ordered(records)
         for kind, account, amount in _POSTING.iter_unpack(postings):
-            if kind in _ORDERED_BY:
+            if kind in _ORDERED_BY and not (kind == _HOLD and self.rules >= 2):
                 order = (_ORDERED_BY[kind], account, amount)
                 if not ordered[order]:
                     raise AuditError(f"batch {number}: {order} was booked and not ordered")
@@ -64,6 +67,8 @@ class Audit:
                 ordered["hold", args[2], args[3]] += 1
             elif op == _MINT_OP:
                 ordered["mint", args[0], args[1]] += 1
+            elif op == _RULES_OP:
+                self.rules = max(self.rules, args[0])
             elif op in {_OUT_OP, _IN_OP}:
                 ordered["out" if op == _OUT_OP else "in", args[1], args[3]] += 1
         return ordered
@@ -94,6 +99,13 @@ class Audit:
             case 7:
                 self.transferred_in += amount
                 self.balances[account] += amount
+            case 8:
+                self.minted += amount
+                self.standing += amount
+                self.escrow += amount
+            case 9:
+                self.minted += amount
+                self.balances[account] += amount
             case _:
                 raise AuditError(f"batch {number}: a posting of unknown kind {kind}")
         if self.balances[account] < 0 or self.escrow < 0:
@@ -106,6 +118,7 @@ class Audit:
             "records": self.records,
             "minted": self.minted,
             "of_it_subsidy": self.subsidised,
+            "of_it_standing": self.standing,
             "escrow": self.escrow,
             "evaporated": self.evaporated,
             "transferred_in": self.transferred_in,
@@ -120,9 +133,10 @@ def audit(path: Path) -> Audit:
     Raises:
         AuditError: If the books do not add up, or the journal does not begin at the beginning.
     """
-    found = Audit()
     db = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
     try:
+        named = db.execute("SELECT value FROM meta WHERE key = 'rules'").fetchone()
+        found = Audit(int(named[0]) if named else 1)
         for number, records, postings in db.execute("SELECT number, records, postings FROM batches ORDER BY number"):
             if number != found.batches + 1:
                 raise AuditError(f"the journal has batch {number} where {found.batches + 1} should be")

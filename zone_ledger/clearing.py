@@ -16,8 +16,12 @@ bid exceeds the cost. A winner pays its critical value: the least bid with which
 going down the ranks without the winner: while it would win at the next rank's bid, that bidder takes its place first,
 and the cost is looked at again.
 
-Under both, whether a bid wins rises with the bid, and what it pays does not depend on it, so no other value than the
-true one gains anything within the tick. Everything that is tried on the book is undone before the next trial.
+Since rule set 2, a bid that may not displace, or for which something free fitted when the tick began, competes for free
+blocks alone; a lost one still challenges the rent of what it could have had. Which of the two a bid is follows from the
+book and from who made it, never from amounts.
+
+Under both rules, whether a bid wins rises with the bid, and what it pays does not depend on it, so no other value than
+the true one gains anything within the tick. Everything that is tried on the book is undone before the next trial.
 """
 
 from collections.abc import Sequence
@@ -28,6 +32,7 @@ from zone_ledger import bundling
 from zone_ledger.book.base import Book
 from zone_ledger.leases import Order, charge_ucr, price_ucr
 from zone_ledger.placement import Placement, Scales, Trial, reservation_number
+from zone_ledger.rules import RuleSet
 
 GROUP_BIDS_MAX = 256
 """A rule-2 group takes this many bids a tick; more wait."""
@@ -63,23 +68,32 @@ class Waits:
 Result = Won | Lost | Waits
 
 
-def clear_fixed(book: Book, orders: Sequence[Order], scales: Scales) -> list[Result]:
+def may_displace(book: Book, order: Order) -> bool:
+    """Whether an order may take slots that are leased: a person named its bid, and nowhere else is of use to it."""
+    return order.named and (order.confined or order.region.log2 == 2 * book.zone_k)
+
+
+def clear_fixed(book: Book, orders: Sequence[Order], scales: Scales, rules: RuleSet) -> list[Result]:
     """Fixed prices: first come, first served. Winners' blocks stay taken in the book."""
     results: list[Result] = []
     for order in orders:
         trial = Trial(book, order)
         placement = trial.place(leased=False, scales=scales)
+        any_price = rules.accounts_pay and not order.named
+        most_ucr = charge_ucr(order.cap_ucr, order.shape) if any_price else order.free_bid_ucr
         if placement is None:
-            results.append(Lost(order, Reason.NO_FIT, order.shape.slots, None))
-        elif order.free_bid_ucr < placement.total_ucr:
+            taken = rules.named_displace and book.is_leased(order.region)
+            results.append(Lost(order, Reason.TAKEN if taken else Reason.NO_FIT, order.shape.slots, None))
+        elif most_ucr < placement.total_ucr:
             trial.undo()
-            results.append(Lost(order, Reason.PRICE, _short(order, placement.total_ucr), None))
+            reason = Reason.CAP if any_price else Reason.PRICE
+            results.append(Lost(order, reason, max(1, _short(order, placement.total_ucr)), None))
         else:
             results.append(Won(order, placement, price_ucr(placement.cost_ucr, order.shape)))
     return results
 
 
-def clear_auction(book: Book, orders: Sequence[Order], scales: Scales) -> list[Result]:
+def clear_auction(book: Book, orders: Sequence[Order], scales: Scales, rules: RuleSet) -> list[Result]:
     """The auction. Winners' blocks stay taken in the book: free parts reserved, displaced leases locked."""
     results: list[Result] = []
     for group in groups(orders):
@@ -88,7 +102,7 @@ def clear_auction(book: Book, orders: Sequence[Order], scales: Scales) -> list[R
             continue
         admitted = sorted(group, key=lambda order: (order.arrived, order.key)) if len(group) > GROUP_BIDS_MAX else group
         results.extend(Waits(order) for order in admitted[GROUP_BIDS_MAX:])
-        ranked = [Bid(book, order, scales) for order in sorted(admitted[:GROUP_BIDS_MAX], key=_rank)]
+        ranked = [Bid(book, order, scales, rules) for order in sorted(admitted[:GROUP_BIDS_MAX], key=_rank)]
         for place, bid in enumerate(ranked):
             results.append(_settle_one(bid, ranked, place))
     return results
@@ -173,6 +187,9 @@ class Bid:
 
     An order for one block of whole slots that asks for no memory or cpu is *plain*: while its block is free it is tried
     by the book's quick calls; all else goes through a `Trial`.
+
+    Attributes:
+        leased: Whether it competes for what is leased, too.
     """
 
     __slots__ = (
@@ -180,6 +197,7 @@ class Bid:
         "book",
         "end",
         "free_ucr",
+        "leased",
         "limit_ucr",
         "order",
         "plain",
@@ -190,7 +208,7 @@ class Bid:
         "where",
     )
 
-    def __init__(self, book: Book, order: Order, scales: Scales) -> None:
+    def __init__(self, book: Book, order: Order, scales: Scales, rules: RuleSet) -> None:
         shape = order.shape
         self.book, self.order, self.scales = book, order, scales
         self.total_ucr = order.bid_ucr
@@ -202,12 +220,15 @@ class Bid:
         self.base, self.end = order.region.base, order.region.end
         self.spot = reservation_number(order.serial, 0)
         self.trial: Trial | None = None
+        self.leased = not rules.named_displace or (
+            may_displace(book, order) and Trial(book, order).look(leased=False, scales=scales) is None
+        )
 
     def cost_ucr(self) -> int:
         """What its blocks would cost now, with memory and cpu; -1 where they do not fit."""
-        if self.plain:
+        if self.plain and self.leased:
             return self.book.price(self.order.shape.sizes[0], *self.where)
-        placement = Trial(self.book, self.order).look(leased=True, scales=self.scales)
+        placement = Trial(self.book, self.order).look(leased=self.leased, scales=self.scales)
         return -1 if placement is None else placement.total_ucr
 
     def take(self) -> bool:
@@ -216,10 +237,10 @@ class Bid:
             size = self.order.shape.sizes[0]
             if self.book.grant(self.spot, size, self.free_ucr - 1, -1, *self.where) >= 0:
                 return True
-            if not 0 <= self.book.price(size, *self.where) < self.total_ucr:
+            if self.leased and not 0 <= self.book.price(size, *self.where) < self.total_ucr:
                 return False
         trial = Trial(self.book, self.order)
-        placement = trial.place(leased=True, scales=self.scales)
+        placement = trial.place(leased=self.leased, scales=self.scales)
         if placement is None:
             return False
         if not exceeds(self.order, placement):
@@ -244,7 +265,11 @@ def exceeds(order: Order, placement: Placement) -> bool:
 
 def _settle_one(bid: Bid, ranked: Sequence[Bid], place: int) -> Won | Lost:
     order, trial = bid.order, Trial(bid.book, bid.order)
-    placement = trial.look(leased=True, scales=bid.scales)
+    placement = trial.look(leased=bid.leased, scales=bid.scales)
+    if placement is None and not bid.leased:
+        rival = trial.look(leased=True, scales=bid.scales)
+        taken = bid.book.is_leased(order.region)
+        return Lost(order, Reason.TAKEN if taken else Reason.NO_FIT, order.shape.slots, rival)
     if placement is None:
         return Lost(order, Reason.NO_FIT, order.shape.slots, None)
     if not exceeds(order, placement):
@@ -252,7 +277,7 @@ def _settle_one(bid: Bid, ranked: Sequence[Bid], place: int) -> Won | Lost:
         return Lost(order, reason, max(1, _short(order, placement.total_ucr + 1)), placement)
     critical_ucr = _critical_ucr(bid, ranked, place + 1, placement.total_ucr)
     rent_ucr = max(placement.cost_ucr, critical_ucr - placement.extras_ucr)
-    again = trial.place(leased=True, scales=bid.scales)
+    again = trial.place(leased=bid.leased, scales=bid.scales)
     assert again == placement, "the book did not come back as it was"
     most_ucr = order.limit_ucr if placement.displaced else min(order.limit_ucr, order.cap_ucr)
     return Won(order, placement, min(most_ucr, price_ucr(rent_ucr, order.shape)), rule=2)

@@ -86,7 +86,13 @@ def _here_again(state: State, number: int) -> list[Record]:
         return []
     shape = state.book.shape_of(number)
     up = HostUp(
-        shape.region.base, shape.region.log2, shape.slot_class, shape.cpu_milli, shape.mem_bytes, shape.absent_mask
+        shape.region.base,
+        shape.region.log2,
+        shape.slot_class,
+        shape.cpu_milli,
+        shape.mem_bytes,
+        shape.absent_mask,
+        session.rules,
     )
     return [Record(Op.HOST_UP, number, session.boot, 0, up)]
 
@@ -187,7 +193,8 @@ class Door:
         base = hello.base if hello.base >= 0 else self._base_for(state, number, hello.log2_slots)
         if base < 0:
             return Entry(host=hello.host, rejected=(Reason.REGION, f"the zone has no free run of 2^{hello.log2_slots}"))
-        up = HostUp(base, hello.log2_slots, hello.slot_class, hello.cpu_milli, hello.mem_bytes, hello.absent_mask)
+        offered = hello.slot_class, hello.cpu_milli, hello.mem_bytes, hello.absent_mask
+        up = HostUp(base, hello.log2_slots, *offered, hello.rules)
         checked = next(unpack_all(Record(Op.HOST_UP, number, hello.boot, 0, up).packed()))
         if session is None or hello.boot > session.boot or session.stale:
             commands.append(checked)

@@ -7,11 +7,12 @@ periods, and bankruptcy; (4) clearing of what has arrived. All that the state is
 """
 
 import heapq
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 from tegcore.errors import DecodeError, JournalError
-from tegcore.units import PERMILLE, PRICE_UCR_MAX
+from tegcore.units import PERMILLE, PRICE_UCR_MAX, UCR_MAX
 from tegcore.wire.records import (
     GOVERNOR_OPS,
     OPERATOR_OPS,
@@ -30,10 +31,11 @@ from tegcore.wire.records import (
     Synced,
 )
 from tegcore.wire.session import Inbox, Outbox
-from zone_ledger import orders, settlement
+from zone_ledger import orders, settlement, solvency
 from zone_ledger.book.base import Book, HostShape
 from zone_ledger.eviction import Situation, give_notice, left, refuse, rule
-from zone_ledger.leases import HostSession, Lease, LeaseState, OrderState, Rates
+from zone_ledger.leases import HostSession, Lease, LeaseState, OrderState, Pays, Rates
+from zone_ledger.rules import LATEST, rule_set
 from zone_ledger.state import Due, Outcome, State
 
 OPERATOR_KEYS_MAX = 1024
@@ -52,10 +54,15 @@ class Engine:
 
     Args:
         book_of: Makes the book of a zone of 2^k x 2^k slots.
+        rules: Number of the rule set that its journal begins under.
+
+    Raises:
+        JournalError: If this program does not know the rule set.
     """
 
-    def __init__(self, book_of: Callable[[int], Book]) -> None:
+    def __init__(self, book_of: Callable[[int], Book], rules: int = LATEST) -> None:
         self._book_of = book_of
+        self._rules = rule_set(rules)
         self._state: State | None = None
         self._cases: dict[Op, Callable[[Record], Outcome]] = {
             Op.NAME_IS: self._name_is,
@@ -84,6 +91,8 @@ class Engine:
             Op.SET_RESERVE: self._set_reserve,
             Op.ADMIT: self._admit,
             Op.EVICT: self._evict,
+            Op.INCOME: self._income,
+            Op.RULES: self._later_rules,
         }
 
     @property
@@ -124,7 +133,7 @@ class Engine:
         state.accounts.check()
         state.book.check()
         held = sum(lease.purse_ucr + lease.escrow_ucr for lease in state.leases.values())
-        assert state.accounts.escrow == held + sum(order.endow_ucr for order in state.orders.values())
+        assert state.accounts.escrow == held + sum(order.held_ucr + order.notice_ucr for order in state.orders.values())
         for order in state.orders.values():
             assert (order.state is OrderState.EVICTING) == bool(order.incumbents)
         assert state.running_hash() == state.running_hash_anew(), "something changed and was not marked"
@@ -136,6 +145,11 @@ class Engine:
         assert parties == {(host, number) for host, held in state.held_by.items() for number in held}
         assert state.rents.rent_ucr == sum(lease.rent_ucr for lease in state.leases.values())
         assert state.rents.used_ucr == sum(lease.used_rent_ucr for lease in state.leases.values())
+        outgo_ucr = Counter[int]()
+        for lease in state.leases.values():
+            outgo_ucr[lease.tenant] += lease.outgo_ucr
+            assert lease.pays is Pays.PURSE or lease.purse_ucr == 0, f"lease {lease.number} keeps what its account lent"
+        assert state.rents.outgo_ucr == {tenant: amount for tenant, amount in outgo_ucr.items() if amount}
 
     # --- sessions ---------------------------------------------------------------------------------------------------
 
@@ -179,7 +193,8 @@ class Engine:
     def _genesis(self, record: Record) -> Outcome:
         if self._state is not None:
             return Outcome(Reason.STATE)
-        self._state = State(record.body, self._book_of(record.body.zone_k), Market(record.body.market))
+        genesis = record.body
+        self._state = State(genesis, self._book_of(genesis.zone_k), Market(genesis.market), rules=self._rules)
         return Outcome()
 
     def _name_is(self, record: Record) -> Outcome:
@@ -214,7 +229,7 @@ class Engine:
             return outcome
         for order in [order for order in state.orders.values() if order.key.host == session.number]:
             self._drop_order(order.key)
-        session.boot, session.stale = record.boot, False
+        session.boot, session.stale, session.rules = record.boot, False, body.rules
         self._is_here(session)
         session.inbox, session.outbox = Inbox(), Outbox()
         self._tell_truth(session)
@@ -334,7 +349,14 @@ class Engine:
             return Outcome(Reason.STATE)
         if lease.state is LeaseState.HELD:
             give_notice(self.state, lease, Reason.CANCELLED)
+        self._leaves_anyway(lease, Reason.CANCELLED)
         return Outcome(subject=lease.number)
+
+    def _leaves_anyway(self, lease: Lease, why: Reason) -> None:
+        """A lease that has notice must leave for another reason, too: nobody takes that back."""
+        if self.state.rules.named_displace and lease.why is Reason.CHALLENGED:
+            self.state.rows.leases.mark(lease.number)
+            lease.why = why
 
     def _drop_order(self, key: Any) -> None:
         order = self.state.orders[key]
@@ -349,11 +371,22 @@ class Engine:
             return lease
         if body.tenant != lease.tenant:
             return Outcome(Reason.TENANT)
+        if lease.pays is Pays.ACCOUNT:
+            return self._raise_budget(lease, body.amount_ucr)
         balance = self.state.accounts.balances[lease.tenant]
         if body.amount_ucr > balance:
             return Outcome(Reason.FUNDS, body.amount_ucr - balance)
         self.state.accounts.hold(lease.tenant, body.amount_ucr)
         lease.purse_ucr += body.amount_ucr
+        return Outcome(subject=lease.number)
+
+    def _raise_budget(self, lease: Lease, amount_ucr: int) -> Outcome:
+        if lease.budget_ucr < 0:
+            return Outcome(Reason.STATE)
+        if amount_ucr > UCR_MAX - lease.budget_ucr:
+            return Outcome(Reason.RANGE)
+        lease.budget_ucr += amount_ucr
+        solvency.look_at_lease(self.state, lease)
         return Outcome(subject=lease.number)
 
     def _stay(self, record: Record) -> Outcome:
@@ -391,6 +424,8 @@ class Engine:
             for lease in state.leases_of(session.number):
                 if session.number in lease.hosts and lease.state is LeaseState.HELD:
                     give_notice(state, lease, Reason.DRAINED)
+                elif session.number in lease.hosts:
+                    self._leaves_anyway(lease, Reason.DRAINED)
         return Outcome(subject=session.number)
 
     def _pin(self, record: Record) -> Outcome:
@@ -485,6 +520,22 @@ class Engine:
         give_notice(self.state, lease, Reason.OPERATOR)
         return Outcome(subject=lease.number)
 
+    def _income(self, record: Record) -> Outcome:
+        tenant, rate_ucr = record.body
+        if tenant and tenant not in self.state.tenants:
+            return Outcome(Reason.TENANT)
+        self.state.incomes[tenant] = rate_ucr
+        return Outcome(subject=tenant)
+
+    def _later_rules(self, record: Record) -> Outcome:
+        """From here on another rule set holds; what is there goes on as it was paid for."""
+        state = self.state
+        if record.body.rules <= state.rules.number:
+            return Outcome(Reason.STATE)
+        state.rules = rule_set(record.body.rules)
+        state.rows = state.all_rows()
+        return Outcome(subject=state.rules.number)
+
     # --- time -------------------------------------------------------------------------------------------------------
 
     def _tick(self, record: Record) -> Outcome:
@@ -500,15 +551,25 @@ class Engine:
             lease = state.leases.get(number)
             if lease is not None:
                 self._keep_appointment(lease, Due(due))
+        if state.rules.accounts_pay and state.tick % state.genesis.period_ticks == 0:
+            solvency.pay_incomes(state)
+            solvency.look_at_accounts(state)
         orders.clear(state)
         return Outcome(subject=state.tick)
 
     def _keep_appointment(self, lease: Lease, due: Due) -> None:
         state = self.state
         if due is Due.BOUNDARY:
-            if not settlement.cross_boundary(state, lease) and lease.state is LeaseState.HELD:
+            carried = settlement.cross_boundary(state, lease)
+            if not carried and lease.state is LeaseState.HELD and settlement.is_own_money(lease):
                 state.counters.bankruptcies += 1
                 give_notice(state, lease, Reason.BANKRUPT)
+            elif state.rules.accounts_pay:
+                solvency.look_at_lease(state, lease)
+        elif due is Due.TERM_OVER:
+            lease.protected = False
+            state.rows.leases.mark(lease.number)
+            state.refresh_threshold(lease)
         else:
             self._end_of_terms(lease)
 

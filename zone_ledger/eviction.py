@@ -7,11 +7,12 @@ locked, its endowment stays held. From there it ends in FILLED or REFUSED, by on
 from enum import Enum
 from typing import NamedTuple
 
-from tegcore.wire.records import Evicting, Notice, Op, Reason, Refused
+from tegcore.economics.fixed import prorated_ucr
+from tegcore.wire.records import Evicting, Notice, Op, Reason, Refused, Withdrawn
 from zone_ledger.clearing import Won
-from zone_ledger.leases import Lease, LeaseState, Order
+from zone_ledger.leases import Lease, LeaseState, Order, Pays
 from zone_ledger.placement import reservation_number, reserve
-from zone_ledger.settlement import end
+from zone_ledger.settlement import end, spare
 from zone_ledger.state import State
 
 
@@ -31,7 +32,8 @@ class Ruling(NamedTuple):
 
     Attributes:
         order: `filled`, `refused`, or `waits`.
-        incumbents: `gone`, `ended` (their terms are over), `stay` (held again), or `leave` (notice stands).
+        incumbents: `gone`, `ended` (their terms are over), `stay` (held again), `leave` (notice stands), or `held`
+            (notice is taken back: under rule set 1 it stands).
         reason: Of the refusal.
     """
 
@@ -45,7 +47,7 @@ OUTCOMES: dict[Situation, Ruling] = {
     Situation.DEADLINE: Ruling("waits", "leave"),
     Situation.SURE_END: Ruling("filled", "ended"),
     Situation.STAYS: Ruling("refused", "stay", Reason.STAYED),
-    Situation.CHALLENGER_GONE: Ruling("refused", "leave", Reason.CANCELLED),
+    Situation.CHALLENGER_GONE: Ruling("refused", "held", Reason.CANCELLED),
     Situation.TAKEN: Ruling("refused", "gone", Reason.BUSY),
 }
 
@@ -57,13 +59,39 @@ def begin(state: State, won: Won) -> None:
     order.rule = won.rule
     order.incumbents = [lease.number for lease in incumbents]
     save_ticks = min(max(lease.traits.save_ticks for lease in incumbents), state.term_ticks)
-    state.await_exit(order, state.tick + max(state.genesis.notice_ticks, save_ticks))
+    deadline = state.tick + max(state.genesis.notice_ticks, save_ticks)
+    if state.rules.named_displace and (short_ucr := _hold_notice(state, order, incumbents, deadline)):
+        for lease in incumbents:
+            state.refresh_threshold(lease)
+        dissolve(state, order, Reason.FUNDS, short_ucr)
+        return
+    state.await_exit(order, deadline)
     state.counters.evicting += 1
     for lease in incumbents:
         lease.challenger = order.key
+        lease.noticed = state.tick if state.rules.named_displace and lease.number != order.leaves else 0
         state.counters.evictions += 1
         give_notice(state, lease, Reason.CHALLENGED, order.deadline)
     state.emit(order.key.host, Op.EVICTING, Evicting(order.ref, order.deadline, order.price_ucr))
+
+
+def _hold_notice(state: State, order: Order, incumbents: list[Lease], deadline: int) -> int:
+    """Escrow what those that an order displaces cost until the deadline; what is missing, if it cannot pay that."""
+    period, ticks = state.genesis.period_ticks, deadline - state.tick
+    spans = 1 + ticks // period
+    others = [lease for lease in incumbents if lease.number != order.leaves]
+    wanted_ucr = sum(prorated_ucr(lease.charge_ucr, ticks, period) + spans for lease in others)
+    short_ucr = wanted_ucr - state.accounts.balances[order.tenant]
+    if short_ucr > 0 and order.pays is Pays.PURSE and order.held_ucr - short_ucr >= order.bid_ucr:
+        order.held_ucr -= short_ucr
+        order.endow_ucr -= short_ucr
+        state.accounts.hold(order.tenant, wanted_ucr - short_ucr)
+    elif short_ucr > 0:
+        return short_ucr
+    else:
+        state.accounts.hold(order.tenant, wanted_ucr)
+    order.notice_ucr = wanted_ucr
+    return 0
 
 
 def give_notice(state: State, lease: Lease, why: Reason, deadline: int | None = None) -> None:
@@ -71,7 +99,7 @@ def give_notice(state: State, lease: Lease, why: Reason, deadline: int | None = 
     if deadline is None:
         deadline = state.tick + max(state.genesis.notice_ticks, min(lease.traits.save_ticks, state.term_ticks))
     lease.state, lease.deadline, lease.why = LeaseState.EVICTING, deadline, why
-    state.rows.leases.mark(lease.number)
+    state.changed(lease)
     state.refresh_threshold(lease)
     state.tell(lease, Op.NOTICE, Notice(lease.number, lease.token, deadline, why))
 
@@ -110,6 +138,10 @@ def rule(state: State, order: Order, situation: Situation) -> bool:
             case "stay":
                 stay(state, lease)
                 lease.challenge_ucr = max(lease.challenge_ucr, order.limit_ucr)
+            case "held" if state.rules.named_displace and lease.why is Reason.CHALLENGED:
+                stay(state, lease)
+                state.counters.withdrawn += 1
+                state.tell(lease, Op.WITHDRAWN, Withdrawn(lease.number, lease.token, lease.term_end))
             case _:
                 lease.challenger = None if ruling.order == "refused" else lease.challenger
     if ruling.order == "filled":
@@ -128,14 +160,17 @@ def _taken(state: State, order: Order) -> bool:
 
 def stay(state: State, lease: Lease) -> None:
     """A lease that had notice is held again, until the term that its last RENEW gave it."""
+    spare(state, lease)
+    lease.noticed = 0
     lease.state, lease.deadline, lease.why, lease.challenger = LeaseState.HELD, 0, Reason.OK, None
     state.refresh_threshold(lease)
+    state.changed(lease)
 
 
-def dissolve(state: State, order: Order, reason: Reason) -> None:
+def dissolve(state: State, order: Order, reason: Reason, missing: int = 0) -> None:
     """End an order that held a reservation, without a lease."""
     release_reservation(state, order)
-    refuse(state, order, Refused(order.ref, reason, 0, order.price_ucr, 0))
+    refuse(state, order, Refused(order.ref, reason, missing, order.price_ucr, 0))
 
 
 def release_reservation(state: State, order: Order) -> None:
@@ -145,11 +180,11 @@ def release_reservation(state: State, order: Order) -> None:
 
 
 def refuse(state: State, order: Order, body: Refused) -> None:
-    """End an order without a lease: its endowment returns whole, and its host is told why."""
+    """End an order without a lease: what it held returns whole, and its host is told why."""
     if order.key in state.orders:
         state.let_go(order)
         state.refs.discard((order.key.host, order.ref))
-        state.accounts.give_back(order.tenant, order.endow_ucr)
+        state.accounts.give_back(order.tenant, order.held_ucr + order.notice_ucr)
     outcomes = state.counters.outcomes
     outcomes[body.reason] = outcomes.get(body.reason, 0) + 1
     state.emit(order.key.host, Op.REFUSED, body)

@@ -1,7 +1,18 @@
 """The first records of a journal: what a ledger is made with."""
 
 from tegcore.units import UCR_PER_CREDIT
-from tegcore.wire.records import Genesis, Market, NameIs, NameKind, Op, Record, SetRates, SetReserve
+from tegcore.wire.records import (
+    INCOME_STANDING,
+    Genesis,
+    Income,
+    Market,
+    NameIs,
+    NameKind,
+    Op,
+    Record,
+    SetRates,
+    SetReserve,
+)
 from zone_ledger.settings import LedgerSettings
 
 FIRST_EPOCH = 1
@@ -39,4 +50,6 @@ def genesis_records(settings: LedgerSettings) -> list[Record]:
         (Op.SET_RATES, rates),
         *((Op.SET_RESERVE, reserve) for reserve in reserves),
     ]
+    if settings.income_ucr != INCOME_STANDING:
+        bodies.append((Op.INCOME, Income(0, settings.income_ucr)))
     return [Record(op, 0, 0, key, body) for key, (op, body) in enumerate(bodies, 1)]

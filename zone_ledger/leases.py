@@ -25,6 +25,15 @@ class OrderState(IntEnum):
     EVICTING = 2
 
 
+class Pays(IntEnum):
+    """Whose money an order or a lease is paid with."""
+
+    PURSE = 1
+    """Its own endowment, moved into a purse."""
+    ACCOUNT = 2
+    """The tenant's account, as it runs; or, where that stands, the tenant's income."""
+
+
 class OrderKey(NamedTuple):
     """What an order is known by, and how ties are broken: the least wins."""
 
@@ -60,6 +69,9 @@ class Order:
         rule: By which it was cleared, 0 while it was not, or at fixed prices.
         leaves: The lease that a MOVE leaves, 0 for a FOK: its slots count as free for this order.
         cap_ucr: Price cap (6) of its region.
+        budget_ucr: Most that it may pay from the account, -1 for no bound.
+        held_ucr: In escrow for it: its endowment, or its first period.
+        notice_ucr: In escrow to pay for the notice of those that it displaces.
     """
 
     key: OrderKey
@@ -83,6 +95,20 @@ class Order:
     rule: int = 0
     leaves: int = 0
     cap_ucr: int = PRICE_UCR_MAX
+    pays: Pays = Pays.PURSE
+    budget_ucr: int = -1
+    held_ucr: int = 0
+    notice_ucr: int = 0
+
+    @property
+    def named(self) -> bool:
+        """Whether a person named its bid."""
+        return bool(self.traits.flags & OrderFlag.NAMED)
+
+    @property
+    def confined(self) -> bool:
+        """Whether its workload cannot run outside its region."""
+        return bool(self.traits.flags & OrderFlag.CONFINED)
 
     @property
     def bid_ucr(self) -> int:
@@ -119,6 +145,12 @@ class Lease:
         term_end: Last tick of the term, of the host that renewed last where there are several.
         clear: Hosts whose slots are clear: they said so, or their term has surely ended.
         heard: By host, the end of its own term, where hosts renew each for itself.
+        budget_ucr: Most that it may pay from the account, -1 for no bound.
+        covered: A standing income pays for the present period: nothing was escrowed for it.
+        protected: In its first term: it cannot be displaced.
+        noticed: Tick from which its challenger pays for it, 0 while none does.
+        spared_ucr: What challengers have paid of the present period.
+        low: Its host was told that money for it runs out.
     """
 
     number: int
@@ -156,6 +188,13 @@ class Lease:
     tax_permille: int = 0
     subsidy_permille: int = 0
     heard: dict[int, int] = field(default_factory=dict)
+    pays: Pays = Pays.PURSE
+    budget_ucr: int = -1
+    covered: bool = False
+    protected: bool = False
+    noticed: int = 0
+    spared_ucr: int = 0
+    low: bool = False
 
     @property
     def friction_ucr(self) -> int:
@@ -165,7 +204,7 @@ class Lease:
     @property
     def threshold_ucr(self) -> int | None:
         """What displacing it costs (14), or None while it cannot be displaced."""
-        if self.pinned or self.state is LeaseState.EVICTING:
+        if self.pinned or self.protected or self.state is LeaseState.EVICTING:
             return None
         most_ucr = charge_ucr(THRESHOLD_UCR_MAX, self.shape)
         return min(charge_ucr(self.limit_ucr, self.shape) + self.friction_ucr, most_ucr)
@@ -191,6 +230,17 @@ class Lease:
         return self.price_ucr * self.shape.slots
 
     @property
+    def charge_ucr(self) -> int:
+        """What its slots, memory and cpu cost a whole period."""
+        return charge_ucr(self.price_ucr, self.shape) + self.ranges_ucr()
+
+    @property
+    def outgo_ucr(self) -> int:
+        """What it takes from its tenant's account a period."""
+        from_account = self.pays is Pays.ACCOUNT and not self.covered and self.state is LeaseState.HELD
+        return self.charge_ucr if from_account else 0
+
+    @property
     def used_rent_ucr(self) -> int:
         """The part of that which is for measured use."""
         return self.rent_ucr * self.use_permille // PERMILLE
@@ -214,24 +264,32 @@ class Rents:
     Attributes:
         rent_ucr: Sum of `Lease.rent_ucr`.
         used_ucr: Sum of `Lease.used_rent_ucr`.
+        outgo_ucr: By tenant, the sum of `Lease.outgo_ucr` where it is above 0.
     """
 
     rent_ucr: int = 0
     used_ucr: int = 0
-    _counted: dict[int, tuple[int, int]] = field(default_factory=dict)
+    outgo_ucr: dict[int, int] = field(default_factory=dict)
+    _counted: dict[int, tuple[int, int, int, int]] = field(default_factory=dict)
 
     def count(self, lease: Lease) -> None:
         """A lease is new, or its price or its measured use is another."""
         self.forget(lease.number)
-        rent_ucr, used_ucr = self._counted[lease.number] = lease.rent_ucr, lease.used_rent_ucr
-        self.rent_ucr += rent_ucr
-        self.used_ucr += used_ucr
+        counted = lease.rent_ucr, lease.used_rent_ucr, lease.tenant, lease.outgo_ucr
+        self._counted[lease.number] = counted
+        self._add(1, *counted)
 
     def forget(self, number: int) -> None:
         """A lease has ended."""
-        rent_ucr, used_ucr = self._counted.pop(number, (0, 0))
-        self.rent_ucr -= rent_ucr
-        self.used_ucr -= used_ucr
+        self._add(-1, *self._counted.pop(number, (0, 0, 0, 0)))
+
+    def _add(self, sign: int, rent_ucr: int, used_ucr: int, tenant: int, outgo_ucr: int) -> None:
+        self.rent_ucr += sign * rent_ucr
+        self.used_ucr += sign * used_ucr
+        if outgo_ucr:
+            self.outgo_ucr[tenant] = self.outgo_ucr.get(tenant, 0) + sign * outgo_ucr
+            if not self.outgo_ucr[tenant]:
+                del self.outgo_ucr[tenant]
 
 
 @dataclass(slots=True)
@@ -243,6 +301,7 @@ class HostSession:
         up: Whether its last will has not spoken since.
         stale: Its outbox overflowed: it is not heard until it comes up under a new boot.
         lost: It is gone or silent, and offered nothing until it is heard again.
+        rules: The latest rule set whose events it reads; 0: those of set 1.
     """
 
     number: int
@@ -254,6 +313,7 @@ class HostSession:
     inbox: Inbox = field(default_factory=Inbox)
     outbox: Outbox = field(default_factory=Outbox)
     lost: bool = False
+    rules: int = 0
 
     @property
     def withheld(self) -> bool:
@@ -292,6 +352,8 @@ class Counters:
         refused_span: Sum over those of min(region side, 8 slots).
         demand_slots: Sum over those of the slots asked for.
         by_rule: Leases granted by each rule of clearing; 0: at fixed prices.
+        withdrawn: Evictions that were taken back.
+        covered_ucr: What standing incomes covered.
     """
 
     outcomes: dict[int, int] = field(default_factory=dict)
@@ -306,3 +368,5 @@ class Counters:
     refused_span: int = 0
     demand_slots: int = 0
     by_rule: dict[int, int] = field(default_factory=dict)
+    withdrawn: int = 0
+    covered_ucr: int = 0

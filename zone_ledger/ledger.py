@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from tegcore.wire import topics
 from tegcore.wire.messages import SCHEMA, Ask, Beat, Events, Heat, Message, Rejected, Status
-from tegcore.wire.records import HostLost, Op, Reason, Record, Region, Tick, pack_all
+from tegcore.wire.records import HostLost, Op, Reason, Record, Region, SetRules, Tick, pack_all
 from tegcore.wire.signing import Key
 from tegcore.wire.topics import Channel, Topic
 from zone_ledger import snapshot, voice
@@ -28,6 +28,7 @@ from zone_ledger.engine import Engine
 from zone_ledger.heat import HeatMap
 from zone_ledger.leases import HostSession
 from zone_ledger.ring import Arrived, Ring
+from zone_ledger.rules import LATEST
 from zone_ledger.silence import Silence
 from zone_ledger.state import Outcome, State
 
@@ -178,6 +179,8 @@ class Ledger:
         assert self._waiting is None, "one batch behind and no more"
         batch, heard = Batch(self._ring.take()), _Heard()
         self.matched += 1
+        if self.state.rules.number < LATEST:
+            self._apply(Record(Op.RULES, 0, 0, 0, SetRules(LATEST)))
         for message in batch.arrived:
             self._take(self.door.read(self.state, message.topic, message.frame), heard, now_ns)
         asked, self._asked = self._asked, deque()

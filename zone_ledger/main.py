@@ -23,7 +23,7 @@ from zone_ledger import audit as auditor
 from zone_ledger import views
 from zone_ledger.journal.snapshots import Snapshots
 from zone_ledger.journal.store import Journal
-from zone_ledger.replay import recover, replay
+from zone_ledger.replay import new_engine, recover, replay
 from zone_ledger.service import LedgerService
 from zone_ledger.settings import LedgerSettings
 
@@ -88,7 +88,8 @@ def verify(journal: Path, at_batch: int | None, expect_hash: str | None) -> None
         if source.first.number and at_batch is None:
             engine = recover(source, Snapshots(journal.with_suffix(".snapshots")))
         else:
-            engine = replay(batch for batch in source.read() if at_batch is None or batch.number <= at_batch)
+            batches = (batch for batch in source.read() if at_batch is None or batch.number <= at_batch)
+            engine = replay(batches, new_engine(source.rules))
     finally:
         source.close()
     engine.check()
@@ -99,6 +100,7 @@ def verify(journal: Path, at_batch: int | None, expect_hash: str | None) -> None
         "zone": source.zone,
         "batches": number,
         "tick": engine.state.tick,
+        "rules": engine.state.rules.number,
         "state_hash": state_hash,
         "replay_hash_equal": equal,
         "credits": views.sums(engine.state),

@@ -11,6 +11,7 @@ from tegcore.wire.records import (
     Fok,
     Market,
     Op,
+    OrderFlag,
     Quoted,
     Reason,
     Record,
@@ -21,13 +22,14 @@ from tegcore.wire.records import (
     Waiting,
     pack_blocks,
 )
+from zone_ledger import solvency
 from zone_ledger.book.base import Query, Seat
-from zone_ledger.clearing import Lost, Result, Waits, Won, clear_auction, clear_fixed
+from zone_ledger.clearing import Lost, Result, Waits, Won, clear_auction, clear_fixed, may_displace
 from zone_ledger.eviction import begin, refuse, release_reservation
-from zone_ledger.leases import Lease, LeaseState, Order, OrderKey, Range, charge_ucr, price_ucr
+from zone_ledger.leases import Lease, LeaseState, Order, OrderKey, Pays, Range, charge_ucr, price_ucr
 from zone_ledger.placement import Placement, extras_ucr, slots_on
-from zone_ledger.settlement import open_purse
-from zone_ledger.state import Outcome, State
+from zone_ledger.settlement import is_covered, open_purse
+from zone_ledger.state import Due, Outcome, State
 
 WAITS_MAX_TICKS = 3
 RETRY_TICKS = 20
@@ -36,7 +38,7 @@ DISPLACEMENT_SLOTS_MAX = 8
 
 
 def arrive(state: State, record: Record) -> Outcome:
-    """Take in a FOK: it waits for the tick, its endowment held, or is refused at once."""
+    """Take in a FOK: it waits for the tick, its endowment or first period held, or is refused at once."""
     state.counters.attempts += 1
     state.last_serial += 1
     order = read(state, record, state.last_serial)
@@ -46,7 +48,11 @@ def arrive(state: State, record: Record) -> Outcome:
         _count(state, reason)
         state.emit(record.actor, Op.REFUSED, refused)
         return Outcome(reason, missing)
-    state.accounts.hold(order.tenant, order.endow_ucr)
+    if order.pays is Pays.PURSE:
+        order.held_ucr = order.endow_ucr
+    elif not is_covered(state, order.pays, order.tenant):
+        order.held_ucr = min(_first_period_ucr(state, order), state.accounts.balances[order.tenant])
+    state.accounts.hold(order.tenant, order.held_ucr)
     state.take_in(order)
     state.refs.add((order.key.host, order.ref))
     return Outcome()
@@ -63,6 +69,7 @@ def read(state: State, record: Record, serial: int) -> Order | Reason:
         shape, traits = Shape.unpacked(body.shape), Traits.unpacked(body.traits)
     except DecodeError:
         return Reason.SHAPE
+    from_account = state.rules.accounts_pay and (not body.endow_ucr or bool(traits.flags & OrderFlag.BUDGETED))
     return Order(
         key=OrderKey(record.actor, record.boot, record.seq),
         ref=body.ref,
@@ -72,7 +79,9 @@ def read(state: State, record: Record, serial: int) -> Order | Reason:
         cpu_milli=body.cpu_milli,
         mem_bytes=body.mem_bytes,
         limit_ucr=body.limit_ucr,
-        endow_ucr=body.endow_ucr,
+        endow_ucr=0 if from_account else body.endow_ucr,
+        pays=Pays.ACCOUNT if from_account else Pays.PURSE,
+        budget_ucr=body.endow_ucr if from_account and body.endow_ucr else -1,
         traits=traits,
         arrived=state.tick,
         serial=serial,
@@ -102,11 +111,36 @@ def objection(state: State, order: Order) -> tuple[Reason, int]:
         return Reason.STATE, 0
     if (reason := _cannot_leave(state, order)) is not Reason.OK:
         return reason, 0
+    return _cannot_pay(state, order)
+
+
+def _cannot_pay(state: State, order: Order) -> tuple[Reason, int]:
+    """What is wrong with what an order brings to pay with."""
+    own_ucr = order.endow_ucr if order.pays is Pays.PURSE else order.budget_ucr
+    if state.rules.accounts_pay and own_ucr >= 0:
+        least_ucr = charge_ucr(reserve_price_ucr(state, order.shape), order.shape)
+        if own_ucr < least_ucr:
+            return Reason.BUDGET, least_ucr - own_ucr
+    if order.pays is Pays.ACCOUNT:
+        if 0 <= order.budget_ucr < order.bid_ucr and order.named:
+            return Reason.ENDOWMENT, order.bid_ucr - order.budget_ucr
+        missing = solvency.missing_ucr(state, order, _first_period_ucr(state, order))
+        return (Reason.FUNDS, missing) if missing else (Reason.OK, 0)
     if order.endow_ucr > state.accounts.balances[order.tenant]:
         return Reason.FUNDS, order.endow_ucr - state.accounts.balances[order.tenant]
     if order.endow_ucr < order.bid_ucr:
         return Reason.ENDOWMENT, order.bid_ucr - order.endow_ucr
     return Reason.OK, 0
+
+
+def reserve_price_ucr(state: State, shape: Shape) -> int:
+    """The least reserve of a slot among the classes that will do."""
+    return min((ucr for kind, ucr in state.reserves.items() if shape.classes >> kind & 1), default=0)
+
+
+def _first_period_ucr(state: State, order: Order) -> int:
+    """The most that an order's first period can cost: its bid, or the reserve where it names none."""
+    return max(order.bid_ucr, charge_ucr(reserve_price_ucr(state, order.shape), order.shape))
 
 
 def _cannot_leave(state: State, order: Order) -> Reason:
@@ -134,7 +168,7 @@ def clear(state: State) -> None:
         for order in waiting[admitted:]:
             refuse(state, order, Refused(order.ref, Reason.ADMISSION, 0, 0, state.tick + RETRY_TICKS))
     clearing = clear_fixed if state.market is Market.FIXED else clear_auction
-    carry_out(state, clearing(state.book, waiting[:admitted], state.scales))
+    carry_out(state, clearing(state.book, waiting[:admitted], state.scales, state.rules))
 
 
 def carry_out(state: State, results: Iterable[Result]) -> None:
@@ -160,11 +194,14 @@ def carry_out(state: State, results: Iterable[Result]) -> None:
 def fill(state: State, order: Order) -> None:
     """Make a lease of an order whose blocks are reserved and free of others."""
     release_reservation(state, order)
+    state.accounts.give_back(order.tenant, order.notice_ucr)
+    order.notice_ucr = 0
     state.let_go(order)
     _press(state, order, order.blocks)
     state.last_lease += 1
     state.last_token += 1
     hosts = tuple(dict.fromkeys(host for block in order.blocks for host in state.book.hosts_of(block)))
+    limit_ucr = max(order.limit_ucr, order.price_ucr) if _takes_any_price(state, order) else order.limit_ucr
     lease = Lease(
         number=state.last_lease,
         token=state.last_token,
@@ -176,7 +213,7 @@ def fill(state: State, order: Order) -> None:
         shape=order.shape,
         cpu_milli=order.cpu_milli,
         mem_bytes=order.mem_bytes,
-        limit_ucr=order.limit_ucr,
+        limit_ucr=limit_ucr,
         price_ucr=order.price_ucr,
         mass_micro=mass_micro(order.mem_bytes, order.endow_ucr, order.shape.slots),
         mu_ucr=state.rates.mu_ucr,
@@ -186,19 +223,39 @@ def fill(state: State, order: Order) -> None:
         granted=state.tick,
         period_start=state.tick,
         term_end=state.tick + state.term_ticks,
-        next_limit_ucr=order.limit_ucr,
-        purse_ucr=order.endow_ucr,
+        next_limit_ucr=limit_ucr,
+        purse_ucr=order.held_ucr,
+        pays=order.pays,
+        budget_ucr=order.budget_ucr,
     )
     lease.ranges = _first_ranges(state, order, hosts)
+    if state.rules.named_displace:
+        _protect(state, lease, state.leases.get(order.leaves))
     state.enter(lease)
     seat = Seat(order.blocks, order.shape.share_permille, order.cpu_milli, order.mem_bytes, None)
     state.book.seat(lease.number, seat)
     open_purse(state, lease)
+    state.changed(lease)
     state.refresh_threshold(lease)
     state.counters.leases += 1
     state.counters.by_rule[order.rule] = state.counters.by_rule.get(order.rule, 0) + 1
     _count(state, Reason.OK)
     state.tell(lease, Op.FILLED, filled_event(lease))
+
+
+def _takes_any_price(state: State, order: Order) -> bool:
+    """Whether an order's limit is no bound: at fixed prices, where nobody named it."""
+    return state.rules.accounts_pay and state.market is Market.FIXED and not order.named
+
+
+def _protect(state: State, lease: Lease, left: Lease | None) -> None:
+    """In its first term a lease cannot be displaced; who moves has what is left of that of its old seat."""
+    over_tick = lease.granted + state.term_ticks
+    if left is not None:
+        over_tick = left.granted + state.term_ticks if left.protected else 0
+    if over_tick > state.tick:
+        lease.protected = True
+        state.appoint(over_tick, Due.TERM_OVER, lease.number)
 
 
 def _press(state: State, order: Order, blocks: tuple[Region, ...]) -> None:
@@ -234,6 +291,8 @@ def quote(state: State, record: Record) -> Record:
 
 
 def _quoted(state: State, order: Order) -> Quoted:
+    if state.rules.named_displace:
+        return _quoted_free_first(state, order)
     reason, missing = objection(state, order)
     leased = state.market is Market.AUCTION
     base = price = free = 0
@@ -249,6 +308,26 @@ def _quoted(state: State, order: Order) -> Quoted:
             if reason is Reason.PRICE and order.limit_ucr and (short_ucr := _short_of_reserve(state, order)) > 0:
                 reason, missing = Reason.BANKRUPT, short_ucr
     gradient = _gradient(state, order, leased=leased) if price else (0, 0)
+    return Quoted(order.ref, reason, missing, price, base, free, *gradient, state.tick)
+
+
+def _quoted_free_first(state: State, order: Order) -> Quoted:
+    """What is free and fits; only where nothing does, and for an order that may displace, what is leased."""
+    reason, missing = objection(state, order)
+    if reason not in {Reason.OK, Reason.FUNDS, Reason.ENDOWMENT, Reason.BUDGET}:
+        return Quoted(order.ref, reason, missing, 0, 0, 0, 0, 0, state.tick)
+    free = state.book.free_slots(order.region)
+    found, leased = _least(state, order, order.region, leased=False), False
+    if found is None and state.market is Market.AUCTION and may_displace(state.book, order):
+        found, leased = _least(state, order, order.region, leased=True), True
+    base, price = found or (0, reserve_price_ucr(state, order.shape))
+    if reason is Reason.OK:
+        if found is None:
+            reason = Reason.TAKEN if state.book.is_leased(order.region) else Reason.NO_FIT
+            missing = order.shape.slots
+        elif not _takes_any_price(state, order) and order.limit_ucr < price + (state.market is Market.AUCTION):
+            reason, missing = Reason.PRICE, max(1, price - order.limit_ucr)
+    gradient = _gradient(state, order, leased=leased) if found else (0, 0)
     return Quoted(order.ref, reason, missing, price, base, free, *gradient, state.tick)
 
 
@@ -324,6 +403,8 @@ def _lose(state: State, lost: Lost) -> None:
     if placement and placement.displaced:
         _challenge(state, order, placement)
     total = price_ucr(placement.total_ucr, order.shape) if placement else 0
+    if state.rules.named_displace and lost.reason in {Reason.NO_FIT, Reason.TAKEN}:
+        total = reserve_price_ucr(state, order.shape)
     refuse(state, order, Refused(order.ref, lost.reason, lost.missing, total, 0))
 
 

@@ -102,7 +102,12 @@ class Trial:
     def _find(self, size: int, *, leased: bool) -> Candidate | None:
         order = self._order
         _, classes, share = order.shape
-        return self._book.find(Query(order.region, size, classes, share, order.cpu_milli, order.mem_bytes, leased))
+        query = Query(order.region, size, classes, share, order.cpu_milli, order.mem_bytes, leased)
+        if order.leaves and not leased:  # who moves may not displace, and its own slots count as free
+            found = self._book.find(query._replace(leased=True))
+            if found is not None and all(lease == order.leaves for lease in found.displaced):
+                return found
+        return self._book.find(query)
 
     def undo(self) -> None:
         """Put the book back as it was."""

@@ -11,15 +11,16 @@ from zone_ledger.journal.batch import Batch
 from zone_ledger.journal.mark import Marked
 from zone_ledger.journal.snapshots import Snapshots
 from zone_ledger.journal.store import Journal
+from zone_ledger.rules import LATEST
 
 
-def new_engine() -> Engine:
-    """An engine with the book that ledgers use."""
-    return Engine(FastBook)
+def new_engine(rules: int = LATEST) -> Engine:
+    """An engine with the book that ledgers use, for a journal that begins under a rule set."""
+    return Engine(FastBook, rules)
 
 
 def replay(batches: Iterable[Batch], engine: Engine | None = None) -> Engine:
-    """Apply every record in order, to a new engine or to one that a snapshot gave.
+    """Apply every record in order, to a new engine under the latest rules or to one that is given.
 
     Raises:
         JournalError: If a hash that was noted on the way is not reached, or a batch leads to other movements of
@@ -58,4 +59,4 @@ def recover(journal: Journal, snapshots: Snapshots) -> Engine:
             snapshots.broken.append(f"the snapshot of batch {taken.number} leads to another state")
             continue
         return replay(journal.read(Marked(taken.number, taken.crc)), engine)
-    return replay(journal.read())
+    return replay(journal.read(), new_engine(journal.rules))

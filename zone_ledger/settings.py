@@ -5,7 +5,8 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from tegcore.economics.energy import Energy
-from tegcore.units import ZONE_K_MAX
+from tegcore.units import TICKS_PER_HOUR, UCR_PER_CREDIT, ZONE_K_MAX
+from tegcore.wire.records import INCOME_STANDING
 
 
 def _ticks(default_text: str) -> Meta:
@@ -47,6 +48,13 @@ class LedgerSettings(Struct, frozen=True, kw_only=True):
     burn_permille: Annotated[int, Meta(ge=0, le=1000, description="Burnt of what returns from a purse.")] = 10
     mem_k_credits: Annotated[float, Meta(ge=0, description="k of the memory price (15), per period.")] = 0.01
     cpu_k_credits: Annotated[float, Meta(ge=0, description="k of the cpu price (15), per period.")] = 0.0
+    income: Annotated[
+        str,
+        Meta(
+            pattern=r"^(standing|\d+(\.\d+)?)$",
+            description="What every tenant earns: standing (at fixed prices all that is charged), or credits an hour.",
+        ),
+    ] = "standing"
     welcome_credits: Annotated[float, Meta(ge=0, description="Minted into each account as it is opened.")] = 0.0
     snapshot_records: Annotated[int, Meta(ge=1, description="Commands between two snapshots.")] = 200_000
     keep_batches: Annotated[
@@ -57,6 +65,13 @@ class LedgerSettings(Struct, frozen=True, kw_only=True):
         dict[str, tuple[int, ...]],
         Meta(description="Users, by number, of each tenant; others are tenants by their own name."),
     ] = {}
+
+    @property
+    def income_ucr(self) -> int:
+        """What every tenant earns a period, or `INCOME_STANDING`."""
+        if self.income == "standing":
+            return INCOME_STANDING
+        return round(float(self.income) * UCR_PER_CREDIT * self.period_ticks / TICKS_PER_HOUR)
 
     def reserve_ucr(self, slot_class: int) -> int:
         """Reserve of a slot for a period, from its rated power."""

@@ -1,26 +1,31 @@
 """Periods, purses and ends of leases (DESIGN 3, "Lease").
 
 At each boundary the past period is settled from escrow (rent as fixed at its start, memory and cpu by the ticks held,
-tax on the measured idle share; never below 0), the rest returns to the purse, and the coming period is escrowed at the
-limit plus memory. A purse with less lowers the standing limit; below the coming rent plus memory the lease is bankrupt.
+tax on the measured idle share; never below 0), the rest returns to where it came from, and the coming period is
+escrowed at the limit plus memory. With less the standing limit is lowered; below the coming rent plus memory the lease
+is bankrupt.
+
+Where it comes from: the lease's own purse, if it has an endowment; else its tenant's account, no further than its
+budget. At fixed prices a *standing* income covers what such a lease is charged: nothing is escrowed, what is settled is
+minted and burnt, and the account is not touched. `solvency` looks ahead of accounts that run dry.
 """
 
 from tegcore.economics.fixed import prorated_ucr, range_price_ucr
-from tegcore.units import PERMILLE
-from tegcore.wire.records import Ended, Expand, Expanded, Market, Op, Reason, Settled
-from zone_ledger.leases import Lease, LeaseState, Range, charge_ucr, price_ucr
+from tegcore.units import PERMILLE, UCR_MAX
+from tegcore.wire.records import INCOME_STANDING, Ended, Expand, Expanded, Market, Op, Reason, Settled
+from zone_ledger.leases import Lease, LeaseState, Pays, Range, charge_ucr, price_ucr
 from zone_ledger.state import Due, State
 
 
 def open_purse(state: State, lease: Lease) -> None:
-    """Escrow the first period of a lease whose endowment has just become its purse."""
-    _escrow_period(lease)
+    """Escrow the first period of a lease; what its order held has just become its purse."""
+    _escrow_period(state, lease)
     state.appoint(state.tick + state.genesis.period_ticks, Due.BOUNDARY, lease.number)
     state.appoint(state.sure_end(lease), Due.SURE_END, lease.number)
 
 
 def cross_boundary(state: State, lease: Lease) -> bool:
-    """Settle the past period and escrow the coming one; False if the purse cannot carry it."""
+    """Settle the past period and escrow the coming one; False if what pays for the lease cannot carry it."""
     rent_ucr, ranges_ucr, tax_ucr = _settle(state, lease, state.genesis.period_ticks)
     subsidy_ucr = _subsidise(state, lease, rent_ucr)
     lease.tax_permille, lease.subsidy_permille = state.rates.tax_permille, state.rates.subsidy_permille
@@ -30,8 +35,8 @@ def cross_boundary(state: State, lease: Lease) -> bool:
         lease.mu_ucr = state.rates.mu_ucr
         lease.limit_ucr = lease.next_limit_ucr
         lease.price_ucr = _next_price_ucr(state, lease)
+    carried = _escrow_period(state, lease)
     state.changed(lease)
-    carried = _escrow_period(lease)
     settled = Settled(
         lease.number,
         rent_ucr,
@@ -42,6 +47,7 @@ def cross_boundary(state: State, lease: Lease) -> bool:
         lease.purse_ucr,
         lease.limit_ucr,
         lease.challenge_ucr,
+        price_ucr(state.book.reserve_of(lease.blocks, lease.shape.share_permille), lease.shape),
     )
     lease.challenge_ucr = 0
     state.refresh_threshold(lease)
@@ -70,6 +76,7 @@ def expand(state: State, lease: Lease, ask: Expand, command_seq: int) -> Reason:
     held_bytes, _ = state.book.held_on(lease.number, ask.host)
     if reason is Reason.OK:
         state.counters.expansions += 1
+        state.changed(lease)
     gas_ucr = state.rates.gas_ucr if ask.delta_bytes > 0 and reason is Reason.OK else 0
     answer = Expanded(lease.number, lease.token, ask.host, reason, held_bytes, price, command_seq, missing, gas_ucr)
     state.emit(ask.host, Op.EXPANDED, answer)
@@ -85,14 +92,35 @@ def _bought(state: State, lease: Lease, ask: Expand) -> tuple[Reason, int, int]:
         return Reason.PRICE, price - ask.limit_ucr, price
     left = max(0, lease.period_start + state.genesis.period_ticks - state.tick)
     rest_ucr, gas_ucr = prorated_ucr(price, left, state.genesis.period_ticks), state.rates.gas_ucr
-    if rest_ucr + gas_ucr > lease.purse_ucr:
-        return Reason.FUNDS, rest_ucr + gas_ucr - lease.purse_ucr, price
-    lease.purse_ucr -= rest_ucr + gas_ucr
-    lease.escrow_ucr += rest_ucr
-    _pay(state, lease, gas_ucr)
+    if (short := _advance(state, lease, rest_ucr, gas_ucr)) is not None:
+        return *short, price
     lease.ranges.append(Range(ask.host, delta, price, state.tick))
     state.book.promise(lease.number, ask.host, delta)
     return Reason.OK, 0, price
+
+
+def _advance(state: State, lease: Lease, rest_ucr: int, gas_ucr: int) -> tuple[Reason, int] | None:
+    """Escrow what a purchase costs to the end of the period, and pay its fee; what is missing, if something is."""
+    wanted_ucr = rest_ucr + gas_ucr
+    room_ucr = room_in_budget(lease)
+    if lease.pays is Pays.ACCOUNT and room_ucr < wanted_ucr:
+        return Reason.BUDGET, wanted_ucr - room_ucr
+    if lease.covered:
+        _cover(state, lease, gas_ucr)
+        lease.escrow_ucr -= gas_ucr
+        _pay(state, lease, gas_ucr)
+        return None
+    if lease.pays is Pays.ACCOUNT:
+        _draw(state, lease, wanted_ucr)
+    if lease.purse_ucr < wanted_ucr:
+        missing_ucr = wanted_ucr - lease.purse_ucr
+        _return_purse(state, lease)
+        return Reason.FUNDS, missing_ucr
+    lease.purse_ucr -= wanted_ucr
+    lease.escrow_ucr += wanted_ucr
+    lease.escrow_ucr -= gas_ucr
+    _pay(state, lease, gas_ucr)
+    return None
 
 
 def _given_back(state: State, lease: Lease, ask: Expand) -> tuple[Reason, int, int]:
@@ -107,7 +135,10 @@ def _given_back(state: State, lease: Lease, ask: Expand) -> tuple[Reason, int, i
         part = min(rest, bought.mem_bytes)
         part_ucr = bought.price_ucr * part // bought.mem_bytes
         ticks = state.tick - max(bought.since, lease.period_start)
-        due_ucr = min(prorated_ucr(part_ucr, ticks, state.genesis.period_ticks), lease.escrow_ucr)
+        due_ucr = prorated_ucr(part_ucr, ticks, state.genesis.period_ticks)
+        if lease.covered:
+            _cover(state, lease, due_ucr)
+        due_ucr = min(due_ucr, lease.escrow_ucr)
         lease.escrow_ucr -= due_ucr
         _pay(state, lease, due_ucr)
         bought.mem_bytes -= part
@@ -125,11 +156,73 @@ def _settle(state: State, lease: Lease, ticks: int) -> tuple[int, int, int]:
     ranges_ucr = lease.ranges_due_ucr(state.tick, period)
     idle_permille = PERMILLE - lease.use_permille
     tax_ucr = -(-rent_ucr * lease.tax_permille * idle_permille // PERMILLE**2)
-    due_ucr = min(rent_ucr + ranges_ucr + tax_ucr, lease.escrow_ucr)
+    spare(state, lease)
+    charged_ucr = max(0, rent_ucr + ranges_ucr - lease.spared_ucr)
+    lease.spared_ucr = 0
+    if lease.covered:
+        _cover(state, lease, charged_ucr)
+        _draw(state, lease, tax_ucr)
+        lease.escrow_ucr += lease.purse_ucr
+        lease.purse_ucr = 0
+    due_ucr = min(charged_ucr + tax_ucr, lease.escrow_ucr)
     lease.purse_ucr += lease.escrow_ucr - due_ucr
     lease.escrow_ucr = 0
     _pay(state, lease, due_ucr)
+    _return_purse(state, lease)
     return rent_ucr, ranges_ucr, tax_ucr
+
+
+def spare(state: State, lease: Lease) -> None:
+    """Charge who displaces a lease with what it costs from the notice on: the lease itself is spared that."""
+    order = state.orders.get(lease.challenger) if lease.challenger and lease.noticed else None
+    if order is None:
+        return
+    ticks = state.tick - max(lease.noticed, lease.period_start)
+    amount_ucr = min(prorated_ucr(lease.charge_ucr, ticks, state.genesis.period_ticks), order.notice_ucr)
+    order.notice_ucr -= amount_ucr
+    state.accounts.evaporate(amount_ucr)
+    lease.spared_ucr += amount_ucr
+    lease.noticed = state.tick
+    state.rows.leases.mark(lease.number)
+    state.rows.orders.mark(order.key)
+
+
+def is_own_money(lease: Lease) -> bool:
+    """Whether what could not carry a lease is its own purse or budget: a dry account gives up its newest leases."""
+    return lease.pays is Pays.PURSE or 0 <= lease.budget_ucr < lease.paid_ucr + lease.charge_ucr
+
+
+def room_in_budget(lease: Lease) -> int:
+    """What a lease may still commit itself to from its tenant's account or income."""
+    if lease.budget_ucr < 0:
+        return UCR_MAX
+    coming_ucr = lease.charge_ucr if lease.covered else 0
+    return max(0, lease.budget_ucr - lease.paid_ucr - lease.escrow_ucr - lease.purse_ucr - coming_ucr)
+
+
+def _draw(state: State, lease: Lease, wanted_ucr: int) -> None:
+    """Move money from the account into the purse, as far as account and budget go."""
+    room_ucr = UCR_MAX if lease.budget_ucr < 0 else lease.budget_ucr - lease.paid_ucr - lease.escrow_ucr
+    short_ucr = min(wanted_ucr, room_ucr) - lease.purse_ucr
+    amount_ucr = max(0, min(short_ucr, state.accounts.balances[lease.tenant]))
+    state.accounts.hold(lease.tenant, amount_ucr)
+    lease.purse_ucr += amount_ucr
+
+
+def _return_purse(state: State, lease: Lease) -> None:
+    """What the account lent goes back to it: only an endowment stays in a purse."""
+    if lease.pays is Pays.ACCOUNT:
+        state.accounts.give_back(lease.tenant, lease.purse_ucr)
+        lease.purse_ucr = 0
+
+
+def _cover(state: State, lease: Lease, amount_ucr: int) -> None:
+    """Let the standing income pay into escrow, no further than the budget goes."""
+    if lease.budget_ucr >= 0:
+        amount_ucr = max(0, min(amount_ucr, lease.budget_ucr - lease.paid_ucr - lease.escrow_ucr))
+    state.accounts.cover(lease.tenant, amount_ucr)
+    state.counters.covered_ucr += amount_ucr
+    lease.escrow_ucr += amount_ucr
 
 
 def _subsidise(state: State, lease: Lease, rent_ucr: int) -> int:
@@ -140,6 +233,7 @@ def _subsidise(state: State, lease: Lease, rent_ucr: int) -> int:
         state.subsidy_epoch_ucr += paid_ucr
         state.accounts.subsidise(lease.tenant, paid_ucr)
         lease.purse_ucr += paid_ucr
+        _return_purse(state, lease)
     return paid_ucr
 
 
@@ -157,18 +251,33 @@ def _next_price_ucr(state: State, lease: Lease) -> int:
     return min(lease.limit_ucr, max(reserve_ucr, challenge_ucr))
 
 
-def _escrow_period(lease: Lease) -> bool:
+def is_covered(state: State, pays: Pays, tenant: int) -> bool:
+    """Whether a standing income pays now for what is charged."""
+    at_fixed_prices = state.market is Market.FIXED and pays is Pays.ACCOUNT
+    return at_fixed_prices and state.income_of(tenant) == INCOME_STANDING
+
+
+def _escrow_period(state: State, lease: Lease) -> bool:
     ranges_ucr = lease.ranges_ucr()
     wanted_ucr = charge_ucr(lease.limit_ucr, lease.shape) + ranges_ucr
+    lease.covered = is_covered(state, lease.pays, lease.tenant)
+    if lease.covered:
+        _return_purse(state, lease)
+        return lease.budget_ucr < 0 or lease.budget_ucr - lease.paid_ucr >= lease.charge_ucr
+    if lease.pays is Pays.ACCOUNT:
+        _draw(state, lease, wanted_ucr)
     if lease.purse_ucr < wanted_ucr:
         affordable = _limit_within(max(0, lease.purse_ucr - ranges_ucr), lease)
         if lease.state is LeaseState.HELD:
             lease.limit_ucr = affordable
         if affordable < lease.price_ucr:
+            if lease.pays is Pays.ACCOUNT:  # what there is pays for the notice
+                lease.escrow_ucr, lease.purse_ucr = lease.escrow_ucr + lease.purse_ucr, 0
             return False
         wanted_ucr = lease.purse_ucr
     lease.purse_ucr -= wanted_ucr
     lease.escrow_ucr += wanted_ucr
+    _return_purse(state, lease)
     return True
 
 

@@ -15,6 +15,7 @@ from tegcore.wire.records import Admit, Genesis, Market, OrderFlag
 from zone_ledger.accounts import Accounts
 from zone_ledger.book.base import Book, HostShape, Seat
 from zone_ledger.leases import Counters, HostSession, Lease, Order, Rates
+from zone_ledger.rules import rule_set
 from zone_ledger.state import Outcome, State
 
 FORMAT = 1
@@ -57,6 +58,8 @@ class _Contents(msgspec.Struct, array_like=True):
     caps: dict[int, int] = {}
     transfers: list[tuple[int, int]] = []
     subsidy_epoch_ucr: int = 0
+    rules: int = 1
+    incomes: dict[int, int] = {}
 
 
 def pack(state: State) -> bytes:
@@ -91,6 +94,8 @@ def pack(state: State) -> bytes:
         state.caps,
         sorted(state.transfers),
         state.subsidy_epoch_ucr,
+        state.rules.number,
+        state.incomes,
     )
     return msgspec.msgpack.encode(contents, enc_hook=_plain)
 
@@ -107,7 +112,7 @@ def unpack(payload: bytes, book_of: Callable[[int], Book]) -> State:
         raise JournalError(f"a snapshot does not decode: {error}", "remove it: the one before it will do") from None
     if contents.format > FORMAT:
         raise JournalError(f"a snapshot has format {contents.format}", "update the program")
-    state = State(contents.genesis, _book(contents, book_of), contents.market)
+    state = State(contents.genesis, _book(contents, book_of), contents.market, rules=rule_set(contents.rules))
     for name in (
         "zone",
         "tick",
@@ -122,7 +127,7 @@ def unpack(payload: bytes, book_of: Callable[[int], Book]) -> State:
         "anchors",
     ):
         setattr(state, name, getattr(contents, name))
-    for name in ("last_lease", "last_token", "last_serial", "due", "subsidy_epoch_ucr"):
+    for name in ("last_lease", "last_token", "last_serial", "due", "subsidy_epoch_ucr", "incomes"):
         setattr(state, name, getattr(contents, name))
     state.hosts = {host.number: host for host in contents.hosts}
     state.tenant_numbers = {name: number for number, name in state.tenants.items()}
@@ -132,6 +137,8 @@ def unpack(payload: bytes, book_of: Callable[[int], Book]) -> State:
     for lease in contents.leases:
         state.enter(lease)
     for order in contents.orders:
+        if not state.rules.accounts_pay:
+            order.held_ucr = order.endow_ucr
         state.take_in(order)
     state.refs = set(contents.refs)
     state.operator_keys = dict(contents.operator_keys)

@@ -13,13 +13,14 @@ from enum import IntEnum
 from hashlib import blake2b
 from typing import NamedTuple
 
-from tegcore.wire.records import Admit, Genesis, Market, Op, Reason, Record, Region
+from tegcore.wire.records import INCOME_STANDING, Admit, Genesis, Market, Op, Reason, Record, Region
 from tegcore.wire.session import Outbox
 from zone_ledger.accounts import Accounts
 from zone_ledger.book.base import Book
-from zone_ledger.leases import Counters, HostSession, Lease, Order, OrderKey, OrderState, Rates, Rents
+from zone_ledger.leases import Counters, HostSession, Lease, Order, OrderKey, OrderState, Pays, Rates, Rents
 from zone_ledger.placement import Scales
 from zone_ledger.rows import HASH_BYTES, Rows
+from zone_ledger.rules import LATEST, RuleSet, rule_set
 from zone_ledger.runs import Runs
 
 BIDS_KEPT_MAX = 1 << 16
@@ -38,6 +39,12 @@ class Due(IntEnum):
 
     BOUNDARY = 1
     SURE_END = 2
+    TERM_OVER = 3
+    """Its first term: from now on it can be displaced."""
+
+
+_RULES_OF_EVENTS = {Op.WITHDRAWN: 2, Op.LOW: 2}
+"""The rule set that brought an event: hosts of an earlier one are not told it."""
 
 
 @dataclass(slots=True)
@@ -45,7 +52,10 @@ class State:
     """The ledger between two commands.
 
     Attributes:
+        rules: The rule set that holds now.
         refs: (host, ref) of every order and lease.
+        incomes: By tenant, what it is minted a period, or `INCOME_STANDING`; 0: who has no rate of its own.
+        short_of_money: Tenants of which a lease was told that their account runs dry: derived.
         anchors: By class, the reserve as it was set and the peg (joules per credit) that held then.
         caps: Price cap (6) on free slots by packed region, ucr per slot-period.
         transfers: (zone, number) of every transfer that came in: each is credited once.
@@ -98,6 +108,9 @@ class State:
     held_by: dict[int, set[int]] = field(default_factory=dict)
     runs: Runs = field(init=False)
     rows: Rows = field(default_factory=Rows)
+    rules: RuleSet = field(default_factory=lambda: rule_set(LATEST))
+    incomes: dict[int, int] = field(default_factory=dict)
+    short_of_money: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.runs = Runs(slots=1 << 2 * self.genesis.zone_k)
@@ -111,6 +124,10 @@ class State:
     def scales(self) -> Scales:
         """K of (15) now."""
         return Scales(self.rates.mem_k_ucr, self.rates.cpu_k_ucr)
+
+    def income_of(self, tenant: int) -> int:
+        """What a tenant is minted a period, or `INCOME_STANDING`."""
+        return self.incomes.get(tenant, self.incomes.get(0, INCOME_STANDING))
 
     def sure_end(self, lease: Lease) -> int:
         """First tick by which a lease has surely ended on every host's own clock: term x 1.01 + grace (DESIGN 3)."""
@@ -130,7 +147,7 @@ class State:
     def emit(self, host: int, op: Op, body: object) -> None:
         """Tell a host something, in its order, once. A host whose outbox is full is not heard until its next boot."""
         session = self.hosts.get(host)
-        if session is None or session.boot == 0 or session.stale:
+        if session is None or session.boot == 0 or session.stale or session.rules < _RULES_OF_EVENTS.get(op, 0):
             return
         self.rows.hosts.mark(host)
         if session.outbox.full:
@@ -151,6 +168,8 @@ class State:
     def enter(self, lease: Lease) -> None:
         """A lease begins."""
         self.leases[lease.number] = lease
+        if lease.low and lease.budget_ucr < 0 and lease.pays is Pays.ACCOUNT:
+            self.short_of_money.add(lease.tenant)
         for host in lease.parties:
             self.held_by.setdefault(host, set()).add(lease.number)
         self.changed(lease)
@@ -259,6 +278,8 @@ class State:
             *_counted(sorted(self.operator_keys)),
             *_counted(self.book.cordoned()),
         ]
+        if self.rules.accounts_pay:
+            few += [self.rules.number, *_counted(word for pair in sorted(self.incomes.items()) for word in pair)]
         digest = blake2b(struct.pack(f"<{len(few)}q", *few), digest_size=HASH_BYTES)
         digest.update(rows.accounts.settled(self._account_row))
         digest.update(rows.hosts.settled(self._placed_row))
@@ -292,7 +313,11 @@ class State:
         blocks = _counted(word for block in lease.blocks for word in block)
         leaving = [*_counted(sorted(lease.clear)), *(lease.challenger or OrderKey(0, 0, 0))]
         counts = [len(lease.ranges), len(lease.heard)]
-        return [*self._lease_row(number), *counts, *shape, *terms, *blocks, *leaving]
+        row = [*self._lease_row(number), *counts, *shape, *terms, *blocks, *leaving]
+        if self.rules.accounts_pay:
+            row += [lease.pays, lease.budget_ucr, lease.covered, lease.protected, lease.noticed, lease.spared_ucr]
+            row += [lease.low]
+        return row
 
     def _order_row(self, key: OrderKey) -> list[int] | None:
         order = self.orders.get(key)
@@ -302,7 +327,10 @@ class State:
         money = [order.limit_ucr, order.endow_ucr, order.price_ucr, order.cap_ucr, *order.traits]
         clock = [order.arrived, order.serial, order.state, order.deadline, order.extended, order.rule, order.leaves]
         blocks = _counted(word for block in order.blocks for word in block)
-        return [*key, *asked, *money, *clock, *blocks, *_counted(order.incumbents)]
+        row = [*key, *asked, *money, *clock, *blocks, *_counted(order.incumbents)]
+        if self.rules.accounts_pay:
+            row += [order.pays, order.budget_ucr, order.held_ucr, order.notice_ucr]
+        return row
 
     def hash(self) -> bytes:
         """16 bytes over all of it, the book's contents among it, the same on every machine; looks at everything."""
@@ -353,13 +381,17 @@ class State:
         """What journals of the first format know nothing of: nothing while there is none of it."""
         caps = [word for pair in sorted(self.caps.items()) for word in pair]
         transfers = [word for pair in sorted(self.transfers) for word in pair]
-        return [*caps, *transfers, *([self.subsidy_epoch_ucr] if self.subsidy_epoch_ucr else [])]
+        later = [*caps, *transfers, *([self.subsidy_epoch_ucr] if self.subsidy_epoch_ucr else [])]
+        if self.rules.accounts_pay:
+            later += [self.rules.number, *(word for pair in sorted(self.incomes.items()) for word in pair)]
+        return later
 
     def _host_row(self, number: int) -> list[int]:
         host = self.hosts[number]
         flags = [host.up, host.stale, host.drained]
         lost = [1] if host.lost else []
-        return [number, host.boot, *flags, host.inbox.last_seq, host.outbox.last_seq, host.outbox.acked, *lost]
+        row = [number, host.boot, *flags, host.inbox.last_seq, host.outbox.last_seq, host.outbox.acked, *lost]
+        return [*row, host.rules] if self.rules.accounts_pay else row
 
     def _lease_row(self, number: int) -> list[int]:
         lease = self.leases[number]

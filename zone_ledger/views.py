@@ -28,7 +28,7 @@ def accounts(state: State, only: str | None) -> list[dict[str, Any]]:
     for lease in state.leases.values():
         escrow_ucr[lease.tenant] += lease.purse_ucr + lease.escrow_ucr
     for order in state.orders.values():
-        escrow_ucr[order.tenant] += order.endow_ucr
+        escrow_ucr[order.tenant] += order.held_ucr + order.notice_ucr
     for number, name in sorted(state.tenants.items(), key=lambda entry: entry[1]):
         if only is not None and name != only:
             continue

@@ -22,6 +22,10 @@ class Message(msgspec.Struct, frozen=True, array_like=True, gc=False, tag_field=
     """What every message is."""
 
 
+EVENTS_OF_RULES = 2
+"""The latest rule set whose events this program reads."""
+
+
 class Hello(Message, frozen=True, tag="hello"):
     """A host introduces itself, again and again until it is welcomed.
 
@@ -30,6 +34,7 @@ class Hello(Message, frozen=True, tag="hello"):
         base: Morton base that the host asks for, or -1 for the first free aligned run.
         log2_slots: The host has 2^this slots.
         absent_mask: Bit i set: slot i of the host is absent. Hosts of more than 63 slots have none.
+        rules: The latest rule set whose events this host reads; 0: those of set 1.
     """
 
     v: int
@@ -41,6 +46,7 @@ class Hello(Message, frozen=True, tag="hello"):
     cpu_milli: int
     mem_bytes: int
     absent_mask: int = 0
+    rules: int = 0
 
 
 class Orders(Message, frozen=True, tag="orders"):

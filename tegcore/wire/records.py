@@ -65,6 +65,8 @@ class Op(IntEnum):
     TRANSFER_OUT = 41
     TRANSFER_IN = 42
     EVICT = 43
+    INCOME = 44
+    RULES = 45
 
     FILLED = 128
     REFUSED = 129
@@ -78,6 +80,8 @@ class Op(IntEnum):
     ANSWER = 137
     SYNCED = 138
     QUOTED = 139
+    WITHDRAWN = 140
+    LOW = 141
 
 
 class Reason(IntEnum):
@@ -86,7 +90,7 @@ class Reason(IntEnum):
     OK = 0
     NO_FIT = 1  # no feasible block in the region: `missing` = slots of the least block that failed
     PRICE = 2  # the limit does not exceed the cost: `missing` = ucr per slot-period
-    FUNDS = 3  # the account holds less than the endowment: `missing` = ucr
+    FUNDS = 3  # the account cannot pay: `missing` = ucr
     ENDOWMENT = 4  # the endowment does not cover the first period at the limit: `missing` = ucr
     REGION = 5  # no such region in this zone
     SHAPE = 6  # sizes, classes or share that no block can have
@@ -116,6 +120,8 @@ class Reason(IntEnum):
     MODE = 30  # not in this market mode
     READ_ONLY = 31  # the journal cannot be written: reads only until it can
     MOVED = 32  # it left for a cheaper seat
+    BUDGET = 33  # its own budget or purse does not cover one more period: `missing` = ucr
+    TAKEN = 34  # every block that it could have is leased, and it may not displace: `missing` = slots
 
 
 class Bounds(NamedTuple):
@@ -236,7 +242,16 @@ class OrderFlag(IntFlag):
 
     NONE = 0
     UNSAVABLE = 1
-    """No hook and no checkpoint: ended after notice, as its grant says."""
+    """No hook and no checkpoint: after its notice it begins anew elsewhere, or ends."""
+    NAMED = 2
+    """A person named the bid: only such an order may displace."""
+    BUDGETED = 4
+    """`endow_ucr` caps what the lease pays from the account; without this flag it moves into a purse of its own."""
+    CONFINED = 8
+    """The workload cannot run outside the region: nothing free elsewhere is of use to it."""
+
+
+ORDER_FLAGS = OrderFlag.UNSAVABLE | OrderFlag.NAMED | OrderFlag.BUDGETED | OrderFlag.CONFINED
 
 
 class Traits(NamedTuple):
@@ -263,7 +278,7 @@ class Traits(NamedTuple):
         Raises:
             DecodeError: If a field is out of range.
         """
-        if word < 0 or word >> 48 or (word & 0xFF) > OrderFlag.UNSAVABLE:
+        if word < 0 or word >> 48 or word & 0xFF & ~ORDER_FLAGS:
             raise DecodeError(f"{word:#x} is no set of traits")
         return cls(OrderFlag(word & 0xFF), word >> 16, (word >> 8) & 0xFF)
 
@@ -343,7 +358,10 @@ class Tick(NamedTuple):
 
 
 class HostUp(NamedTuple):
-    """A host has introduced itself under a new boot. `actor` is its number; orders of older boots are void."""
+    """A host has introduced itself under a new boot. `actor` is its number; orders of older boots are void.
+
+    `rules`: the latest rule set whose events it reads; 0: those of set 1.
+    """
 
     base: Count
     log2_slots: Annotated[int, Bounds(0, 16)]
@@ -351,6 +369,7 @@ class HostUp(NamedTuple):
     cpu_milli: Count
     mem_bytes: Bytes
     absent_mask: Word
+    rules: Annotated[int, Bounds(0, 1000)] = 0
 
 
 class HostLost(NamedTuple):
@@ -380,7 +399,8 @@ class Fok(NamedTuple):
         cpu_milli: Per slot.
         mem_bytes: Host memory per slot.
         limit_ucr: Per slot-period; covers slots, cpu and memory.
-        endow_ucr: E_init, moved to the workload's purse while the order stands.
+        endow_ucr: 0: the account pays as the lease runs. Else E_init, moved to the workload's purse while the order
+            stands; or, with `OrderFlag.BUDGETED`, the most that the lease may pay from the account.
         traits: See `Traits.packed`.
         lease: 0, or for MOVE the lease to leave.
     """
@@ -440,7 +460,7 @@ class Cancel(NamedTuple):
 
 
 class TopUp(NamedTuple):
-    """More credits into a lease's purse. `tenant` as in `Fok`."""
+    """More credits into a lease's purse, or room in its budget. `tenant` as in `Fok`."""
 
     lease: Count
     token: Count
@@ -559,6 +579,27 @@ class Evict(NamedTuple):
     lease: Count
 
 
+INCOME_STANDING = -1
+"""At fixed prices an income that covers whatever is charged; in the auction none."""
+
+
+class Income(NamedTuple):
+    """What a tenant is minted each period from now on; `tenant` 0: every tenant that has no rate of its own.
+
+    Attributes:
+        rate_ucr: A period; 0 for none, `INCOME_STANDING` for what is charged at fixed prices.
+    """
+
+    tenant: Count
+    rate_ucr: Annotated[int, Bounds(INCOME_STANDING, UCR_MAX)]
+
+
+class SetRules(NamedTuple):
+    """From here on the journal is under a later rule set; see `zone_ledger.rules`."""
+
+    rules: Annotated[int, Bounds(1, 1000)]
+
+
 # --- events ---------------------------------------------------------------------------------------------------------
 
 
@@ -648,7 +689,7 @@ class Ended(NamedTuple):
 
 
 class Settled(NamedTuple):
-    """A period was settled: what it cost, and the coming period's rent per slot."""
+    """A period was settled: what it cost, and the coming period's rent and reserve per slot."""
 
     lease: Count
     rent_ucr: Ucr
@@ -659,6 +700,7 @@ class Settled(NamedTuple):
     purse_ucr: Ucr
     limit_ucr: Ucr
     challenge_ucr: Ucr
+    reserve_ucr: Ucr = 0
 
 
 class Answer(NamedTuple):
@@ -703,6 +745,29 @@ class Quoted(NamedTuple):
     tick: Ticks
 
 
+class Withdrawn(NamedTuple):
+    """The notice of a lease is taken back: it is held again, and its RENEW is taken again."""
+
+    lease: Count
+    token: Count
+    term_end_tick: Ticks
+
+
+class Low(NamedTuple):
+    """Money for a lease runs out, at the earliest in `until_tick`; all 0: it does no more.
+
+    Attributes:
+        reason: FUNDS: the tenant's account; BUDGET: its own budget or purse.
+        missing_ucr: What would carry it a term further.
+    """
+
+    lease: Count
+    token: Count
+    reason: Code
+    until_tick: Ticks
+    missing_ucr: Ucr
+
+
 BODIES: dict[Op, type[Any]] = {
     Op.GENESIS: Genesis,
     Op.NAME_IS: NameIs,
@@ -731,6 +796,8 @@ BODIES: dict[Op, type[Any]] = {
     Op.TRANSFER_OUT: Transfer,
     Op.TRANSFER_IN: Transfer,
     Op.EVICT: Evict,
+    Op.INCOME: Income,
+    Op.RULES: SetRules,
     Op.FILLED: Filled,
     Op.REFUSED: Refused,
     Op.EVICTING: Evicting,
@@ -743,6 +810,8 @@ BODIES: dict[Op, type[Any]] = {
     Op.ANSWER: Answer,
     Op.SYNCED: Synced,
     Op.QUOTED: Quoted,
+    Op.WITHDRAWN: Withdrawn,
+    Op.LOW: Low,
 }
 """The class whose fields name the arguments of each op."""
 
@@ -750,7 +819,18 @@ HOST_OPS = frozenset({Op.FOK, Op.MOVE, Op.EXPAND, Op.RENEW, Op.RELEASE, Op.CANCE
 """Commands that a host may send."""
 
 OPERATOR_OPS = frozenset(
-    {Op.MINT, Op.CORDON, Op.DRAIN, Op.PIN, Op.MODE, Op.SET_RESERVE, Op.EVICT, Op.TRANSFER_OUT, Op.TRANSFER_IN}
+    {
+        Op.MINT,
+        Op.CORDON,
+        Op.DRAIN,
+        Op.PIN,
+        Op.MODE,
+        Op.SET_RESERVE,
+        Op.EVICT,
+        Op.TRANSFER_OUT,
+        Op.TRANSFER_IN,
+        Op.INCOME,
+    }
 )
 """Commands that an operator may give."""
 

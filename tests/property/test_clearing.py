@@ -7,14 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tegcore.units import GIB
-from tegcore.wire.records import Region, Shape, Traits
+from tegcore.wire.records import OrderFlag, Region, Shape, Traits
 from zone_ledger import bundling
 from zone_ledger.book.base import HostShape, Seat
 from zone_ledger.book.fast import FastBook
 from zone_ledger.book.reference import ReferenceBook
 from zone_ledger.clearing import Lost, Result, Won, clear_auction, groups, is_exact
 from zone_ledger.leases import Order, OrderKey, charge_ucr
-from zone_ledger.placement import Scales, reservation_number
+from zone_ledger.placement import Scales, Trial, reservation_number
+from zone_ledger.rules import LATEST, RULE_SETS, RuleSet, rule_set
 
 ZONE_K = 2
 RESERVE_UCR = 100
@@ -88,9 +89,11 @@ def test_every_small_case() -> None:
 # --- both rules on a book -------------------------------------------------------------------------------------------
 
 
-def order(number: int, region: Region, shape: Shape, limit_ucr: int, mem_bytes: int = 0) -> Order:
+def order(
+    number: int, region: Region, shape: Shape, limit_ucr: int, flags: OrderFlag = OrderFlag.NAMED, mem_bytes: int = 0
+) -> Order:
     key = OrderKey(number, 1, 1)
-    return Order(key, number, 1, region, shape, 0, mem_bytes, limit_ucr, 0, Traits(), 1, number)
+    return Order(key, number, 1, region, shape, 0, mem_bytes, limit_ucr, 0, Traits(flags), 1, number)
 
 
 def book_with(leases: Sequence[tuple[int, int, int]], make=FastBook):
@@ -107,43 +110,47 @@ def book_with(leases: Sequence[tuple[int, int, int]], make=FastBook):
 
 
 shapes = st.sampled_from([Shape((0,)), Shape((1,)), Shape((2,)), Shape((3,)), Shape((1, 0)), Shape((0,), 1, 300)])
-bids = st.tuples(nested, shapes, values).filter(lambda bid: bid[1].sizes[0] <= bid[0].log2)
-plain_bids = st.tuples(st.just(ZONE), st.sampled_from([Shape((size,)) for size in range(4)]), values)
+named = OrderFlag.NAMED
+flags = st.sampled_from([OrderFlag.NONE, named, named, named | OrderFlag.CONFINED])
+bids = st.tuples(nested, shapes, values, flags).filter(lambda bid: bid[1].sizes[0] <= bid[0].log2)
+plain_bids = st.tuples(st.just(ZONE), st.sampled_from([Shape((size,)) for size in range(4)]), values, flags)
 leased = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 15), st.integers(0, 4_000)), max_size=6)
+rule_sets = st.sampled_from([rules for _, rules in sorted(RULE_SETS.items())])
 auctions = st.one_of(
-    st.tuples(leased, st.lists(bids, min_size=1, max_size=7)),
-    st.tuples(st.just([]), st.lists(plain_bids, min_size=1, max_size=7)),
+    st.tuples(leased, st.lists(bids, min_size=1, max_size=7), rule_sets),
+    st.tuples(st.just([]), st.lists(plain_bids, min_size=1, max_size=7), rule_sets),
 )
+NOW = rule_set(LATEST)
 
 
 def orders_of(drawn) -> list[Order]:
     return [order(number, *bid) for number, bid in enumerate(drawn, 1)]
 
 
-def held(leases, asked: Sequence[Order], scales: Scales = NO_SCALES) -> dict[int, Result]:
-    results = clear_auction(book_with(leases), asked, scales)
+def held(leases, asked: Sequence[Order], rules: RuleSet = NOW, scales: Scales = NO_SCALES) -> dict[int, Result]:
+    results = clear_auction(book_with(leases), asked, scales, rules)
     return {result.order.ref: result for result in results}
 
 
 def with_limit(asked: Sequence[Order], number: int, limit_ucr: int) -> list[Order]:
     changed = list(asked)
     old = asked[number - 1]
-    changed[number - 1] = order(number, old.region, old.shape, limit_ucr, old.mem_bytes)
+    changed[number - 1] = order(number, old.region, old.shape, limit_ucr, old.traits.flags, old.mem_bytes)
     return changed
 
 
 @settings(max_examples=150, deadline=None)
 @given(auctions)
 def test_a_winner_pays_the_least_limit_with_which_it_would_have_won(auction) -> None:
-    leases, drawn = auction
+    leases, drawn, rules = auction
     asked = orders_of(drawn)
-    for number, result in held(leases, asked).items():
+    for number, result in held(leases, asked, rules).items():
         if not isinstance(result, Won):
             continue
         low, high = 0, result.order.limit_ucr
         while high - low > 1:
             middle = (low + high) // 2
-            won = isinstance(held(leases, with_limit(asked, number, middle))[number], Won)
+            won = isinstance(held(leases, with_limit(asked, number, middle), rules)[number], Won)
             low, high = (low, middle) if won else (middle, high)
         shape = result.order.shape
         paid, least = charge_ucr(result.price_ucr, shape), charge_ucr(high, shape)
@@ -155,7 +162,7 @@ def test_a_winner_pays_the_least_limit_with_which_it_would_have_won(auction) -> 
 @settings(max_examples=150, deadline=None)
 @given(auctions, st.data())
 def test_no_other_value_gains_anything(auction, data) -> None:
-    leases, drawn = auction
+    leases, drawn, rules = auction
     asked = orders_of(drawn)
     number = data.draw(st.integers(1, len(asked)))
     worth_ucr = asked[number - 1].limit_ucr
@@ -163,20 +170,20 @@ def test_no_other_value_gains_anything(auction, data) -> None:
     def gain(result: Result) -> int:
         return worth_ucr - result.price_ucr if isinstance(result, Won) else 0
 
-    honest = gain(held(leases, asked)[number])
+    honest = gain(held(leases, asked, rules)[number])
     assert honest >= 0
     for said in (0, worth_ucr // 2, worth_ucr - 1, worth_ucr + 1, 2 * worth_ucr, 10_000, data.draw(values)):
-        assert gain(held(leases, with_limit(asked, number, said))[number]) <= honest
+        assert gain(held(leases, with_limit(asked, number, said), rules)[number]) <= honest
 
 
 @settings(max_examples=150, deadline=None)
 @given(auctions, st.randoms(use_true_random=False))
 def test_the_order_of_arrival_within_a_tick_changes_nothing(auction, shuffler) -> None:
-    leases, drawn = auction
+    leases, drawn, rules = auction
     asked = orders_of(drawn)
-    before = {ref: outcome(result) for ref, result in held(leases, asked).items()}
+    before = {ref: outcome(result) for ref, result in held(leases, asked, rules).items()}
     shuffler.shuffle(asked)
-    results = clear_auction(book_with(leases), asked, NO_SCALES)
+    results = clear_auction(book_with(leases), asked, NO_SCALES, rules)
     assert {result.order.ref: outcome(result) for result in results} == before
 
 
@@ -190,12 +197,12 @@ def outcome(result: Result) -> object:
 @given(auctions)
 def test_what_is_granted_is_disjoint_paid_for_and_whole(auction) -> None:
     """No winner pays less than the cost or more than its bid; who is displaced is displaced whole and by one bid."""
-    leases, drawn = auction
+    leases, drawn, rules = auction
     book = book_with(leases)
     seats = {number: book.seat_of(number) for number in book.leases_in(ZONE)}
     granted: set[int] = set()
     gone: set[int] = set()
-    for result in clear_auction(book, orders_of(drawn), NO_SCALES):
+    for result in clear_auction(book, orders_of(drawn), NO_SCALES, rules):
         if not isinstance(result, Won):
             continue
         shape, placement = result.order.shape, result.placement
@@ -218,10 +225,10 @@ def test_what_is_granted_is_disjoint_paid_for_and_whole(auction) -> None:
 @settings(max_examples=80, deadline=None)
 @given(auctions)
 def test_both_books_clear_alike(auction) -> None:
-    leases, drawn = auction
+    leases, drawn, rules = auction
     answers = []
     for make in (FastBook, ReferenceBook):
-        results = clear_auction(book_with(leases, make), orders_of(drawn), NO_SCALES)
+        results = clear_auction(book_with(leases, make), orders_of(drawn), NO_SCALES, rules)
         answers.append([(result.order.ref, outcome(result)) for result in results])
     assert answers[0] == answers[1]
 
@@ -229,9 +236,9 @@ def test_both_books_clear_alike(auction) -> None:
 @settings(max_examples=100, deadline=None)
 @given(auctions)
 def test_the_rule_does_not_hang_on_amounts(auction) -> None:
-    leases, drawn = auction
+    leases, drawn, _ = auction
     for group in groups(orders_of(drawn)):
-        other = [order(o.ref, o.region, o.shape, 2 * o.limit_ucr + 7) for o in group]
+        other = [order(o.ref, o.region, o.shape, 2 * o.limit_ucr + 7, o.traits.flags) for o in group]
         book = book_with(leases)
         assert is_exact(book, group, NO_SCALES) == is_exact(book, other, NO_SCALES)
         if is_exact(book, group, NO_SCALES):
@@ -241,11 +248,11 @@ def test_the_rule_does_not_hang_on_amounts(auction) -> None:
 @given(st.integers(1, 5), st.integers(200, 500))
 @settings(max_examples=20, deadline=None)
 def test_priced_memory_is_never_cleared_by_rule_1(count, limit_ucr) -> None:
-    asked = [order(number, ZONE, Shape((0,)), limit_ucr, GIB) for number in range(1, count + 1)]
+    asked = [order(number, ZONE, Shape((0,)), limit_ucr, mem_bytes=GIB) for number in range(1, count + 1)]
     assert is_exact(book_with([]), asked, NO_SCALES)
     assert not is_exact(book_with([]), asked, Scales(1_000, 0))
     book = book_with([])
-    won = [result for result in clear_auction(book, asked, Scales(1_000, 0)) if isinstance(result, Won)]
+    won = [result for result in clear_auction(book, asked, Scales(1_000, 0), NOW) if isinstance(result, Won)]
     for result in won:
         total = result.price_ucr + result.placement.extras_ucr
         assert total <= result.order.bid_ucr + 1
@@ -266,3 +273,16 @@ def test_no_bidder_is_asked_to_fit_where_nothing_is() -> None:
     everything = [(3, 0, 1_000), (3, 8, 1_000)]
     results = held(everything, [order(1, ZONE, Shape((0,)), 500)])
     assert isinstance(results[1], Lost)
+
+
+@settings(max_examples=150, deadline=None)
+@given(auctions.filter(lambda auction: auction[2].named_displace))
+def test_only_a_named_bid_displaces_and_only_where_nothing_free_fits(auction) -> None:
+    leases, drawn, rules = auction
+    before = book_with(leases)
+    for result in clear_auction(book_with(leases), orders_of(drawn), NO_SCALES, rules):
+        if isinstance(result, Won) and result.placement.displaced:
+            order = result.order
+            assert order.named
+            assert order.confined or order.region == ZONE
+            assert Trial(before, order).look(leased=False, scales=NO_SCALES) is None

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from tegcore.units import GIB
 from tegcore.wire.records import (
+    INCOME_STANDING,
     Admit,
     Cancel,
     Cordon,
@@ -15,11 +16,13 @@ from tegcore.wire.records import (
     Genesis,
     HostLost,
     HostUp,
+    Income,
     Market,
     Mint,
     NameIs,
     NameKind,
     Op,
+    OrderFlag,
     Pin,
     Reason,
     Record,
@@ -27,8 +30,10 @@ from tegcore.wire.records import (
     Release,
     Renew,
     SetCap,
+    SetMode,
     SetRates,
     SetReserve,
+    SetRules,
     Shape,
     Stay,
     Tick,
@@ -39,6 +44,7 @@ from zone_ledger import snapshot
 from zone_ledger.book.fast import FastBook
 from zone_ledger.book.reference import ReferenceBook
 from zone_ledger.engine import Engine
+from zone_ledger.rules import LATEST, RULE_SETS
 
 GENESIS = Genesis(2, 10, 2, 4, 3, 6, 20, Market.AUCTION)
 
@@ -59,7 +65,7 @@ def opening() -> list[Record]:
         system(Op.SET_RATES, rates, seq=2),
         system(Op.MINT, Mint(1, 500_000_000), seq=3),
         system(Op.MINT, Mint(2, 500_000_000), seq=4),
-        system(Op.HOST_UP, HostUp(0, 2, 0, 8_000, 8 * GIB, 0), actor=1, boot=1),
+        system(Op.HOST_UP, HostUp(0, 2, 0, 8_000, 8 * GIB, 0, 2), actor=1, boot=1),
         system(Op.HOST_UP, HostUp(8, 2, 0, 8_000, 8 * GIB, 0), actor=2, boot=1),
     ]
 
@@ -83,11 +89,20 @@ def fillable(draw) -> Fok:
         mem_bytes=draw(st.sampled_from([0, 0, GIB])),
         limit_ucr=limit_ucr,
         endow_ucr=limit_ucr * shape.slots * periods,
-        traits=0,
+        traits=draw(flags).value,
         lease=0,
     )
 
 
+flags = st.sampled_from(
+    [
+        OrderFlag.NONE,
+        OrderFlag.NAMED,
+        OrderFlag.NAMED | OrderFlag.CONFINED,
+        OrderFlag.BUDGETED,
+        OrderFlag.NAMED | OrderFlag.BUDGETED | OrderFlag.UNSAVABLE,
+    ]
+)
 orders = fillable()
 leases = st.integers(1, 16)
 commands = st.one_of(
@@ -120,7 +135,14 @@ commands = st.one_of(
     st.tuples(
         st.just(Op.TRANSFER_OUT),
         st.just(0),
-        st.builds(Transfer, st.integers(1, 9), st.integers(1, 3), st.just(2), st.integers(0, 10**8)),
+        st.builds(Transfer, st.integers(1, 9), st.integers(1, 3), st.just(2), st.sampled_from([0, 10**8, 499 * 10**6])),
+    ),
+    st.tuples(st.just(Op.MODE), st.just(0), st.builds(SetMode, st.integers(0, 1))),
+    st.tuples(st.just(Op.RULES), st.just(0), st.builds(SetRules, st.integers(1, LATEST))),
+    st.tuples(
+        st.just(Op.INCOME),
+        st.just(0),
+        st.builds(Income, st.integers(0, 3), st.sampled_from([INCOME_STANDING, 0, 50_000, 2_000_000])),
     ),
     st.tuples(
         st.just(Op.TRANSFER_IN),
@@ -169,8 +191,8 @@ commands = st.one_of(
 class Driver:
     """Turns drawn commands into records that are next in their sessions, and keeps them."""
 
-    def __init__(self) -> None:
-        self.engine = Engine(ReferenceBook)
+    def __init__(self, rules: int = LATEST) -> None:
+        self.engine = Engine(ReferenceBook, rules)
         self.journal: list[Record] = []
         self.boots = {1: 1, 2: 1}
         self.keys = 100
@@ -189,8 +211,10 @@ class Driver:
         elif op is Op.HOST_UP:
             self.boots[host] += 1
             shape = state.book.shape_of(host)
-            up = HostUp(shape.region.base, shape.region.log2, 0, shape.cpu_milli, shape.mem_bytes, 0)
+            up = HostUp(shape.region.base, shape.region.log2, 0, shape.cpu_milli, shape.mem_bytes, 0, host)
             self.apply(Record(op, host, self.boots[host], 0, up))
+        elif op is Op.RULES:
+            self.apply(Record(op, 0, 0, 0, body))
         elif host == 0:
             self.keys += 1
             self.apply(Record(op, 0, 0, self.keys, body))
@@ -202,15 +226,15 @@ class Driver:
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.lists(commands, min_size=30, max_size=90))
-def test_what_must_hold_holds_and_replay_is_equal(drawn) -> None:
-    driver, hashes = Driver(), []
+@given(st.lists(commands, min_size=30, max_size=90), st.sampled_from(sorted(RULE_SETS)))
+def test_what_must_hold_holds_and_replay_is_equal(drawn, rules) -> None:
+    driver, hashes = Driver(rules), []
     for op, host, body in drawn:
         driver.command(op, host, body)
         driver.engine.check()
         assert_no_slot_is_held_twice(driver.engine)
         hashes.append((driver.engine.state.hash(), driver.engine.state.running_hash()))
-    again = Engine(FastBook)
+    again = Engine(FastBook, rules)
     for record in driver.journal:
         again.apply(record)
     assert again.state.hash() == driver.engine.state.hash(), "the fast book leads to another state than the reference"

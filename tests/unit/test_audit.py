@@ -23,7 +23,8 @@ def test_it_imports_nothing_of_teg() -> None:
 @settings(max_examples=60, deadline=None)
 @given(st.lists(commands, min_size=20, max_size=60))
 def test_it_comes_to_the_balances_of_the_engine(drawn) -> None:
-    driver, found, done = Driver(), audit.Audit(), 0
+    driver, done = Driver(), 0
+    found = audit.Audit(driver.engine.state.rules.number)
     for number, (op, host, body) in enumerate(drawn, 1):
         driver.command(op, host, body)
         money = driver.engine.state.accounts

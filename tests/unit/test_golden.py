@@ -9,7 +9,7 @@ from tegcore.wire.records import Op, Record, Tick
 from zone_ledger.journal.batch import Batch
 from zone_ledger.journal.snapshots import Snapshots
 from zone_ledger.journal.store import FORMAT, Journal
-from zone_ledger.replay import recover, replay
+from zone_ledger.replay import new_engine, recover, replay
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 LEAD_TO = {
@@ -41,7 +41,7 @@ def test_every_format_is_here() -> None:
 def test_a_journal_of_an_earlier_version_leads_where_it_led(path: Path, version: int, read_only: bool) -> None:
     journal = Journal(path, read_only=read_only)
     batches = list(journal.read())
-    engine = replay(batches)
+    engine = replay(batches, new_engine(journal.rules))
     snapshots = Snapshots(path.with_suffix(".snapshots"))
     recovered = recover(journal, snapshots)
     journal.close()
@@ -63,13 +63,13 @@ def _running(batch: Batch) -> bool:
 
 def test_a_journal_of_an_earlier_version_goes_on_with_running_hashes(path: Path, version: int) -> None:
     journal = Journal(path)
-    engine = replay(journal.read())
+    engine = replay(journal.read(), new_engine(journal.rules))
     tick = Record(Op.TICK, 0, 0, 0, Tick(engine.state.tick + 1, engine.state.tau + 1))
     engine.apply(tick)
     postings, hashes = engine.state.accounts.take_postings(), (engine.state.hash(), engine.state.running_hash())
     journal.append(tick.packed(), hashes[0], postings, hashes[1])
     journal.close()
     again = Journal(path, read_only=True)
-    assert replay(again.read()).state.running_hash() == hashes[1]
+    assert replay(again.read(), new_engine(again.rules)).state.running_hash() == hashes[1]
     assert recover(again, Snapshots(path.with_suffix(".snapshots"))).state.running_hash() == hashes[1]
     again.close()

@@ -1,8 +1,9 @@
 """The market by examples that can be checked by hand: prices, inertia, evictions row by row, periods, ends."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
+from worlds import FUNDS, GRACE, MU, NOTICE, PERIOD, RESERVE, TERM_PERIODS, Zone
 
 from tegcore.economics.fixed import friction_ucr, mass_micro, range_price_ucr
 from tegcore.units import GIB
@@ -13,11 +14,9 @@ from tegcore.wire.records import (
     Evict,
     Expand,
     Fok,
-    Genesis,
     HostLost,
     HostUp,
     Market,
-    Mint,
     NameIs,
     NameKind,
     Op,
@@ -29,10 +28,8 @@ from tegcore.wire.records import (
     Renew,
     SetCap,
     SetRates,
-    SetReserve,
     Shape,
     Stay,
-    Tick,
     TopUp,
     Transfer,
     unpack_all,
@@ -41,83 +38,20 @@ from zone_ledger import snapshot
 from zone_ledger.book.base import Book
 from zone_ledger.book.fast import FastBook
 from zone_ledger.book.reference import ReferenceBook
-from zone_ledger.engine import Engine
 from zone_ledger.eviction import OUTCOMES, Situation
 from zone_ledger.leases import LeaseState
-
-PERIOD, TERM_PERIODS, GRACE, NOTICE = 100, 2, 40, 60
-RESERVE, MU = 1_000, 100_000
-FUNDS = 100_000_000
+from zone_ledger.rules import LATEST
 
 
-class Zone:
-    """One host of four slots; ada on it, bob on another host without slots of interest."""
+@pytest.fixture(params=[1, 2], ids="rule set {}".format, autouse=True)
+def rules(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Every test holds under both rule sets, or says that it is of the first."""
+    Zone.rules = int(request.param)
+    yield
+    Zone.rules = LATEST
 
-    def __init__(
-        self, market: Market = Market.AUCTION, *, book: Callable[[int], Book] = ReferenceBook, **rates: int
-    ) -> None:
-        self.engine = Engine(book)
-        self.keys = 0
-        self.sent = {1: 0, 2: 0}
-        self.system(Op.GENESIS, Genesis(2, PERIOD, TERM_PERIODS, 40, GRACE, NOTICE, 100, market))
-        for number, name in ((1, "ada"), (2, "bob")):
-            self.system(Op.NAME_IS, NameIs.of(NameKind.TENANT, number, name))
-            self.system(Op.NAME_IS, NameIs.of(NameKind.HOST, number, f"n{number}"))
-            self.operate(Op.MINT, Mint(number, FUNDS))
-        fields = dict.fromkeys(SetRates._fields, 0) | {"epoch": 1, "mu_ucr": MU} | rates
-        self.operate(Op.SET_RATES, SetRates(**fields))
-        self.operate(Op.SET_RESERVE, SetReserve(0, RESERVE))
-        self.engine.apply(Record(Op.HOST_UP, 1, 1, 0, HostUp(0, 2, 0, 4000, 8 * GIB, 0)))
-        self.engine.apply(Record(Op.HOST_UP, 2, 1, 0, HostUp(8, 2, 1, 4000, 8 * GIB, 0)))
 
-    @property
-    def state(self):
-        return self.engine.state
-
-    def system(self, op: Op, body):
-        return self.engine.apply(Record(op, 0, 0, 0, body))
-
-    def operate(self, op: Op, body):
-        self.keys += 1
-        return self.engine.apply(Record(op, 0, 0, self.keys, body))
-
-    def command(self, op: Op, body, host: int = 1):
-        self.sent[host] += 1
-        outcome = self.engine.apply(Record(op, host, 1, self.sent[host], body))
-        self.engine.check()
-        return outcome
-
-    def fok(self, ref: int, limit: int, host: int = 1, size: int = 0, endow: int = 0, **changes: int) -> None:
-        fields = {
-            "ref": ref,
-            "tenant": host,
-            "region": Region(0, 2).packed(),
-            "shape": Shape((size,)).packed(),
-            "cpu_milli": 0,
-            "mem_bytes": 0,
-            "limit_ucr": limit,
-            "endow_ucr": endow or limit * (1 << size) * 4,
-            "traits": 0,
-            "lease": 0,
-        }
-        self.command(Op.FOK, Fok(**(fields | changes)), host)
-
-    def ticks(self, count: int = 1) -> None:
-        for _ in range(count):
-            self.system(Op.TICK, Tick(self.state.tick + 1, self.state.tick + 1))
-            self.engine.check()
-
-    def lease(self, ref: int):
-        return next((lease for lease in self.state.leases.values() if lease.ref == ref), None)
-
-    def told(self, op: Op, host: int = 1) -> list:
-        return [record.body for record in unpack_all(self.state.hosts[host].outbox.pending()) if record.op is op]
-
-    def fill(self, limit: int = 2_000) -> None:
-        for ref in range(1, 5):
-            self.fok(ref, limit)
-        self.ticks()
-        assert len(self.state.leases) == 4
+of_rule_set_1 = pytest.mark.parametrize("rules", [1], ids="rule set {}".format, indirect=True)
 
 
 def threshold(limit: int, endow: int, slots: int = 1) -> int:
@@ -149,6 +83,7 @@ def test_the_highest_loser_sets_the_price() -> None:
     assert [zone.lease(ref).price_ucr for ref in (1, 2, 3, 4)] == [2_000] * 4
 
 
+@of_rule_set_1
 def test_fixed_prices_are_first_come_and_displace_nobody() -> None:
     zone = Zone(Market.FIXED)
     for ref in range(1, 6):
@@ -178,6 +113,7 @@ def test_no_bidder_gains_by_another_value(value: int, rivals: tuple[int, ...]) -
     assert all(gain(report) <= honest for report in range(1_001, 5_000, 331))
 
 
+@of_rule_set_1
 def test_inertia_refuses_a_bid_that_beats_only_the_limit() -> None:
     zone = Zone()
     zone.fill(2_000)
@@ -210,6 +146,7 @@ def test_every_situation_has_a_row() -> None:
     assert set(OUTCOMES) == set(Situation)
 
 
+@of_rule_set_1
 def test_when_all_are_clear_the_challenger_is_filled_at_the_threshold() -> None:
     zone = challenged()
     lease = evicted(zone)
@@ -220,6 +157,7 @@ def test_when_all_are_clear_the_challenger_is_filled_at_the_threshold() -> None:
     assert zone.told(Op.ENDED)[-1].why == Reason.CHALLENGED
 
 
+@of_rule_set_1
 def test_past_the_deadline_the_sure_end_of_the_term_decides_once() -> None:
     zone = challenged()
     lease = evicted(zone)
@@ -233,6 +171,7 @@ def test_past_the_deadline_the_sure_end_of_the_term_decides_once() -> None:
     assert zone.told(Op.ENDED)[-1].why == Reason.EXPIRED
 
 
+@of_rule_set_1
 def test_an_incumbent_that_cannot_leave_stays_and_the_bid_counts_as_a_challenge() -> None:
     zone = challenged()
     lease = evicted(zone)
@@ -244,6 +183,7 @@ def test_an_incumbent_that_cannot_leave_stays_and_the_bid_counts_as_a_challenge(
     assert lease.price_ucr == 9_000 - lease.friction_ucr
 
 
+@of_rule_set_1
 @pytest.mark.parametrize("how", ["cancel", "new boot"])
 def test_when_the_challenger_is_gone_the_incumbents_still_leave(how: str) -> None:
     zone = challenged()
@@ -260,6 +200,7 @@ def test_when_the_challenger_is_gone_the_incumbents_still_leave(how: str) -> Non
     assert zone.state.book.summary(Region(0, 2)).free == 1
 
 
+@of_rule_set_1
 def test_with_two_incumbents_one_that_stays_keeps_the_other_too() -> None:
     zone = Zone()
     zone.fill(2_000)
@@ -271,6 +212,7 @@ def test_with_two_incumbents_one_that_stays_keeps_the_other_too() -> None:
     assert zone.state.orders == {}
 
 
+@of_rule_set_1
 def test_what_one_incumbent_frees_is_nobody_elses_while_the_other_is_there() -> None:
     zone = Zone()
     zone.fill(2_000)
@@ -288,6 +230,7 @@ def test_what_one_incumbent_frees_is_nobody_elses_while_the_other_is_there() -> 
     }
 
 
+@of_rule_set_1
 @pytest.mark.parametrize("leaves", [True, False], ids=["the incumbent leaves", "its term surely ends"])
 def test_shares_let_beside_an_incumbent_refuse_the_order_that_waits_for_the_slot(leaves: bool) -> None:
     """The ledger stopped at the grant: the slot was not free, and it would have stopped there again at each start."""
@@ -314,6 +257,7 @@ def test_shares_let_beside_an_incumbent_refuse_the_order_that_waits_for_the_slot
     assert next(iter(zone.state.orders.values()), None) or zone.lease(4)
 
 
+@of_rule_set_1
 def test_a_pinned_lease_is_never_displaced() -> None:
     zone = Zone()
     zone.fill(2_000)
@@ -324,6 +268,7 @@ def test_a_pinned_lease_is_never_displaced() -> None:
     assert Reason(zone.told(Op.REFUSED, 2)[-1].reason) is Reason.NO_FIT
 
 
+@of_rule_set_1
 def test_a_refused_challenge_raises_the_next_rent_up_to_the_limit() -> None:
     zone = Zone()
     zone.fok(1, 2_000, region=Region(0, 0).packed())
@@ -451,6 +396,7 @@ def test_memory_is_refused_with_a_reason(delta: int, limit: int, reason: Reason)
     assert zone.state.accounts.evaporated == before
 
 
+@of_rule_set_1
 def test_a_drained_host_gives_notice_and_takes_nothing() -> None:
     zone = Zone()
     zone.fill()
@@ -627,6 +573,7 @@ def test_a_refused_move_does_not_raise_the_rent_of_the_lease_that_it_leaves() ->
     assert own.challenge_ucr == 0
 
 
+@of_rule_set_1
 def test_the_cap_bounds_bids_for_free_slots_and_no_challenge() -> None:
     zone = Zone()
     zone.operate(Op.SET_CAP, SetCap(Region(0, 4).packed(), 1_500))

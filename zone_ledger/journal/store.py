@@ -21,9 +21,10 @@ from tegio.sqlite import open_durable, open_read_only
 from zone_ledger.journal.batch import Batch, checksum
 from zone_ledger.journal.mark import Mark, Marked, read_mark
 from zone_ledger.journal.recovery import Case, refused
+from zone_ledger.rules import LATEST
 
-FORMAT = 3
-"""1: no postings. 2: postings; a chain that may begin after a snapshot. 3: running hashes."""
+FORMAT = 4
+"""1: no postings. 2: postings; a chain that may begin after a snapshot. 3: running hashes. 4: names its rule set."""
 
 TRIM_STEP = 500
 """Batches deleted in one commit."""
@@ -46,11 +47,15 @@ class Journal:
     Args:
         path: Of the file; its folder must exist.
         zone: Whose it is; a file of another zone is refused.
+        rules: Rule set that a new file begins under.
         read_only: Look without the right to write, also beside a living writer.
         through: What stands between it and SQLite where it writes: the simulator's disks fail there.
 
     Raises:
         JournalError: If it is in use, foreign, of a newer format, or no journal.
+
+    Attributes:
+        rules: Number of the rule set that it begins under; records in it may name later ones.
     """
 
     def __init__(
@@ -59,9 +64,11 @@ class Journal:
         zone: str = "",
         *,
         read_only: bool = False,
+        rules: int = LATEST,
         through: Callable[[sqlite3.Connection], sqlite3.Connection] = lambda connection: connection,
     ) -> None:
         self.path = path
+        self.rules = rules
         self._through = through
         self._read_only = read_only
         self._lock = -1 if read_only else self._take_lock()
@@ -84,6 +91,8 @@ class Journal:
             if zone and meta.get("zone", zone) != zone:
                 raise refused(Case.G, self.path, f"it is the journal of zone {meta['zone']!r}, not of {zone!r}")
             self.zone = str(meta.get("zone", zone))
+            if meta:
+                self.rules = int(meta.get("rules", 1))
             self.first = Marked(int(meta.get("first_number", 0)), int(meta.get("first_crc", 0)))
             if not self._read_only:
                 self._bring_up(meta)
@@ -101,12 +110,13 @@ class Journal:
     def _bring_up(self, meta: dict[str, str]) -> None:
         """A new file gets its name; one of an older format the columns it lacks, in one transaction."""
         if not meta:
-            rows = [("format", str(FORMAT)), ("zone", self.zone)]
+            rows = [("format", str(FORMAT)), ("zone", self.zone), ("rules", str(self.rules))]
             self._db.executemany("INSERT INTO meta VALUES (?, ?)", rows)
         if self._format < FORMAT:
             self._db.execute("BEGIN IMMEDIATE")
             for column in _COLUMNS[self._format - 1 :]:
                 self._db.execute(f"ALTER TABLE batches ADD COLUMN {column} BLOB")
+            self._db.execute("INSERT OR IGNORE INTO meta VALUES ('rules', ?)", (str(self.rules),))
             self._db.execute("UPDATE meta SET value = ? WHERE key = 'format'", (str(FORMAT),))
             self._db.execute("COMMIT")
             self._format = FORMAT

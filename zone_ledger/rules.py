@@ -1,0 +1,47 @@
+"""Rule sets: which rules of the market a journal was written under.
+
+A journal's header names the set that it began with (none named: 1), and a RULES record the tick from which a later one
+holds. A replay applies each record under the set that held when it was written, so a change of rules never changes what
+an old journal leads to. A program writes under the latest set alone.
+"""
+
+from typing import NamedTuple
+
+from tegcore.errors import JournalError
+
+
+class RuleSet(NamedTuple):
+    """The rules in which sets differ.
+
+    Attributes:
+        number: What journals call it.
+        accounts_pay: A lease without an endowment is paid from its tenant's account as it runs, or by a standing
+            income; an account that runs dry gives up its newest leases first.
+        named_displace: Only a bid that a person named displaces, only where nothing free fits, no lease in its first
+            term, and at the challenger's cost from the notice on; a challenger that goes takes the notice back.
+    """
+
+    number: int
+    accounts_pay: bool
+    named_displace: bool
+
+
+RULE_SETS = {
+    1: RuleSet(1, accounts_pay=False, named_displace=False),
+    2: RuleSet(2, accounts_pay=True, named_displace=True),
+}
+LATEST = max(RULE_SETS)
+
+
+def rule_set(number: int) -> RuleSet:
+    """The rule set of a number.
+
+    Raises:
+        JournalError: If this program does not know it.
+    """
+    found = RULE_SETS.get(number)
+    if found is None:
+        raise JournalError(
+            f"a journal under rule set {number}: this program knows up to {LATEST}", "update the program"
+        )
+    return found

@@ -1,0 +1,127 @@
+"""Who is told that money runs out, and who gives way when an account is dry (DESIGN 12, "Paying").
+
+A lease with a budget or a purse of its own is looked at at its boundaries. Accounts are looked at once a period, a term
+ahead: what a tenant's leases take from its account, less its income, is R - I; while two periods' worth of that is
+there, every boundary until the next look is carried, those of leases with notice among them. Below it the newest leases
+get notice, until what stays is carried for another term or costs no more than the income; the same leases are told a
+term earlier. An order is taken in only if its tenant can carry it that far: work that comes back after an account was
+dry is not sent away again at once.
+"""
+
+from tegcore.wire.records import Low, Op, Reason
+from zone_ledger.eviction import give_notice
+from zone_ledger.leases import Lease, LeaseState, Order, Pays
+from zone_ledger.settlement import is_covered
+from zone_ledger.state import State
+
+LOOK_PERIODS = 2
+"""What an account must hold of its coming outgo, in periods, so that no boundary fails before the next look."""
+
+
+def look_at_lease(state: State, lease: Lease) -> None:
+    """Tell the host of a lease with money of its own that it runs out, a term ahead, or no more."""
+    if lease.pays is Pays.PURSE:
+        left_ucr = lease.purse_ucr + lease.escrow_ucr - lease.charge_ucr
+    elif lease.budget_ucr >= 0:
+        left_ucr = lease.budget_ucr - lease.paid_ucr - lease.charge_ucr
+    else:
+        return
+    charge = lease.charge_ucr
+    missing_ucr = charge * state.genesis.term_periods - left_ucr
+    if missing_ucr <= 0 or lease.state is not LeaseState.HELD:
+        _relieve(state, lease)
+        return
+    periods = 1 + max(0, left_ucr) // charge
+    _warn(state, lease, Reason.BUDGET, lease.period_start + periods * state.genesis.period_ticks, missing_ucr)
+
+
+def look_at_accounts(state: State) -> None:
+    """Give notice to, and warn, the newest leases of accounts that run dry."""
+    held: dict[int, list[Lease]] | None = None
+    for tenant, outgo_ucr in sorted(state.rents.outgo_ucr.items()):
+        income_ucr = max(0, state.income_of(tenant))
+        balance_ucr = state.accounts.balances[tenant]
+        dry_ucr = LOOK_PERIODS * outgo_ucr - income_ucr
+        net_ucr = outgo_ucr - income_ucr
+        if net_ucr <= 0 or balance_ucr >= dry_ucr + net_ucr * state.genesis.term_periods:
+            if tenant in state.short_of_money:
+                held = held or _by_tenant(state)
+                _relieve_all(state, tenant, held.get(tenant, []))
+            continue
+        held = held or _by_tenant(state)
+        state.short_of_money.add(tenant)
+        leases, keeps_ucr, going = held[tenant], outgo_ucr, []
+        reach_ucr = min(balance_ucr, dry_ucr)
+        while leases and keeps_ucr > income_ucr and reach_ucr < _carries_ucr(state, keeps_ucr, income_ucr):
+            going.append(leases.pop())
+            keeps_ucr -= going[-1].outgo_ucr
+        _relieve_all(state, 0, leases)
+        missing_ucr = _carries_ucr(state, outgo_ucr, income_ucr) - balance_ucr
+        until_tick = state.tick + max(0, balance_ucr - dry_ucr) // net_ucr * state.genesis.period_ticks
+        for lease in going:
+            if balance_ucr < dry_ucr:
+                state.counters.bankruptcies += 1
+                give_notice(state, lease, Reason.BANKRUPT)
+            else:
+                _warn(state, lease, Reason.FUNDS, until_tick, missing_ucr)
+
+
+def missing_ucr(state: State, order: Order, charge: int) -> int:
+    """What an order's tenant is short of, so as to carry it and all that it has for a term.
+
+    Args:
+        state: Of the ledger.
+        order: Paid from the account.
+        charge: What it will cost a period at most.
+    """
+    if is_covered(state, order.pays, order.tenant):
+        return 0
+    outgo_ucr = state.rents.outgo_ucr.get(order.tenant, 0) + charge
+    income_ucr = max(0, state.income_of(order.tenant))
+    wanted_ucr = max(charge, _carries_ucr(state, outgo_ucr, income_ucr))
+    return max(0, wanted_ucr - state.accounts.balances[order.tenant])
+
+
+def pay_incomes(state: State) -> None:
+    """Mint a period's income into every account that has a rate."""
+    for tenant in sorted(state.tenants) if state.incomes else ():
+        if (rate_ucr := state.income_of(tenant)) > 0:
+            state.accounts.earn(tenant, rate_ucr)
+
+
+def _carries_ucr(state: State, outgo_ucr: int, income_ucr: int) -> int:
+    """What an account must hold so that nobody is warned at the next look."""
+    net_ucr = outgo_ucr - income_ucr
+    if net_ucr <= 0:
+        return 0
+    return LOOK_PERIODS * outgo_ucr - income_ucr + net_ucr * state.genesis.term_periods
+
+
+def _by_tenant(state: State) -> dict[int, list[Lease]]:
+    """Leases that accounts pay for, by tenant, oldest first."""
+    held: dict[int, list[Lease]] = {}
+    for lease in sorted(state.leases.values(), key=lambda lease: (lease.granted, lease.number)):
+        if lease.outgo_ucr:
+            held.setdefault(lease.tenant, []).append(lease)
+    return held
+
+
+def _warn(state: State, lease: Lease, reason: Reason, until_tick: int, missing: int) -> None:
+    if not lease.low:
+        lease.low = True
+        state.rows.leases.mark(lease.number)
+        state.tell(lease, Op.LOW, Low(lease.number, lease.token, reason, until_tick, missing))
+
+
+def _relieve(state: State, lease: Lease) -> None:
+    if lease.low:
+        lease.low = False
+        state.rows.leases.mark(lease.number)
+        state.tell(lease, Op.LOW, Low(lease.number, lease.token, Reason.OK, 0, 0))
+
+
+def _relieve_all(state: State, tenant: int, leases: list[Lease]) -> None:
+    state.short_of_money.discard(tenant)
+    for lease in leases:
+        if lease.budget_ucr < 0:
+            _relieve(state, lease)
