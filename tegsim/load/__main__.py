@@ -14,6 +14,7 @@ from tegsim.load.jobs import Load
 from tegsim.load.run import run
 from tegsim.load.zone import Setting
 from zone_ledger.audit import Audit
+from zone_ledger.rules import LATEST
 
 
 @click.command()
@@ -51,7 +52,7 @@ def main(
     for one_market, load, owners, hooked, bid, drawn in itertools.product(market, offered, tenants, hooks, named, seed):
         setting = Setting(one_market, hosts, log2_slots, governed=governed, flown=flown, alive=alive)
         wanted = Load(load, seconds, mean_s, owners, hooked, bid)
-        audit, begun_s = Audit(), time.process_time()
+        audit, begun_s = Audit(LATEST), time.process_time()
         found = run(setting, wanted, drawn, drain, audit.batch)
         spent_s = time.process_time() - begun_s
         agrees = {name: audit.result()[name] == found["ucr"][name] for name in ("minted", "escrow", "evaporated")}

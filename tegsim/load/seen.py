@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from tegcore.wire.records import Op, Reason, Record
+from tegcore.wire.records import Op, Reason, Record, Region
 from tegd.workload import Life, Workload
 from tegsim.load.host import Host, Piece, Process
 from tegsim.load.jobs import TICKS_PER_S
@@ -34,6 +34,7 @@ class Displaced(NamedTuple):
         challenger: Whether a person named its bid; likewise `victim`.
         free_before: Whether a block was free that it could have had, when the tick began to clear.
         free_after: Whether one still was when it had cleared.
+        held: For how many ticks the lease had been held.
     """
 
     job: tuple[str, int]
@@ -42,6 +43,7 @@ class Displaced(NamedTuple):
     victim: bool
     free_before: bool
     free_after: bool
+    held: int
 
 
 def fits(free: int, sizes: tuple[int, ...], slots: int) -> bool:
@@ -55,6 +57,10 @@ def fits(free: int, sizes: tuple[int, ...], slots: int) -> bool:
     return True
 
 
+def _mask(block: Region) -> int:
+    return ((1 << (1 << block.log2)) - 1) << block.base
+
+
 @dataclass
 class Seen:
     """All that was seen; see the attributes' names.
@@ -65,6 +71,7 @@ class Seen:
         idle_late_ticks: The same for work that had waited for over a second.
         beside_ticks: Slot-ticks free while anything fitting waited at all.
         reserved_ticks: Slot-ticks free and kept for an order that waits for others to leave.
+        promised_ticks: Slot-ticks free and kept for a start that was promised: idle for nobody but who has the promise.
     """
 
     slots: int
@@ -82,6 +89,7 @@ class Seen:
     idle_longest: int = 0
     beside_ticks: int = 0
     reserved_ticks: int = 0
+    promised_ticks: int = 0
     leased_ticks: int = 0
     running_ticks: int = 0
     parked: set[tuple[str, int]] = field(default_factory=set)
@@ -89,6 +97,7 @@ class Seen:
     _hosts: list[Host] = field(default_factory=list)
     _names: dict[int, str] = field(default_factory=dict)
     _offered: int = 0
+    _term_ticks: int = 0
     _waits: dict[int, dict[tuple[str, int], int]] = field(default_factory=dict)
     _by_key: dict[tuple[str, int], Piece] = field(default_factory=dict)
     _once: set[tuple[Any, ...]] = field(default_factory=set)
@@ -103,6 +112,7 @@ class Seen:
     def begin(self, state: State, hosts: list[Host]) -> None:
         """All hosts are there; time begins."""
         self._hosts = hosts
+        self._term_ticks = state.term_ticks
         self._names = {number: session.name for number, session in state.hosts.items()}
         for number in state.hosts:
             region, _, _, _, absent = state.book.shape_of(number)
@@ -166,15 +176,15 @@ class Seen:
         if known != self._known:
             self._known, leased = known, 0
             for lease in state.leases.values():
-                for base, log2 in lease.blocks:
-                    leased |= ((1 << (1 << log2)) - 1) << base
+                for block in lease.blocks:
+                    leased |= _mask(block)
             self._leased = leased
         free = self._offered & ~self._leased
         if state.orders:
             for order in state.orders.values():
                 if order.state is OrderState.EVICTING:
-                    for base, log2 in order.blocks:
-                        free &= ~(((1 << (1 << log2)) - 1) << base)
+                    for block in order.blocks:
+                        free &= ~_mask(block)
         return free
 
     def before(self, state: State) -> None:
@@ -194,7 +204,7 @@ class Seen:
         self.running_ticks += sum(host.slots_busy for host in self._hosts)
         self.reserved_ticks += (self._offered & ~self._leased & ~free).bit_count()
         winners = {(self._names[key.host], order.ref) for key, order in evicting.items()}
-        idle = self._idle(free, winners, tick) if free else 0
+        idle = self._idle(state, free, winners, tick) if free else 0
         self._idle_for = self._idle_for + 1 if idle else 0
         self.idle_longest = max(self.idle_longest, self._idle_for)
 
@@ -205,10 +215,20 @@ class Seen:
         for number in order.incumbents:
             lease = state.leases[number]
             victim = self._by_key[self._names[lease.origin], lease.ref]
-            self.displaced.append(Displaced((by.host, by.ref), order.serial, by.named, victim.named, *could))
+            self.displaced.append(
+                Displaced((by.host, by.ref), order.serial, by.named, victim.named, *could, state.tick - lease.granted)
+            )
 
-    def _idle(self, free: int, winners: set[tuple[str, int]], tick: int) -> int:
+    def _idle(self, state: State, free: int, winners: set[tuple[str, int]], tick: int) -> int:
         """Slots that waiting work would fill now, the widest first; of work that has waited for over a second."""
+        promise = getattr(state, "promise", None)
+        if promise is not None:
+            kept = sum(_mask(block) for block in promise.blocks) & free
+            self.promised_ticks += kept.bit_count()
+            if (whose := (self._names[promise.key[0]], promise.key[1])) not in winners and not self._starts(
+                whose, free
+            ):
+                free &= ~kept
         filled = filled_late = 0
         left, left_late = free, free
         for size in sorted(self._waits, reverse=True):
@@ -232,6 +252,11 @@ class Seen:
             self.beside_ticks += free.bit_count()
         return filled_late
 
+    def _starts(self, key: tuple[str, int], free: int) -> bool:
+        """Whether work that has a promise could start on what is free."""
+        piece = self._by_key.get(key)
+        return piece is not None and fits(free, piece.job.spec.sizes, self.slots)
+
     # --- what came of it --------------------------------------------------------------------------------------------
 
     def shares(self) -> dict[str, float]:
@@ -247,6 +272,7 @@ class Seen:
             "idle_while_fitting_waits_over_1s": self.idle_late_ticks / total,
             "free_while_fitting_waits": self.beside_ticks / total,
             "reserved": self.reserved_ticks / total,
+            "promised": self.promised_ticks / total,
             "idle_over_1s_longest_s": self.idle_longest / TICKS_PER_S,
         }
 
@@ -276,6 +302,7 @@ class Seen:
             "leases": len(self.displaced),
             "orders": len({one.serial for one in self.displaced}),
             "pairs": dict(sorted(pairs.items())),
+            "leases_in_their_first_term": sum(one.held < self._term_ticks for one in self.displaced),
             "leases_beside_free_room": len(beside),
             "leases_beside_room_that_stayed_free": sum(one.free_after for one in beside),
             "orders_beside_free_room": len({one.serial for one in beside}),
@@ -297,6 +324,20 @@ class Seen:
         }
         return {name: ticks / TICKS_PER_S for name, ticks in found.items()}
 
+    def overtaken(self) -> dict[str, float]:
+        """Jobs that an equal one, of the same size, came after and started before; the latest by how much, in s."""
+        by_size: dict[tuple[int, ...], list[Piece]] = {}
+        for piece in self.pieces:
+            by_size.setdefault(piece.job.spec.sizes, []).append(piece)
+        late = []
+        for equals in by_size.values():
+            newest = 0
+            for piece in sorted(equals, key=lambda one: (one.first if one.first >= 0 else self._tick, one.came)):
+                late.append(max(0, newest - piece.came))
+                newest = max(newest, piece.came if piece.first >= 0 else 0)
+        overtaken = [ticks for ticks in late if ticks]
+        return {"jobs": len(overtaken), "by_s": max(overtaken, default=0) / TICKS_PER_S}
+
     def summary(self) -> dict[str, Any]:
         """All of it."""
         return {
@@ -304,6 +345,7 @@ class Seen:
             "jobs": self.outcomes(),
             "displaced": self.displacements(),
             "waits_s": self.waits(),
+            "overtaken": self.overtaken(),
             "slots": self.shares(),
             "makespan_s": max((piece.ended for piece in self.pieces), default=0) / TICKS_PER_S,
             "last_start_s": max((piece.first for piece in self.pieces), default=0) / TICKS_PER_S,

@@ -17,7 +17,7 @@ from tegcore.clock import VirtualClock
 from tegcore.units import TICK_NS, UCR_PER_CREDIT
 from tegcore.wire.codec import encode
 from tegcore.wire.messages import Digest, Message, Telemetry
-from tegcore.wire.records import Mint, NameIs, NameKind, Op, Record
+from tegcore.wire.records import Mint, NameIs, NameKind, Op, Record, pack_all
 from tegcore.wire.signing import Key, Keyring, governor_key, host_key, members_key, tenant_token
 from tegcore.wire.topics import Channel, Topic
 from tegd.submission import WORKLOADS_MAX
@@ -90,10 +90,7 @@ class Zone:
         self._clock = VirtualClock(10**12)
         self._tenants = [f"t{number}" for number in range(load.tenants)]
         settings = msgspec.convert({"zone": ZONE, "zone_k": setting.zone_k, "market": setting.market}, LedgerSettings)
-        engine = Engine(FastBook)
-        for record in genesis_records(settings):
-            engine.apply(record)
-        self.ledger = Ledger(ZONE, SECRET, engine, 0, 1 << 62)
+        self.ledger = Ledger(ZONE, SECRET, self._founded(settings), 1, 1 << 62)
         self._side = float(1 << setting.zone_k)
         self._governor = Controller(settings.epoch_ticks, GovernorSettings().policy()) if setting.governed else None
         keys = {f"h{number}": host_key(SECRET, f"h{number}") for number in range(setting.hosts)}
@@ -112,6 +109,15 @@ class Zone:
             host.others = self._by_name
         self._tick = 0
         self._open()
+
+    def _founded(self, settings: LedgerSettings) -> Engine:
+        engine, records = Engine(FastBook), genesis_records(settings)
+        for record in records:
+            engine.apply(record)
+        postings = engine.state.accounts.take_postings()
+        if self._on_batch is not None:
+            self._on_batch(1, pack_all(records), postings)
+        return engine
 
     @property
     def state(self) -> State:
