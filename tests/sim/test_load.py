@@ -178,7 +178,7 @@ def promised(setting: Setting, load: Load, drain_s: float = 4 * 3600) -> None:
 @pytest.mark.parametrize("hooks", [0.0, 1.0])
 @pytest.mark.parametrize("market", MARKETS)
 def test_default_jobs_run_to_their_end(market: str, hooks: float) -> None:
-    """A quarter of an hour at 300 %: longer than four periods, after which a purse that is filled by default was empty."""
+    """A quarter of an hour at 300 %: longer than four periods, after which a default purse was empty."""
     promised(Setting(market, governed=False, alive=12), Load(3.0, 900, 300, tenants=3, hooks=hooks), 3600)
 
 
