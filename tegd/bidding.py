@@ -28,21 +28,22 @@ class Usage(NamedTuple):
     cpu_ns: int
 
 
-def rank(purse_ucr: int, charge_ucr: int, mass_micro: int) -> float:
+def rank(own_ucr: int | None, charge_ucr: int, mass_micro: int) -> float:
     """Who gives way first when a host's memory runs short (DESIGN 7): by solvency and mass.
 
     Args:
-        purse_ucr: What its lease has left.
+        own_ucr: What is left of its purse or budget; None where its tenant's account pays: it is solvent.
         charge_ucr: What it pays a period.
         mass_micro: Its mass.
 
     Returns:
         m s / (1 + s), with s the periods that it can still pay: its mass while it is rich, nothing when it is broke.
+        Of equals the airlock side has the one give way that was submitted later.
     """
     mass = mass_micro / MICRO
-    if charge_ucr <= 0:
+    if own_ucr is None or charge_ucr <= 0:
         return mass
-    solvency = max(0, purse_ucr) / charge_ucr
+    solvency = max(0, own_ucr) / charge_ucr
     return mass * solvency / (1.0 + solvency)
 
 

@@ -10,6 +10,8 @@ from tegd.workload import Workload
 
 END_GRACE_NS = 2_000_000_000
 SAVE_NS_MAX = 10_000_000_000
+_BY_HOOK = "hook: "
+"""What the airlock side puts before the flaw of a hook that did not show that it saves."""
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -51,11 +53,11 @@ def start_calls(work: Workload, zone: Welcome | None, folder: str, home: str, to
     if not work.lease:
         return ()
     spec, hook = work.spec, None
-    if spec.hook is not None:
+    if work.hook is not None:
         hook = {
-            "signal": spec.hook.signal,
-            "checkpoint": f"{folder}/{spec.hook.checkpoint}",
-            "mark": f"{folder}/{spec.hook.mark}",
+            "signal": work.hook.signal,
+            "checkpoint": f"{folder}/{work.hook.checkpoint}",
+            "mark": f"{folder}/{work.hook.mark}",
         }
     fields = {
         "lease": work.lease,
@@ -70,7 +72,8 @@ def start_calls(work: Workload, zone: Welcome | None, folder: str, home: str, to
         "save_ns": SAVE_NS_MAX,
         "grace_ns": zone.grace_ticks * TICK_NS // 2 if zone else 0,
         "resume": work.resume,
-        "rank": rank(work.purse_ucr, work.charge_ucr(work.price_ucr), work.mass_micro),
+        "rank": rank(_own_left_ucr(work), work.charge_ucr(work.price_ucr), work.mass_micro),
+        "submitted": work.submitted_tick,
     }
     start = Call("start", _fenced(work) | fields)
     return (start, call(Bound(work))) if work.held_bytes else (start,)
@@ -82,8 +85,20 @@ def is_run(entry: dict[str, Any]) -> bool:
     return bool(dot) and all(word.isascii() and word.isdigit() for word in (ref, token))
 
 
+def _own_left_ucr(work: Workload) -> int | None:
+    """What its own money has left; None where the account pays, or where only its home knows."""
+    if work.has_purse:
+        return work.purse_ucr
+    return work.budget_left_ucr if work.has_budget and not work.home else None
+
+
 def run_of(entry: dict[str, Any]) -> Run:
     """A run, from a workload as `list`, replies and events give it."""
+    flaw, proof = entry.get("flaw", ""), entry.get("proof", "")
+    failed = flaw.removeprefix(_BY_HOOK) if flaw.startswith(_BY_HOOK) else ""
+    by_hook = entry.get("by", "hook") == "hook" and entry["state"] in {"running", "frozen"}
+    if not failed and by_hook and proof != "proved":
+        failed = entry["problem"]
     return Run(
         entry["workload"],
         entry["state"],
@@ -92,6 +107,8 @@ def run_of(entry: dict[str, Any]) -> Run:
         saved=entry["saved_ns"] > 0,
         problem=entry["problem"],
         saved_ns=entry["saved_ns"],
+        hook_failed=failed,
+        hook_proved=proof == "proved" and entry.get("savable", "") == "hook",
     )
 
 

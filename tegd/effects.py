@@ -52,6 +52,8 @@ class Run(NamedTuple):
         saved: Whether a checkpoint of it is durable.
         problem: What went wrong last.
         saved_ns: When that checkpoint became durable.
+        hook_failed: Why its hook failed when it was last asked, to save it or to show that it can; empty: it did not.
+        hook_proved: Whether it did not fail then, but answered.
     """
 
     airlock_id: str
@@ -61,6 +63,8 @@ class Run(NamedTuple):
     saved: bool = False
     problem: str = ""
     saved_ns: int = 0
+    hook_failed: str = ""
+    hook_proved: bool = False
 
 
 class SaveInPassing(NamedTuple):

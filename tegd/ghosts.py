@@ -4,13 +4,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from tegcore import rng
-from tegcore.wire.records import Op, Reason, Record, Region
+from tegcore.wire.records import Market, Op, Reason, Record, Region
 from tegd.effects import Effect, Keep
 from tegd.roster import Roster
-from tegd.workload import ENDOW_PERIODS, Life, Waits, Workload
+from tegd.workload import Life, Waits, Workload
 
-DEFAULT_LIMIT_FACTOR = 2
 FUNDS_RETRY_TICKS = 100
+_NO_ROOM = frozenset({Reason.NO_FIT, Reason.TAKEN, Reason.PRICE, Reason.STAYED})
+"""Answers after which it looks farther, and then waits a while."""
+_NO_MONEY = frozenset({Reason.BUDGET, Reason.ENDOWMENT, Reason.BANKRUPT})
+"""Its own money does not do: nothing changes that but a top-up."""
 
 
 @dataclass
@@ -21,14 +24,19 @@ class Ghosts(Roster):
         """Refs of those that seek, in order."""
         return [ref for ref, work in sorted(self.workloads.items()) if work.life is Life.SEEKING]
 
-    def _ask(self) -> None:
+    def _ask(self) -> list[Effect]:
+        """Who has waited longest asks first. Whose own money is all gone has nothing to ask with."""
         assert self.zone is not None
+        effects: list[Effect] = []
         for ref in self.ghosts():
             work, agent = self.workloads[ref], self.agents[ref]
-            if agent.search.may_ask(self.cycle):
+            if work.own_ucr == 0:
+                effects += self._park(work, work.cost_ucr)
+            elif agent.search.may_ask(self.cycle):
                 region = self._region(work)
                 self.link.quotes.append(Record(Op.FOK, 0, self.link.boot, 0, self._fok(work, region)))
                 agent.search.asked(self.cycle)
+        return effects
 
     def _region(self, work: Workload) -> Region:
         """Where a ghost looks now."""
@@ -45,25 +53,35 @@ class Ghosts(Roster):
         agent, reason = self.agents[work.ref], Reason(body.reason)
         region = self._region(work)
         widest = work.stays_home or region.log2 >= 2 * self.zone.zone_k
-        if reason is Reason.PRICE and work.spec.limit_ucr == 0 and body.price_ucr:
-            limit_ucr = DEFAULT_LIMIT_FACTOR * body.price_ucr
-            if not work.spec.endow_ucr:
-                work.endow_ucr = ENDOW_PERIODS * work.charge_ucr(limit_ucr)
-            work.bid_up_to(limit_ucr)
-            reason = Reason.OK if work.limit_ucr > body.price_ucr else reason
+        if body.price_ucr:
+            work.cost_ucr = work.charge_ucr(body.price_ucr)
+            work.derive_limit(body.price_ucr)
+        short_ucr = self._own_falls_short(work, body.price_ucr)
+        if reason is Reason.PRICE and not work.named and not short_ucr:
+            reason = Reason.OK
         work.waits = Waits(reason.name, body.missing, body.price_ucr)
-        if reason is Reason.OK or (reason is Reason.PRICE and widest):
+        if reason is Reason.PRICE and widest and short_ucr:
+            return self._park(work, short_ucr)
+        rivals = {Reason.PRICE} if self.market is Market.FIXED else {Reason.PRICE, Reason.TAKEN}
+        if reason is Reason.OK or (reason in rivals and widest):
             self._order(work, region, now_ns)
-        elif reason in {Reason.NO_FIT, Reason.PRICE}:
+        elif reason in _NO_ROOM:
             self._round_failed(work, Region(0, 2 * self.zone.zone_k) if widest else region)
-        elif reason is Reason.BANKRUPT:
+        elif reason in _NO_MONEY:
             return self._park(work, body.missing)
         else:
             agent.search.put_off(self.cycle, FUNDS_RETRY_TICKS)
         return []
 
+    def _own_falls_short(self, work: Workload, price_ucr: int) -> int:
+        """What its own money lacks to take free slots at this price; 0: nothing. Of a named bid the ledger says it."""
+        least_ucr = price_ucr if self.market is Market.FIXED else price_ucr + 1
+        if work.own_ucr is None or work.named or work.limit_ucr >= least_ucr:
+            return 0
+        return max(1, work.charge_ucr(least_ucr) - work.own_ucr)
+
     def _order(self, work: Workload, region: Region, now_ns: int) -> None:
-        """Bid. In the whole zone also when the quote was dearer: a bid that is not made challenges nobody's rent."""
+        """Bid. In the whole zone also where it will be refused: a bid that is not made sets nobody's rent."""
         agent = self.agents[work.ref]
         if self.link.put(Op.FOK, self._fok(work, region), now_ns):
             agent.ordered_ns, agent.search.asked_cycle = now_ns, None
@@ -85,7 +103,9 @@ class Ghosts(Roster):
         if work.cancelled:
             return self.over(work, "cancelled")
         work.become(Life.SEEKING, self.tick, f"refused: {reason.name.lower()}")
-        if reason in {Reason.NO_FIT, Reason.PRICE, Reason.STAYED}:
+        if reason in _NO_MONEY:
+            return self._park(work, body.missing)
+        if reason in _NO_ROOM:
             self._round_failed(work, Region(0, 2 * self.zone.zone_k))
         elif body.retry_tick:
             agent.search.put_off(self.cycle, body.retry_tick - self.tick)

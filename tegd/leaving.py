@@ -1,18 +1,22 @@
 """How a seat is given up: notice, the save, the end of the run, the end of the lease, and what comes after.
 
 What can be saved is saved at once; what cannot runs on until its notice is nearly over. The slots are said to be clear
-when the airlock side says that the run is over, and not before.
+when the airlock side says that the run is over, and not before. A save that fails makes of it what cannot be saved.
+
+Without its lease it seeks anew, from what it saved or from its beginning, unless it has come to its end by itself, is
+not wanted any more, or has used up its own money.
 """
 
 from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
-from tegcore.wire.records import Op, Reason, Release, Stay
+from tegcore.units import credits_text
+from tegcore.wire.records import Op, Reason, Release
 from tegd.effects import Bound, Effect, Extend, Forget, Keep, Run, SaveAndEnd, Start
 from tegd.modes import Happening
 from tegd.roster import Agent, Roster
-from tegd.workload import CANNOT_EXECUTE, Life, Workload
+from tegd.workload import CANNOT_EXECUTE, HOOK_FAILED_MAX, Life, Low, Waits, Workload
 
 LEAVE_MARGIN_TICKS = 20
 
@@ -34,8 +38,8 @@ class Leaving(Roster):
         agent = self.agents[work.ref]
         work.why_leaving = why
         work.become(Life.LEAVING, self.tick, f"has to leave: {why.name.lower()}")
-        agent.leaving_told = False
-        at_once = work.spec.hook is not None or why is Reason.CANCELLED
+        agent.leaving_told, agent.deadline_tick = False, deadline_tick
+        at_once = work.hook is not None or why is Reason.CANCELLED
         agent.leave_tick = self.tick if at_once else deadline_tick - LEAVE_MARGIN_TICKS
         return [Keep(work), *self._leave_when_due(work, agent)]
 
@@ -43,7 +47,43 @@ class Leaving(Roster):
         if agent.leaving_told or self.tick < agent.leave_tick:
             return []
         agent.leaving_told = True
-        return [SaveAndEnd(work, save=work.spec.hook is not None and not work.cancelled)]
+        return [SaveAndEnd(work, save=work.hook is not None and not work.cancelled)]
+
+    def _withdrawn(self, body: Any) -> list[Effect]:
+        """Its notice is taken back: it stays, unless its save or its end is under way."""
+        work = self._by_lease(body.lease)
+        if work is None and self.travel is not None:
+            self.travel.withdrawn(body)
+        if work is None or work.token != body.token or work.life is not Life.LEAVING:
+            return []
+        if work.cancelled or self.agents[work.ref].leaving_told:
+            return []
+        return self._stay(work, "its notice was taken back: it stays", self.link.at_ns(body.term_end_tick))
+
+    def _stay(self, work: Workload, text: str, term_end_ns: int = 0) -> list[Effect]:
+        """It does not leave after all, and says at once that it is there."""
+        agent = self.agents[work.ref]
+        work.why_leaving, work.term_end_ns = 0, max(work.term_end_ns, term_end_ns)
+        agent.renew_seq, agent.leaving_told = 0, False
+        agent.renew_cycle = self.cycle - (self.zone.renew_ticks if self.zone is not None else 0)
+        work.become(Life.SEATED, self.tick, text)
+        return [Keep(work), Extend(work)]
+
+    def _low(self, body: Any) -> list[Effect]:
+        """Money for a lease runs out, or does no more."""
+        work = self._by_lease(body.lease)
+        if work is None and self.travel is not None:
+            work = self.travel.away(body.lease)
+        if work is None or work.token != body.token:
+            return []
+        work.low = Low(body.reason, body.until_tick, body.missing_ucr)
+        if body.until_tick:
+            whose = f"its {work.money_word}" if body.reason == Reason.BUDGET else f"the account of {work.tenant}"
+            missing = credits_text(body.missing_ucr)
+            self.tell(work, f"{whose} lasts until tick {body.until_tick}: {missing} credits more carry it a term on")
+        else:
+            work.note(self.tick, "money for it does not run out any more")
+        return [Keep(work)]
 
     def run_changed(self, run: Run, now_ns: int) -> list[Effect]:
         """The airlock side says where a run is."""
@@ -58,14 +98,28 @@ class Leaving(Roster):
             work.exit_code = run.exit_code
             if run.cause == "start_failed":
                 work.outcome, work.exit_code = f"cannot be executed: {run.problem}", CANNOT_EXECUTE
-            return [*travelling, *self.run_ended(work, _why_ended(work, run.cause), now_ns)]
-        return [*travelling, *self._runs_on(work, run, now_ns)]
+            return [*travelling, *self.run_ended(work, _why_ended(work, run), now_ns)]
+        if run.hook_failed:
+            return [*travelling, *self._hook_failed(work, run.hook_failed)]
+        if run.hook_proved and work.hook_failed:
+            work.hook_failed = ""
+            work.note(self.tick, "its hook has answered: it can be saved")
+            return [*travelling, Keep(work)]
+        return travelling
 
-    def _runs_on(self, work: Workload, run: Run, now_ns: int) -> list[Effect]:
-        told = self.agents[work.ref].leaving_told
-        if run.problem and told and work.life is Life.LEAVING and run.state in {"running", "frozen"}:
-            return self._stay(work, run.problem, now_ns)
-        return []
+    def _hook_failed(self, work: Workload, problem: str) -> list[Effect]:
+        """A hook that does not save protects nothing: from now on it is work without one, and has until its notice."""
+        if work.hook is None:
+            return []
+        agent = self.agents[work.ref]
+        work.hook_failed = problem[:HOOK_FAILED_MAX]
+        self.tell(work, f"its hook did not save it: {work.hook_failed}")
+        if work.life is not Life.LEAVING or not agent.leaving_told or work.cancelled:
+            return [Keep(work)]
+        if work.why_leaving == Reason.MOVED:
+            return self._stay(work, "stays where it is: it cannot be saved")
+        agent.leaving_told, agent.leave_tick = False, agent.deadline_tick - LEAVE_MARGIN_TICKS
+        return [Keep(work)]
 
     def airlock_back(self) -> list[Effect]:
         """The airlock side has told all its runs: ask again for what it may not have heard."""
@@ -75,7 +129,7 @@ class Leaving(Roster):
             if work.life is Life.SEATED and (state or self.travel is None or self.travel.may_start(work)):
                 effects += [Extend(work), Bound(work)] if state else [Start(work)]
             elif work.life is Life.LEAVING and state not in {None, "ended"} and self.agents[work.ref].leaving_told:
-                effects.append(SaveAndEnd(work, save=work.spec.hook is not None and not work.cancelled))
+                effects.append(SaveAndEnd(work, save=work.hook is not None and not work.cancelled))
         return effects
 
     def run_ended(self, work: Workload, why: Reason, now_ns: int) -> list[Effect]:
@@ -88,17 +142,11 @@ class Leaving(Roster):
             work.become(Life.LEAVING, self.tick, work.outcome or f"run over ({why.name.lower()}), {work.exit_code}")
         return [Keep(work)]
 
-    def _stay(self, work: Workload, problem: str, now_ns: int) -> list[Effect]:
-        """It can neither be saved nor leave: the incumbent stays, if someone waits for its seat."""
-        if work.why_leaving != Reason.CHALLENGED:
-            return []
-        self.link.put(Op.STAY, Stay(work.lease, work.token), now_ns)
-        work.become(Life.SEATED, self.tick, f"cannot be saved, and stays: {problem}")
-        return [Keep(work)]
-
     def _lease_ended(self, body: Any, now_ns: int) -> list[Effect]:
         self.told.discard(body.lease)
         why, work = Reason(body.why), self._by_lease(body.lease)
+        if work is not None and work.token == body.token and work.why_leaving == Reason.DONE:
+            why = Reason.DONE  # it had notice, and came to its end by itself
         travelling = self._travel_ended(body, why, now_ns)
         if work is None or work.token != body.token or work.home:
             return travelling
@@ -107,11 +155,8 @@ class Leaving(Roster):
         if self.runs.get(airlock_id) == "ended":
             effects.append(Forget(airlock_id))
         elif airlock_id in self.runs:
-            effects.append(SaveAndEnd(copy(work), save=work.spec.hook is not None))
-        work.note(
-            self.tick, f"lease over ({why.name.lower()}), paid {body.paid_ucr} ucr, {body.returned_ucr} came back"
-        )
-        work.budget(body.returned_ucr)
+            effects.append(SaveAndEnd(copy(work), save=work.hook is not None))
+        self._paid(work, body, why)
         work.unseat()
         return [*effects, *self.after_lease(work, why)]
 
@@ -121,24 +166,40 @@ class Leaving(Roster):
             return []
         for work in self.workloads.values():
             if work.trip and (work.lease, work.token) == (body.lease, body.token):
-                paid = f"paid {body.paid_ucr} ucr, {body.returned_ucr} came back"
-                work.note(self.tick, f"lease over ({why.name.lower()}), {paid}")
-                work.budget(body.returned_ucr)
+                self._paid(work, body, why)
         return self.travel.lease_over(body.lease, why, now_ns)
 
+    def _paid(self, work: Workload, body: Any, why: Reason) -> None:
+        """A lease is over: what has it cost?"""
+        text = f"lease over ({why.name.lower()})"
+        if self.minds_money(work) or why is Reason.BANKRUPT:
+            text += f", paid {credits_text(body.paid_ucr)} credits"
+        if work.has_purse:
+            text += f", {credits_text(body.returned_ucr)} came back"
+        work.note(self.tick, text)
+        work.lease_paid(body.paid_ucr, body.returned_ucr)
+
     def after_lease(self, work: Workload, why: Reason) -> list[Effect]:
-        """Without its lease: over, parked, or seeking anew from what it has saved."""
-        work.why_leaving = 0
+        """Without its lease: over, parked, or seeking anew, from what it has saved or from its beginning."""
+        low, work.low, work.why_leaving = work.low, Low(), 0
         self.seek_again(work)
         if work.cancelled:
             return self.over(work, "cancelled")
         if why is Reason.DONE:
             return self.over(work, work.outcome or f"exit code {work.exit_code}")
-        if not work.spec.hook:
+        anew = work.hook is None
+        if anew and not work.spec.requeue:
             return self.over(work, f"ended, as its grant said: {why.name.lower()}")
-        if why is Reason.BANKRUPT:
-            return self._park(work, work.charge_ucr(work.limit_ucr))
-        work.become(Life.SEEKING, self.tick, f"seeks a new seat after {why.name.lower()}")
+        if anew:
+            work.begin_anew()
+        if why is Reason.BANKRUPT and low.reason != Reason.FUNDS and work.own_ucr is not None:
+            if work.own_ucr < max(1, work.cost_ucr):
+                return self._park(work, work.cost_ucr - work.own_ucr)
+            work.waits = Waits()
+        else:
+            work.waits = Waits("FUNDS", low.missing_ucr) if why is Reason.BANKRUPT else Waits()
+        text = "is queued again, to start from its beginning," if anew else "seeks a new seat"
+        work.become(Life.SEEKING, self.tick, f"{text} after {why.name.lower()}")
         return [Keep(work)]
 
     def _synced(self, now_ns: int) -> list[Effect]:
@@ -154,9 +215,10 @@ class Leaving(Roster):
                 if run == "ended":
                     effects.append(Forget(airlock_id))
                 elif run:
-                    effects.append(SaveAndEnd(copy(work), save=work.spec.hook is not None))
+                    effects.append(SaveAndEnd(copy(work), save=work.hook is not None))
                 done = run == "ended" and work.why_leaving in {0, Reason.DONE} and work.exit_code is not None
                 work.unseat()
+                work.spent_ucr, work.paid_ucr = work.spent_ucr + work.paid_ucr, 0
                 effects += self.after_lease(work, Reason.DONE if done else Reason.EXPIRED)
             elif work.life in {Life.ORDERED, Life.WAITING}:
                 work.become(Life.SEEKING, self.tick, "seeks again: the daemon started anew")
@@ -165,10 +227,14 @@ class Leaving(Roster):
         return effects
 
 
-def _why_ended(work: Workload, cause: str) -> Reason:
-    """Why a lease is given back: work that came to its end by itself is done, whoever wanted it to leave."""
-    if cause in {"exited", "start_failed"}:
+def _why_ended(work: Workload, run: Run) -> Reason:
+    """Why a lease is given back: work that came to its end by itself is done, whoever wanted it to leave.
+
+    Who was asked to end, with nothing to be saved, and ends well has come to its end too.
+    """
+    if run.cause in {"exited", "start_failed"}:
         return Reason.DONE
-    if cause == "asked" and work.life is Life.LEAVING:
-        return Reason(work.why_leaving)
+    if run.cause == "asked" and work.life is Life.LEAVING:
+        ended_well = run.exit_code == 0 and work.hook is None
+        return Reason.DONE if ended_well else Reason(work.why_leaving)
     return Reason.EXPIRED

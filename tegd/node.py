@@ -7,7 +7,9 @@ is in `ghosts`, what is done for a seat in `seats`, how one is given up in `leav
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from tegcore.errors import RefusedError
 from tegcore.wire.messages import Events, Welcome
 from tegcore.wire.records import Cancel, Market, Op, Reason, Record, TopUp, unpack_all
 from tegd.bidding import Usage
@@ -65,6 +67,7 @@ class Node(Ghosts, Seats):
         for agent in self.agents.values():
             agent.renew_seq = agent.expand_seq = 0
             agent.released = False
+            agent.top_ups.clear()
 
     def submitted(self, workload: Workload) -> list[Effect]:
         """Take in a workload that is on disk already."""
@@ -97,20 +100,29 @@ class Node(Ghosts, Seats):
                 return self._refused(body, now_ns)
             case Op.EVICTING:
                 return self._waiting(body, now_ns)
-            case Op.NOTICE:
-                return self._noticed(body, now_ns)
-            case Op.RENEWED:
-                return self._renewed(body)
-            case Op.EXPANDED:
-                return self._expanded(body)
-            case Op.SETTLED:
-                return self._settled(body)
             case Op.ENDED:
                 return self._lease_ended(body, now_ns)
             case Op.SYNCED:
                 return self._synced(now_ns)
             case Op.ANSWER:
                 return self._answered(body)
+            case _:
+                return self._of_a_seat(record.op, body, now_ns)
+
+    def _of_a_seat(self, op: Op, body: Any, now_ns: int) -> list[Effect]:
+        match op:
+            case Op.NOTICE:
+                return self._noticed(body, now_ns)
+            case Op.WITHDRAWN:
+                return self._withdrawn(body)
+            case Op.LOW:
+                return self._low(body)
+            case Op.RENEWED:
+                return self._renewed(body)
+            case Op.EXPANDED:
+                return self._expanded(body)
+            case Op.SETTLED:
+                return self._settled(body)
             case _:
                 return []
 
@@ -133,15 +145,25 @@ class Node(Ghosts, Seats):
                 return [Keep(work)]
 
     def top_up(self, work: Workload, amount_ucr: int, key: int, now_ns: int) -> list[Effect]:
-        """More credits, once a key: into the purse of a seat, or for the next endowment."""
+        """More of its own money, once a key: for its seat, or for the next.
+
+        Raises:
+            RefusedError: If there is nothing to fill: the account pays; or it is filled at its home.
+        """
         if key in work.top_ups:
             return []
+        if work.home:
+            raise RefusedError(f"{work.name} is a part of work of {work.home}", f"top it up on {work.home}")
+        if work.own_ucr is None:
+            hint = f"`tegctl mint {work.tenant} AMOUNT` fills the account (operators)"
+            raise RefusedError(f"the account of {work.tenant} pays for {work.name}: it has no budget or purse", hint)
         work.top_ups = [*work.top_ups, key][-TOP_UPS_KEPT_MAX:]
         if work.lease:
             body = TopUp(work.lease, work.token, self.tokens.get(work.tenant, 0), amount_ucr)
-            self.link.put(Op.TOP_UP, body, now_ns)
+            self.agents[work.ref].top_ups[self.link.put(Op.TOP_UP, body, now_ns)] = amount_ucr
+            work.budget_ucr += amount_ucr if work.has_budget else 0
         else:
-            work.budget(work.endow_ucr + amount_ucr)
+            work.topped_up(amount_ucr)
         if work.life is Life.PARKED:
             work.become(Life.SEEKING, self.tick, "topped up: seeks again")
         return [Keep(work)]
@@ -155,9 +177,8 @@ class Node(Ghosts, Seats):
             self.happen(Happening.SILENCE)
         if self.zone is None or self.mode not in {Mode.RUN, Mode.LIMP}:
             return []
-        if self.mode is Mode.RUN:
-            self._ask()
-        effects: list[Effect] = self.travel.step(now_ns) if self.travel is not None else []
+        effects = self._ask() if self.mode is Mode.RUN else []
+        effects += self.travel.step(now_ns) if self.travel is not None else []
         if self.cycle % DROP_EVERY_CYCLES == 0:
             effects += self._drop_old()
         for ref, work in sorted(self.workloads.items()):
@@ -187,5 +208,5 @@ class Node(Ghosts, Seats):
             search = self.agents[work.ref].search
             attempts += search.attempts_slots
             search.attempts_slots = 0.0
-        masses = [work.mass_micro / 1e6 if work.lease else 1.0 for work in living]
+        masses = [max(1.0, work.mass_micro / 1e6) if work.lease else 1.0 for work in living]
         return len(living), len(ghosts), attempts, sum(masses) / len(masses) if masses else 0.0

@@ -3,9 +3,11 @@
 Those that are over are kept for people, the latest `ENDED_KEPT_MAX` of them.
 """
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from tegcore.units import credits_text
 from tegcore.wire.messages import Welcome
 from tegcore.wire.records import Fok, Market, Op, OrderFlag, Reason, Region, Release, Traits
 from tegd.bidding import Stride, Usage
@@ -17,6 +19,7 @@ from tegd.travel import Travel
 from tegd.workload import Life, Waits, Workload
 
 ENDED_KEPT_MAX = 1000
+SAID_MAX = 256
 
 
 @dataclass(slots=True)
@@ -30,9 +33,11 @@ class Agent:
         last_use: What its run was last seen to use.
         period_use: What it used when it was last renewed.
         released: Whether the ledger was told that its slots are clear.
+        deadline_tick: When it must have left, as its notice says.
         leave_tick: When it is to be saved and ended.
         leaving_told: Whether the airlock side was asked to.
         weighs: Whether it is to ask what a seat elsewhere would cost.
+        top_ups: Amounts on their way into the purse or budget of its lease, by the number of their command.
     """
 
     search: Search = field(default_factory=Search)
@@ -44,9 +49,11 @@ class Agent:
     last_use: Usage | None = None
     period_use: Usage | None = None
     released: bool = False
+    deadline_tick: int = 0
     leave_tick: int = 0
     leaving_told: bool = False
     weighs: bool = False
+    top_ups: dict[int, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -62,6 +69,7 @@ class Roster:
         runs: State of each run on the airlock side, by its id there.
         told: Leases that the ledger has told of in this session and that are not over.
         order_ms: Round trips of orders since they were last taken away, in ms.
+        said: Name and text of what people are to read in the log, until it is taken away.
         travel: Work that sits elsewhere, and parts of others' that sit here. Without it, what this host has ordered is
             taken to run here wherever its slots are: nobody carries it.
     """
@@ -83,6 +91,7 @@ class Roster:
     runs: dict[str, str] = field(default_factory=dict)
     told: set[int] = field(default_factory=set)
     order_ms: list[float] = field(default_factory=list)
+    said: deque[tuple[str, str]] = field(default_factory=lambda: deque(maxlen=SAID_MAX))
     expansions: int = 0
     travel: Travel | None = None
 
@@ -99,8 +108,15 @@ class Roster:
         return next((work for work in self.workloads.values() if work.lease == lease and lease and work.here), None)
 
     def _fok(self, work: Workload, region: Region) -> Fok:
-        spec = work.spec
-        flags = OrderFlag.NONE if spec.hook else OrderFlag.UNSAVABLE
+        spec, flags, endow_ucr = work.spec, OrderFlag.NONE, work.own_ucr or 0
+        if work.hook is None:
+            flags |= OrderFlag.UNSAVABLE
+        if work.named:
+            flags |= OrderFlag.NAMED
+        if work.has_budget and not work.has_purse:
+            flags |= OrderFlag.BUDGETED
+        if work.stays_home and self.travel is not None:
+            flags |= OrderFlag.CONFINED
         traits = Traits(flags, 0, min(255, spec.sla_priority))
         return Fok(
             work.ref,
@@ -110,7 +126,7 @@ class Roster:
             spec.cpu_milli,
             spec.mem_bytes,
             work.limit_ucr,
-            work.endow_ucr,
+            endow_ucr,
             traits.packed(),
             0,
         )
@@ -121,9 +137,22 @@ class Roster:
             self.order_ms.append((now_ns - agent.ordered_ns) / 1e6)
             agent.ordered_ns = 0
 
+    def minds_money(self, work: Workload) -> bool:
+        """Whether prices are of interest to who submitted it: at fixed prices only who named an amount has to know."""
+        return self.market is not Market.FIXED or work.named or work.own_ucr is not None
+
+    def tell(self, work: Workload, text: str) -> None:
+        """Remember what happened, and have it logged: people may have to do something about it."""
+        work.note(self.tick, text)
+        self.said.append((work.name, text))
+
     def _park(self, work: Workload, missing_ucr: int) -> list[Effect]:
-        work.waits = Waits("BANKRUPT", missing_ucr)
-        work.become(Life.PARKED, self.tick, "bankrupt: parked until it is topped up")
+        """Its own money does not cover one period: who gave it can give more."""
+        missing_ucr = max(1, missing_ucr)
+        work.waits = Waits("BUDGET", missing_ucr)
+        text = f"parked: its {work.money_word} is {credits_text(missing_ucr)} credits short of one more period"
+        work.become(Life.PARKED, self.tick, text)
+        self.said.append((work.name, text))
         return [Keep(work)]
 
     def _drop_old(self) -> list[Effect]:

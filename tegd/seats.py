@@ -4,16 +4,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from tegcore.economics.fixed import friction_ucr
-from tegcore.units import TICK_NS
-from tegcore.wire.records import Expand, Op, Reason, Record, Region, Renew, unpack_blocks
+from tegcore.units import TICK_NS, UCR_MAX, credits_text
+from tegcore.wire.records import Expand, Market, Op, Reason, Record, Region, Renew, unpack_blocks
 from tegd.bidding import Stride, Usage, expansion_bytes, predicted_bytes, use_permille
 from tegd.effects import Bound, Effect, Extend, Keep, Start
 from tegd.leaving import Leaving
 from tegd.roster import Agent
-from tegd.workload import Life, Waits, Workload
+from tegd.workload import DEFAULT_LIMIT_FACTOR, Life, Low, Waits, Workload
 
 ELSEWHERE = 1 << 40
 """Marks the ref of a quote that a seated workload asks for, to weigh what its rent would be elsewhere."""
+GROWTH_PERIODS = 4
+"""Where the account pays without bound, memory may cost a period as much as its slots in so many, at its limit."""
 
 
 @dataclass
@@ -43,7 +45,8 @@ class Seats(Leaving):
         if fresh:
             work.held_bytes = work.spec.mem_bytes * work.slots_here
             agent.released, agent.renew_cycle, agent.leave_tick = False, self.cycle, 0
-            work.become(Life.SEATED, self.tick, f"seated at {work.price_ucr} ucr per slot-period")
+            work.paid_ucr, work.cost_ucr, work.low = 0, work.charge_ucr(work.price_ucr), Low()
+            work.become(Life.SEATED, self.tick, f"seated{self.at_price(work)}")
         if work.cancelled:
             return self._leave(work, Reason.CANCELLED, self.tick)
         state = self.runs.get(work.airlock_id)
@@ -84,8 +87,16 @@ class Seats(Leaving):
         delta = expansion_bytes(work.held_bytes, predicted_bytes(before, use), floor, agent.stride.size_bytes)
         if floor == 0 or delta == 0:
             return
-        ask = Expand(work.lease, work.token, self.zone.host_id, delta, max(1, work.purse_ucr))
+        ask = Expand(work.lease, work.token, self.zone.host_id, delta, max(1, self._growth_ucr(work)))
         agent.expand_seq = self.link.put(Op.EXPAND, ask, now_ns)
+
+    def _growth_ucr(self, work: Workload) -> int:
+        """What more memory may cost a period, at most."""
+        if work.has_purse:
+            return work.purse_ucr
+        if work.has_budget and not work.home:
+            return work.budget_left_ucr
+        return UCR_MAX if self.market is Market.FIXED else GROWTH_PERIODS * work.charge_ucr(work.limit_ucr)
 
     def _expanded(self, body: Any) -> list[Effect]:
         work = self._by_lease(body.lease)
@@ -109,16 +120,30 @@ class Seats(Leaving):
             stride.gave_back()
 
     def _settled(self, body: Any) -> list[Effect]:
-        if self.travel is not None:
-            self.travel.settled(body)
         work = self._by_lease(body.lease)
+        if self.travel is not None and (away := self.travel.away(body.lease)) is not None:
+            self._account(away, body)
         if work is None:
             return []
-        work.price_ucr, work.purse_ucr = body.next_price_ucr, body.purse_ucr
-        self.agents[work.ref].weighs = work.spec.hook is not None and self.mu_ucr >= 0 and not work.home
+        self._account(work, body)
+        self.agents[work.ref].weighs = work.hook is not None and self.mu_ucr >= 0 and not work.home
         if body.challenge_ucr:
-            work.note(self.tick, f"a challenge of {body.challenge_ucr} ucr per slot was refused")
-        return []
+            amount = credits_text(body.challenge_ucr)
+            work.note(self.tick, f"a rival's bid of {amount} credits per slot was refused, and sets its rent")
+        return [Keep(work)] if work.has_budget else []
+
+    @staticmethod
+    def _account(work: Workload, body: Any) -> None:
+        """What a period has cost, and what the next one will; a limit that nobody named follows the reserve."""
+        work.price_ucr, work.purse_ucr = body.next_price_ucr, body.purse_ucr
+        work.paid_ucr += max(0, body.rent_ucr + body.memory_ucr + body.tax_ucr - body.subsidy_ucr)
+        work.cost_ucr = work.charge_ucr(body.next_price_ucr) + body.memory_ucr + body.tax_ucr
+        if body.reserve_ucr and not work.named:
+            work.limit_ucr = max(DEFAULT_LIMIT_FACTOR * body.reserve_ucr, body.next_price_ucr)
+
+    def at_price(self, work: Workload) -> str:
+        """What people are told of the price of a seat."""
+        return f" at {credits_text(work.price_ucr)} credits per slot and period" if self.minds_money(work) else ""
 
     def _weigh(self, work: Workload, agent: Agent) -> None:
         """Ask, once a period, what the cheapest seat in the zone would cost."""
@@ -132,18 +157,37 @@ class Seats(Leaving):
         work = self.workloads.get(quoted.ref & ~ELSEWHERE)
         if work is None or work.life is not Life.SEATED or not quoted.price_ucr or self.mu_ucr < 0:
             return []
+        if quoted.reason not in {Reason.OK, Reason.PRICE}:
+            return []
         force_ucr = work.charge_ucr(work.price_ucr) - work.charge_ucr(quoted.price_ucr)
         if quoted.slots_free < work.shape.slots or force_ucr <= friction_ucr(self.mu_ucr, work.mass_micro):
             return []
-        work.note(self.tick, f"rent is {work.price_ucr} ucr per slot-period; elsewhere it would be {quoted.price_ucr}")
+        here, there = credits_text(work.price_ucr), credits_text(quoted.price_ucr)
+        work.note(self.tick, f"pays {here} credits per slot and period; elsewhere it would pay {there}")
         return self._leave(work, Reason.MOVED, self.tick)
 
     def _answered(self, body: Any) -> list[Effect]:
+        effects: list[Effect] = []
         for work in self.workloads.values():
             agent = self.agents[work.ref]
+            if (amount_ucr := agent.top_ups.pop(body.command_seq, 0)) and body.reason != Reason.OK:
+                effects += self._top_up_refused(work, amount_ucr, body)
             if body.command_seq == agent.renew_seq:
                 agent.renew_seq = 0
             if body.command_seq == agent.expand_seq:
                 agent.expand_seq = 0
                 work.waits = Waits(f"EXPAND {Reason(body.reason).name}", body.missing)
-        return []
+        return effects
+
+    def _top_up_refused(self, work: Workload, amount_ucr: int, body: Any) -> list[Effect]:
+        """The account could not give it; or its lease had ended by then: it is for the next one."""
+        if body.reason == Reason.FUNDS:
+            work.budget_ucr -= amount_ucr if work.has_budget else 0
+            missing = credits_text(body.missing)
+            self.tell(work, f"its top-up was refused: the account of {work.tenant} is {missing} credits short of it")
+            return [Keep(work)]
+        if work.has_purse and work.life is not Life.ENDED:
+            work.endow_ucr += amount_ucr
+            if work.life is Life.PARKED:
+                work.become(Life.SEEKING, self.tick, "topped up: seeks again")
+        return [Keep(work)]

@@ -232,6 +232,9 @@ class HostService:
         for order_ms in node.order_ms:
             self._order_ms.add(order_ms)
         node.order_ms.clear()
+        while node.said:
+            name, text = node.said.popleft()
+            event("work.told", workload=name, text=text)
         for say in self._agent.sayings():
             self._say(say)
         if node.cycle % WATCHDOG_EVERY_CYCLES == 0:

@@ -20,7 +20,7 @@ class Stays(Errands):
     _starting: set[str] = field(default_factory=set)
     _collecting: set[str] = field(default_factory=set)
     _saved_ns: dict[str, int] = field(default_factory=dict)
-    _reported: dict[int, tuple[int, bool]] = field(default_factory=dict)
+    _reported: dict[int, tuple[int, bool, str]] = field(default_factory=dict)
 
     def part(self, lease: int, token: int) -> Workload | None:
         """The part of another's work, or of our own that travels, that sits here under a lease."""
@@ -73,7 +73,7 @@ class Stays(Errands):
         part.purse_ucr, part.mass_micro = grant.purse_ucr, grant.mass_micro
         part.term_end_ns = node.link.at_ns(grant.term_end_tick)
         part.held_bytes = part.spec.mem_bytes * part.slots_here
-        part.stay = Stay.FETCHING
+        part.stay, part.submitted_tick = Stay.FETCHING, brief.submitted_tick
         node.submitted(part)
         node.agents[ref].renew_cycle = node.cycle - node.zone.renew_ticks
         part.become(Life.SEATED, node.tick, f"part {part.rank} of {len(part.seats)} of {sender}'s {part.name}")
@@ -121,6 +121,7 @@ class Stays(Errands):
             done,
             part.exit_code if over else None,
             problem.removeprefix("cannot be executed: "),
+            part.hook_failed,
         )
 
     def home_answered(self, ref: int, report: Report, *, ok: bool) -> list[Effect]:
@@ -132,7 +133,7 @@ class Stays(Errands):
             self._failed("home", ref)
             return []
         self._done("home", ref)
-        self._reported[ref] = (report.saves, report.over)
+        self._reported[ref] = (report.saves, report.over, report.hook_failed)
         return self._stayed(part, StayEvent.HEARD) if report.over else []
 
     def drop(self, sender: str, home_ref: int, token: int, rank: int) -> list[Effect]:
@@ -154,7 +155,7 @@ class Stays(Errands):
         if part.stay is Stay.FETCHING:
             effects += self._stayed(part, StayEvent.LEAVE)
         elif run not in {None, "ended"}:
-            effects.append(SaveAndEnd(part, save=part.spec.hook is not None))
+            effects.append(SaveAndEnd(part, save=part.hook is not None))
         return [*effects, *self._close(part)]
 
     def _close(self, part: Workload) -> list[Effect]:
@@ -196,7 +197,7 @@ class Stays(Errands):
                 effects += self._stayed(part, StayEvent.RUN_OVER)
                 if run is None and not part.lease_why:
                     effects += self.node.run_ended(part, Reason(part.why_leaving), now_ns)
-        stood = (part.saves, part.stay is Stay.OVER)
-        if stood != self._reported.get(part.ref, (0, False)) and part.stay in {Stay.SEATED, Stay.OVER}:
+        stood = (part.saves, part.stay is Stay.OVER, part.hook_failed)
+        if stood != self._reported.get(part.ref, (0, False, "")) and part.stay in {Stay.SEATED, Stay.OVER}:
             effects += [TellHome(part)] if self._due("home", part.ref) else []
         return effects

@@ -58,6 +58,11 @@ class Travel(Trips, Stays):
             del self.grants[body.lease]
             node.release(body.lease, body.token, Reason(body.why), now_ns)
 
+    def withdrawn(self, body: Any) -> None:
+        """The notice of a lease is taken back of which nothing runs here."""
+        if (work := self.away(body.lease)) is not None and work.token == body.token:
+            work.note(self.node.tick, "the notice of its seat was taken back")
+
     def lease_over(self, lease: int, why: Reason, now_ns: int) -> list[Effect]:
         """A lease is over: what this host has to do with it goes on from there."""
         self.grants.pop(lease, None)
@@ -97,7 +102,7 @@ class Travel(Trips, Stays):
             effects.append(Collect(work, work.saves + 1))
         alive = run.state not in {"ended", "saving", "flushing", "ending", "killing"}
         if work.home and alive and (work.lease_why or work.stay in {Stay.OVER, Stay.KEPT, Stay.GONE}):
-            effects.append(SaveAndEnd(work, save=work.spec.hook is not None))
+            effects.append(SaveAndEnd(work, save=work.hook is not None))
         if work.home and work.life is Life.ENDED and run.state == "ended":
             effects.append(Forget(run.airlock_id))
         return effects
@@ -134,7 +139,7 @@ class Travel(Trips, Stays):
                 effects += self._tend_copies(work)
             every = work.spec.checkpoint_every_s * CYCLES_PER_S
             running = every and work.life is Life.SEATED and self.node.runs.get(work.airlock_id) == "running"
-            if running and work.spec.hook is not None and self._passed(ref, "save", work.token) >= every:
+            if running and work.hook is not None and self._passed(ref, "save", work.token) >= every:
                 self._since[ref, "save", work.token] = self.node.cycle
                 effects.append(SaveInPassing(work))
         return effects

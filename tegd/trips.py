@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from tegcore.wire.peer import CANNOT, STALE_TOKEN, Answer, Brief, Report, Source
 from tegcore.wire.records import Cancel, Op, Reason, Region
 from tegd.effects import Collect, Copy, DropThere, Effect, Keep, TellSeat
 from tegd.errands import RETRY_CYCLES, Errands
 from tegd.handover import Trip, TripEvent, next_trip
-from tegd.workload import CANNOT_EXECUTE, Life, Word, Workload
+from tegd.workload import CANNOT_EXECUTE, HOOK_FAILED_MAX, Life, Low, Word, Workload
 
 LATE_CYCLES = 300
 """A seat that could not be told for so long is given up."""
@@ -29,6 +31,10 @@ class Trips(Errands):
         works = self.node.workloads.values()
         return next((work for work in works if work.trip and work.lease == lease and lease), None)
 
+    def away(self, lease: int) -> Workload | None:
+        """The workload of this host that sits elsewhere under a lease."""
+        return self._trip(lease)
+
     def _set_out(self, work: Workload, body: Any, blocks: tuple[Region, ...], now_ns: int) -> list[Effect]:
         node = self.node
         node.clock_order(node.agents[work.ref], now_ns)
@@ -37,22 +43,18 @@ class Trips(Errands):
         work.purse_ucr, work.mass_micro = body.purse_ucr, body.mass_micro
         work.term_end_ns = node.link.at_ns(body.term_end_tick)
         work.trip, work.seats, work.taken, work.words, work.lease_why = Trip.TELLING, [], [], {}, 0
-        work.waits.reason = ""
+        work.waits.reason, work.low = "", Low()
+        work.paid_ucr, work.cost_ucr = 0, work.charge_ucr(work.price_ucr)
         self._since[work.ref, Trip.TELLING] = node.cycle
-        work.become(Life.AWAY, node.tick, f"won a seat elsewhere at {work.price_ucr} ucr per slot-period")
+        work.become(Life.AWAY, node.tick, f"won a seat elsewhere{node.at_price(work)}")
         return self._happened(work, TripEvent.CANCELLED, now_ns) if work.cancelled else [Keep(work)]
-
-    def settled(self, body: Any) -> None:
-        """A period of a lease was settled: what people at its home are shown."""
-        if (work := self._trip(body.lease)) is not None:
-            work.price_ucr, work.purse_ucr = body.next_price_ucr, body.purse_ucr
 
     def cancel(self, work: Workload, now_ns: int) -> list[Effect]:
         """Its owner wants a workload over that sits elsewhere."""
         return self._happened(work, TripEvent.CANCELLED, now_ns)
 
     def brief(self, work: Workload, rank: int, user: str) -> Brief:
-        """What a seat is told of its part.
+        """What a seat is told of its part; of a hook that failed it is told nothing.
 
         Args:
             work: At its home.
@@ -74,9 +76,10 @@ class Trips(Errands):
             user,
             work.limit_ucr,
             work.ticket,
-            work.spec,
+            msgspec.structs.replace(work.spec, hook=work.hook),
             list(work.files),
             up or newest,
+            work.submitted_tick,
         )
 
     def seat_answered(self, ref: int, token: int, rank: int, answer: Answer, now_ns: int) -> list[Effect]:
@@ -206,8 +209,15 @@ class Trips(Errands):
         return max(set.intersection(*held), default=None)
 
     def _heard_from(self, work: Workload, sender: str, report: Report) -> None:
+        before = work.words.get(report.rank, Word())
         said = Word(report.saves, report.over, report.ran, report.done, report.exit_code, report.problem)
+        said.hook_failed = report.hook_failed
         work.words[report.rank] = said
+        if before.hook_failed and not report.hook_failed:
+            work.hook_failed = ""
+        elif report.hook_failed and work.hook is not None:
+            work.hook_failed = report.hook_failed[:HOOK_FAILED_MAX]
+            self.node.tell(work, f"its hook did not save it on {sender}: {work.hook_failed}")
         if report.saves:
             source = Source(report.token, report.saves, report.rank, sender)
             older = [old for old in work.sources if (old.holder, old.rank) != (sender, report.rank)]

@@ -39,21 +39,50 @@ def row(node: Node, work: Workload, now_ns: int) -> dict[str, Any]:
         "seats": list(work.seats) if work.life is Life.AWAY or work.home else [],
         "saves": max([work.saves, *(word.saves for word in work.words.values())]),
         "argv": list(work.spec.argv),
+        "minds_money": node.minds_money(work),
+        "market": node.market.name.lower() if node.beat_ns else "",
+        "named": work.named,
+        "budget_ucr": work.budget_ucr,
+        "spent_ucr": work.spent_ucr + work.paid_ucr,
+        "low": _low(work),
+        "hook_failed": work.hook_failed,
+        "period_ticks": node.zone.period_ticks if node.zone is not None else 0,
+        "note": _note(work),
     }
+
+
+def _low(work: Workload) -> dict[str, Any]:
+    low = work.low
+    if not low.until_tick:
+        return {}
+    return {"reason": Reason(low.reason).name.lower(), "until_tick": low.until_tick, "missing_ucr": low.missing_ucr}
+
+
+def _note(work: Workload) -> str:
+    """What of a workload somebody may have to do something about: a word or two for the list."""
+    if work.life is Life.ENDED:
+        return ""
+    marks = [
+        ("money runs out", bool(work.low.until_tick)),
+        ("top up", work.life is Life.PARKED),
+        ("hook failed", bool(work.hook_failed)),
+    ]
+    return ", ".join(text for text, there in marks if there)
 
 
 _EXPLAINED = {
     "NO_FIT": "no block of {missing} slots fits where it looked",
     "PRICE": "its limit is {credits} credits per slot and period short of the price, {price}",
-    "FUNDS": "its account is {credits} credits short of the endowment",
-    "ENDOWMENT": "its endowment is {credits} credits short of one period at its limit",
+    "TAKEN": "every block of {missing} slots that it could have is leased: it waits until one is free",
+    "FUNDS": "the account of {tenant} is {credits} credits short: operators fill it, `tegctl mint {tenant} {credits}`",
+    "BUDGET": "its {money} is {credits} credits short of one more period: `tegctl top-up {name} {credits}`",
     "TENANT": "the ledger knows no such tenant: `tegctl accounts` opens the account",
     "REGION": "the region that it asked for does not exist in this zone",
     "SHAPE": "no block can have the shape that it asks for",
     "BUSY": "more bids than a tick clears; it tries again after tick {until}",
     "ADMISSION": "the governor has closed admission; it tries again after tick {until}",
-    "EVICTING": "it has won its block; the holders must leave by tick {until}",
-    "BANKRUPT": "its purse ran out: `tegctl top-up` with at least {credits} credits",
+    "EVICTING": "it has won its block; those that hold it have notice until tick {until}",
+    "BANKRUPT": "its {money} ran out: `tegctl top-up {name}` with at least {credits} credits",
     "STAYED": "the holders of its block could not leave",
 }
 
@@ -65,7 +94,8 @@ def why(node: Node, work: Workload, now_ns: int) -> dict[str, Any]:
         waits = work.waits
         if text := _EXPLAINED.get(waits.reason):
             amounts = {"credits": credits_text(waits.missing), "price": credits_text(waits.price_ucr)}
-            text = text.format(missing=waits.missing, until=waits.until_tick, **amounts)
+            names = {"name": work.name, "tenant": work.tenant, "money": work.money_word}
+            text = text.format(missing=waits.missing, until=waits.until_tick, **amounts, **names)
             reasons.append({"reason": waits.reason.lower(), "missing": waits.missing, "text": text})
         if node.mode is not Mode.RUN:
             silent_s = (now_ns - node.beat_ns) / 1e9 if node.beat_ns else 0.0
@@ -83,8 +113,29 @@ def why(node: Node, work: Workload, now_ns: int) -> dict[str, Any]:
     elif work.waits.reason.startswith("EXPAND"):
         text = f"its last expansion was refused: {work.waits.reason.removeprefix('EXPAND ').lower()}"
         reasons.append({"reason": work.waits.reason.lower(), "missing": work.waits.missing, "text": text})
+    if work.life is not Life.ENDED:
+        reasons += _warnings(work)
     if work.life is Life.LEAVING:
         leaving = Reason(work.why_leaving).name.lower()
         reasons.append({"reason": leaving, "missing": 0, "text": f"it is leaving its seat: {leaving}"})
     history = [{"tick": tick, "text": text} for tick, text in work.history]
     return row(node, work, now_ns) | {"reasons": reasons, "history": history}
+
+
+def _warnings(work: Workload) -> list[dict[str, Any]]:
+    """What is going to happen to it, unless somebody does something."""
+    warnings = []
+    if work.low.until_tick:
+        amount = credits_text(work.low.missing_ucr)
+        if work.low.reason == Reason.BUDGET:
+            text = f"its {work.money_word} lasts until tick {work.low.until_tick}: `tegctl top-up {work.name} {amount}`"
+        else:
+            whose = f"the account of {work.tenant} lasts until tick {work.low.until_tick}"
+            text = f"{whose}: an operator's `tegctl mint {work.tenant} {amount}`"
+        text += " carries it a term further"
+        warnings.append({"reason": "low", "missing": work.low.missing_ucr, "text": text})
+    if work.hook_failed:
+        after = "is queued again, to start from its beginning" if work.spec.requeue else "is ended"
+        text = f"its hook did not save it ({work.hook_failed}): when it has to leave, it {after}"
+        warnings.append({"reason": "save_failed", "missing": 0, "text": text})
+    return warnings

@@ -4,7 +4,10 @@ SEEKING holds nothing. ORDERED has a fill-or-kill order out. WAITING won a block
 has a lease, its work being started or running. LEAVING had notice, or is cancelled: its work is being saved and ended.
 AWAY has a lease whose slots are another host's, or several hosts': what runs there is a part, a workload of its own on
 that host, which knows its home.
-PARKED cannot pay one period and waits for more credits. ENDED is over.
+PARKED has a budget or a purse of its own that does not cover one period, and waits for a top-up. ENDED is over.
+
+Who pays: the tenant's account as it runs, or a purse that someone asked for. A budget bounds what it pays in its life,
+from either. Only what has a budget or a purse can run out of money of its own.
 """
 
 from enum import StrEnum
@@ -13,13 +16,15 @@ from typing import Self
 import msgspec
 
 from tegcore.units import PERMILLE
-from tegcore.wire.control import WorkloadSpec
+from tegcore.wire.control import Hook, WorkloadSpec
 from tegcore.wire.peer import Source
 from tegcore.wire.records import Shape
 from tegd.handover import Stay, Trip
 
 HISTORY_MAX = 40
-ENDOW_PERIODS = 4
+DEFAULT_LIMIT_FACTOR = 2
+"""What a limit that nobody named is to the price, or to the reserve."""
+HOOK_FAILED_MAX = 200
 CANNOT_EXECUTE = 126
 """Exit code of what could not be started, as a shell gives it."""
 
@@ -59,6 +64,14 @@ class Waits(msgspec.Struct):
     until_tick: int = 0
 
 
+class Low(msgspec.Struct):
+    """What pays for a lease runs out; all 0: it does not. See `tegcore.wire.records.Low`."""
+
+    reason: int = 0
+    until_tick: int = 0
+    missing_ucr: int = 0
+
+
 class Word(msgspec.Struct):
     """What a seat said of its part at last: see `tegcore.wire.peer.Report`."""
 
@@ -68,6 +81,7 @@ class Word(msgspec.Struct):
     done: bool = False
     exit_code: int | None = None
     problem: str = ""
+    hook_failed: str = ""
 
 
 def shape_of(spec: WorkloadSpec) -> Shape:
@@ -85,7 +99,16 @@ class Workload(msgspec.Struct):
 
     Attributes:
         ref: Its number, unique on this host for ever.
-        limit_ucr: What it bids, once a default was turned into a number.
+        limit_ucr: What it bids: as a person named it, or as derived from the price it was told last; no more than what
+            its own money pays for one period.
+        endow_ucr: What is left for its purse, if it has one.
+        budget_ucr: What it may pay in its life, if it has a budget; top-ups add to it.
+        spent_ucr: What its leases that are over have paid.
+        paid_ucr: What its present lease has paid, as far as it was settled.
+        cost_ucr: What a period costs, as it was told last.
+        low: What the ledger says of the money for its lease.
+        hook_failed: Why its hook is of no use: a save or its proof failed; empty: none did.
+        submitted_tick: When it was submitted: its age, kept for ever.
         term_end_ns: Boot-time clock; 0 without a lease.
         resume: Whether it continues from a checkpoint when it starts next.
         cancelled: Whether its owner wants it over.
@@ -162,11 +185,55 @@ class Workload(msgspec.Struct):
     ran: bool = False
     homebound: bool = False
     base: int = 0
+    budget_ucr: int = 0
+    spent_ucr: int = 0
+    paid_ucr: int = 0
+    cost_ucr: int = 0
+    low: Low = msgspec.field(default_factory=Low)
+    hook_failed: str = ""
+    submitted_tick: int = 0
+
+    @property
+    def hook(self) -> Hook | None:
+        """Its checkpoint hook, if it has one that is of use: one that failed protects nothing."""
+        return None if self.hook_failed else self.spec.hook
+
+    @property
+    def named(self) -> bool:
+        """Whether a person named its bid."""
+        return self.spec.limit_ucr > 0
+
+    @property
+    def has_budget(self) -> bool:
+        """Whether what it pays in its life is bounded."""
+        return self.spec.budget_ucr > 0
+
+    @property
+    def has_purse(self) -> bool:
+        """Whether it pays from a purse of its own."""
+        return self.spec.endow_ucr > 0 or self.endow_ucr > 0
+
+    @property
+    def budget_left_ucr(self) -> int:
+        """What its budget has left."""
+        return max(0, self.budget_ucr - self.spent_ucr - self.paid_ucr)
+
+    @property
+    def own_ucr(self) -> int | None:
+        """What is left of its own money; None where the tenant's account alone pays, without bound."""
+        if self.has_purse:
+            return self.endow_ucr
+        return self.budget_left_ucr if self.has_budget else None
+
+    @property
+    def money_word(self) -> str:
+        """What people call its own money."""
+        return "purse" if self.has_purse else "budget"
 
     @property
     def stays_home(self) -> bool:
         """Whether it can sit on the host of its submission only."""
-        hook = self.spec.hook
+        hook = self.hook
         return self.spec.here or self.homebound or (hook is not None and ("/" in hook.checkpoint or "/" in hook.mark))
 
     @property
@@ -181,10 +248,11 @@ class Workload(msgspec.Struct):
 
     @classmethod
     def accepted(cls, ref: int, tenant: str, user: tuple[int, int], key: int, spec: WorkloadSpec) -> Self:
-        """A workload as it begins; `user` is uid and gid. Without an endowment it gets four periods at its limit."""
+        """A workload as it begins; `user` is uid and gid."""
         work = cls(ref, spec.name or f"w{ref}", tenant, *user, key, spec)
-        work.limit_ucr = spec.limit_ucr
-        work.endow_ucr = spec.endow_ucr or ENDOW_PERIODS * work.charge_ucr(spec.limit_ucr)
+        work.budget_ucr = spec.budget_ucr
+        work.endow_ucr = min(spec.endow_ucr, spec.budget_ucr) if work.has_budget else spec.endow_ucr
+        work.bid_up_to(spec.limit_ucr)
         return work
 
     @property
@@ -207,16 +275,40 @@ class Workload(msgspec.Struct):
         share = self.spec.share_permille
         return -(-price_ucr * share // PERMILLE) if share else price_ucr * self.shape.slots
 
-    def budget(self, amount_ucr: int) -> None:
-        """What it has left for its next seat. An endowment is for its whole life; less of it lowers its limit."""
-        self.endow_ucr = amount_ucr
-        self.bid_up_to(self.spec.limit_ucr or max(self.limit_ucr, self.price_ucr))
+    def lease_paid(self, paid_ucr: int, returned_ucr: int) -> None:
+        """A lease is over: what it has paid in all, and what came back from its purse, if it had one."""
+        purse = self.has_purse
+        self.spent_ucr, self.paid_ucr = self.spent_ucr + paid_ucr, 0
+        if purse:
+            self.endow_ucr = min(returned_ucr, self.budget_left_ucr) if self.has_budget else returned_ucr
+        self.bid_up_to(self.spec.limit_ucr or self.limit_ucr)
+
+    def topped_up(self, amount_ucr: int) -> None:
+        """More for its next seat."""
+        if self.has_budget:
+            self.budget_ucr += amount_ucr
+        if self.has_purse:
+            self.endow_ucr += amount_ucr
+        self.bid_up_to(self.spec.limit_ucr or self.limit_ucr)
 
     def bid_up_to(self, price_ucr: int) -> None:
-        """Its limit is this price per slot-period, or what its endowment pays for one period, if that is less."""
-        share = self.spec.share_permille
-        within = self.endow_ucr * PERMILLE // share if share else self.endow_ucr // self.shape.slots
+        """Its limit is this price per slot-period, or what its own money pays for one period, if that is less."""
+        own, share = self.own_ucr, self.spec.share_permille
+        if own is None:
+            self.limit_ucr = price_ucr
+            return
+        within = own * PERMILLE // share if share else own // self.shape.slots
         self.limit_ucr = min(price_ucr, within)
+
+    def derive_limit(self, price_ucr: int) -> None:
+        """What it bids where the price, or the least one that there is, is this: it follows up and down."""
+        self.bid_up_to(self.spec.limit_ucr or DEFAULT_LIMIT_FACTOR * price_ucr)
+
+    def begin_anew(self) -> None:
+        """Nothing of what it has done is left: it starts from its beginning."""
+        self.resume = self.strayed = False
+        self.sources = []
+        self.exit_code, self.outcome = None, ""
 
     def become(self, life: Life, tick: int, text: str) -> None:
         """Move on in life."""

@@ -52,9 +52,10 @@ def scene(name: str, governed: bool, ticks: int, seed: int) -> Passed:
     slots = 4**world.setting.zone_k
     idle = name == "deadlock"
     for number in range(slots):
-        holder = world.submit(Piece(number % hosts, HELD_TICKS, HOLDER_UCR, use=0.0 if idle else 1.0))
-        if idle:
-            holder.endow_ucr = PURSE_PERIODS * holder.charge_ucr(HOLDER_UCR)
+        use, periods = (0.0, PURSE_PERIODS) if idle else (1.0, 0)
+        world.submit(Piece(number % hosts, HELD_TICKS, HOLDER_UCR, use=use, endow_periods=periods))
+    while len(world.engine.state.leases) < slots:  # who is seated first cannot be displaced for a term
+        world.tick()
     for number in range(WAITING if idle else HERD):
         world.submit(Piece(number % hosts, HELD_TICKS, WAITING_UCR))
     seen = left = -1

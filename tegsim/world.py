@@ -77,7 +77,11 @@ class Setting:
 
 @dataclass(frozen=True)
 class Piece:
-    """A piece of work: where it is submitted, what it asks for, how long it lasts, what share of its seat it uses."""
+    """A piece of work: where it is submitted, what it asks for, how long it lasts, what share of its seat it uses.
+
+    Attributes:
+        endow_periods: What is in its purse, in periods at its limit; 0: twice what it lasts, and two more.
+    """
 
     host: int
     ticks: int
@@ -85,6 +89,7 @@ class Piece:
     sizes: tuple[int, ...] = (0,)
     use: float = 1.0
     sla_priority: int = 1
+    endow_periods: int = 0
 
 
 @dataclass
@@ -147,16 +152,18 @@ class World:
         """A piece of work comes to its host."""
         node = self.places[piece.host].node
         ref = len(self.pieces) + 1
+        slots = sum(1 << size for size in piece.sizes)
+        periods = piece.endow_periods or 2 + 2 * piece.ticks // self.setting.period_ticks
         spec = WorkloadSpec(
             argv=("simulated",),
             cpu_milli=1000,
             sizes=piece.sizes,
             limit_ucr=piece.limit_ucr,
+            endow_ucr=piece.limit_ucr * slots * periods,
             hook=Hook(),
             sla_priority=piece.sla_priority,
         )
-        work = Workload(ref, f"w{ref}", TENANT, 0, 0, 0, spec, limit_ucr=piece.limit_ucr)
-        work.endow_ucr = work.charge_ucr(piece.limit_ucr) * (2 + 2 * piece.ticks // self.setting.period_ticks)
+        work = Workload.accepted(ref, TENANT, (0, 0), ref, spec)
         self.pieces[piece.host, ref] = piece
         node.submitted(work)
         return work

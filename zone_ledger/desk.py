@@ -5,11 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from tegcore.errors import RefusedError
-from tegcore.units import UCR_MAX, credits_text
+from tegcore.ids import is_name
+from tegcore.units import TICKS_PER_HOUR, UCR_MAX, credits_text
 from tegcore.wire import control
 from tegcore.wire.records import (
+    INCOME_STANDING,
     Cordon,
     Drain,
+    Income,
     Market,
     Mint,
     NameIs,
@@ -67,6 +70,8 @@ def commands(state: State, request: control.AnyRequest) -> list[Record]:
     match request:
         case control.MintCredits():
             return _mint(state, request)
+        case control.SetIncome():
+            return _income(state, request)
         case control.DrainHost():
             number = state.host_numbers.get(request.host)
             if number is None:
@@ -103,6 +108,22 @@ def _mint(state: State, request: control.MintCredits) -> list[Record]:
     opened = account_opened(state, request.tenant)
     number = state.tenant_numbers.get(request.tenant, len(state.tenants) + 1)
     return [*opened, Record(Op.MINT, 0, 0, request.key, Mint(number, request.amount_ucr))]
+
+
+def _income(state: State, request: control.SetIncome) -> list[Record]:
+    """An income is counted by the period, rounded down; an hour's that comes to nothing is refused."""
+    if request.tenant and not is_name(request.tenant):
+        raise RefusedError(f"{request.tenant!r} cannot name a tenant", "lower-case letters, digits, '-', '_', '.'")
+    rate_ucr = (
+        INCOME_STANDING if request.hour_ucr < 0 else request.hour_ucr * state.genesis.period_ticks // TICKS_PER_HOUR
+    )
+    if request.hour_ucr > 0 and not rate_ucr:
+        raise RefusedError("that comes to nothing a period", "set a higher rate, or 0 for none")
+    if not request.tenant:
+        return [Record(Op.INCOME, 0, 0, request.key, Income(0, rate_ucr))]
+    opened = account_opened(state, request.tenant)
+    number = state.tenant_numbers.get(request.tenant, len(state.tenants) + 1)
+    return [*opened, Record(Op.INCOME, 0, 0, request.key, Income(number, rate_ucr))]
 
 
 def refusal(reason: Reason, missing: int) -> RefusedError:

@@ -57,8 +57,11 @@ class WorkloadSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         slot_classes: Those that will do; of several, whichever is cheapest.
         cpu_milli: Of a core, per slot.
         mem_bytes: Host memory per slot at the start; more is bought just in time.
-        limit_ucr: Most that it pays per slot-period.
-        endow_ucr: E_init; 0: four periods at the limit.
+        limit_ucr: Most that it pays per slot-period: a bid that a person named. 0: one is made from the price, and it
+            displaces nobody.
+        endow_ucr: E_init, a purse of its own; 0: the tenant's account pays as it runs.
+        budget_ucr: Most that it pays in its whole life; 0: no bound of its own.
+        requeue: Where it cannot be saved and has to leave, it goes back to the queue and begins anew; else it ends.
         sla_priority: 0..255 (12).
         tenant: Whose credits; empty: the asking user's own.
         hook: Its checkpoint hook, if it has one.
@@ -81,6 +84,8 @@ class WorkloadSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     mem_bytes: Annotated[int, Meta(ge=0, le=1 << 50)] = 0
     limit_ucr: Annotated[int, Meta(ge=0, le=PRICE_UCR_MAX)] = 0
     endow_ucr: Ucr = 0
+    budget_ucr: Ucr = 0
+    requeue: bool = True
     sla_priority: Annotated[int, Meta(ge=0, le=255)] = 1
     tenant: str = ""
     hook: Hook | None = None
@@ -117,7 +122,7 @@ class CancelWorkload(Request, frozen=True, tag="cancel"):
 
 
 class TopUpWorkload(Request, frozen=True, tag="top_up"):
-    """tegd: more credits into a workload's purse."""
+    """tegd: more credits into a workload's purse, or room in its budget."""
 
     name: str
     amount_ucr: Ucr
@@ -145,6 +150,19 @@ class MintCredits(Request, frozen=True, tag="mint"):
 
     tenant: str
     amount_ucr: Ucr
+    key: Key
+
+
+class SetIncome(Request, frozen=True, tag="income"):
+    """zone-ledger, operators: what a tenant is minted from now on.
+
+    Attributes:
+        tenant: Empty: every tenant that has no rate of its own.
+        hour_ucr: An hour; 0 for none, -1 for whatever is charged at fixed prices.
+    """
+
+    tenant: str
+    hour_ucr: Annotated[int, Meta(ge=-1, le=UCR_MAX)]
     key: Key
 
 
@@ -223,6 +241,7 @@ AnyRequest = (
     | Host
     | Accounts
     | MintCredits
+    | SetIncome
     | Leases
     | Hosts
     | BookView

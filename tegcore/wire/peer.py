@@ -77,6 +77,7 @@ class Brief(Said, frozen=True, tag="brief"):
         ticket: Whoever shows it may read the workload's files.
         files: Names of the input files that the home holds.
         sources: Where the checkpoint of this rank is held, best first; all of one generation.
+        submitted_tick: When the workload was submitted.
     """
 
     ref: int
@@ -93,6 +94,7 @@ class Brief(Said, frozen=True, tag="brief"):
     spec: WorkloadSpec
     files: list[str] = []
     sources: list[Source] = []
+    submitted_tick: int = 0
 
 
 class Report(Said, frozen=True, tag="report"):
@@ -105,6 +107,7 @@ class Report(Said, frozen=True, tag="report"):
         ran: Whether it ever ran here.
         done: Whether it came to its end by itself.
         problem: What kept it from starting, for people.
+        hook_failed: Why its hook is of no use, for people; empty: it is.
     """
 
     ref: int
@@ -117,6 +120,7 @@ class Report(Said, frozen=True, tag="report"):
     done: bool
     exit_code: int | None = None
     problem: str = ""
+    hook_failed: str = ""
 
 
 class Bundle(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -323,7 +327,7 @@ def check(message: AnySaid) -> None:
         case Report():
             if min(message.ref, message.lease, message.token, message.rank, message.saves) < 0:
                 raise DecodeError(f"a report of rank {message.rank} with {message.saves} saves")
-            if len(message.problem) > PROBLEM_MAX:
+            if max(len(message.problem), len(message.hook_failed)) > PROBLEM_MAX:
                 raise DecodeError(f"a problem of {len(message.problem)} characters: at most {PROBLEM_MAX}")
         case Listing():
             _check_listing(message)

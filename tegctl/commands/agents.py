@@ -6,6 +6,7 @@ from tegcore.wire import control
 from tegctl.render import blocks, mebibytes, money, plain, show
 from tegctl.session import Session
 
+_MONEY = frozenset({"PRICE", "LIMIT", "PURSE"})
 COLUMNS = (
     ("NAME", plain("name")),
     ("TENANT", plain("tenant")),
@@ -18,6 +19,7 @@ COLUMNS = (
     ("PURSE", money("purse_ucr")),
     ("MEM MiB", mebibytes("mem_bytes")),
     ("ROUNDS", plain("rounds")),
+    ("NOTE", plain("note")),
     ("OUTCOME", plain("outcome")),
 )
 
@@ -26,4 +28,6 @@ COLUMNS = (
 @click.pass_obj
 def command(session: Session) -> None:
     """Every workload of this host and where its agent is."""
-    show("Workloads", session.ask("tegd", control.Workloads()), COLUMNS, session.output)
+    rows = session.ask("tegd", control.Workloads())
+    priced = any(row.get("minds_money") for row in rows)
+    show("Workloads", rows, [column for column in COLUMNS if priced or column[0] not in _MONEY], session.output)

@@ -1,4 +1,4 @@
-"""`tegctl mint`: put new credits into a tenant's account (operators)."""
+"""`tegctl mint`: put new credits into a tenant's account, once or from now on (operators)."""
 
 import click
 
@@ -10,13 +10,31 @@ from tegctl.session import Session, fresh_key
 
 
 @click.command(name="mint")
-@click.argument("tenant")
-@click.argument("amount", type=AMOUNT)
+@click.argument("tenant", required=False, default="")
+@click.argument("amount", type=AMOUNT, required=False)
+@click.option("--rate", type=AMOUNT, metavar="CREDITS_PER_HOUR", help="An income from now on; 0 for none.")
+@click.option("--standing", is_flag=True, help="An income that covers what is charged at fixed prices: the default.")
+@click.option("--all", "everyone", is_flag=True, help="With an income: every tenant that has none of its own.")
 @click.pass_obj
-def command(session: Session, tenant: str, amount: int) -> None:
-    """Put new credits into a tenant's account (operators)."""
-    answer = session.ask("ledger", control.MintCredits(tenant=tenant, amount_ucr=amount, key=fresh_key()))
+def command(
+    session: Session, tenant: str, amount: int | None, rate: int | None, *, standing: bool, everyone: bool
+) -> None:
+    """Put AMOUNT new credits into the account of TENANT, or set its income (operators)."""
+    if sum((amount is not None, rate is not None, standing)) != 1:
+        raise click.UsageError("say what: AMOUNT, --rate CREDITS_PER_HOUR or --standing")
+    if bool(tenant) == everyone:
+        raise click.UsageError("say whose: TENANT, or --all with an income")
+    if amount is not None:
+        if everyone:
+            raise click.UsageError("--all goes with an income, --rate or --standing")
+        answer = session.ask("ledger", control.MintCredits(tenant=tenant, amount_ucr=amount, key=fresh_key()))
+        text = f"minted {credits_text(amount)} credits for {tenant}"
+    else:
+        hour_ucr = -1 if rate is None else rate
+        answer = session.ask("ledger", control.SetIncome(tenant=tenant, hour_ucr=hour_ucr, key=fresh_key()))
+        income = "what is charged at fixed prices" if rate is None else f"{credits_text(rate)} credits an hour"
+        text = f"income of {tenant or 'all without one of their own'}: {income}"
     if session.output == "json":
         show_json("Minted", answer)
     else:
-        click.echo(f"minted {credits_text(amount)} credits for {tenant}")
+        click.echo(text)

@@ -10,7 +10,7 @@ from click.core import ParameterSource
 
 from tegcore.errors import RefusedError, UnavailableError
 from tegcore.wire import control
-from tegctl import alone
+from tegctl import alone, cost
 from tegctl.quantities import AMOUNT, CORES, PRICE, SHARE, Bytes, Slots
 from tegctl.render import show_json
 from tegctl.session import Session, fresh_key
@@ -35,8 +35,15 @@ _ALONE = frozenset({"rank", "hook", "name", "detach", "argv"})
 )
 @click.option("--mem", type=Bytes(), default=0, help="Host memory per slot at the start; more is bought as it grows.")
 @click.option("--cpu", type=CORES, default=0, help="Cores per slot, such as 1.5.")
-@click.option("--bid", type=PRICE, default=0, help="Most credits per slot and period; default: twice the price.")
-@click.option("--endow", type=AMOUNT, default=0, help="Credits for its purse; default: four periods.")
+@click.option("--bid", type=PRICE, default=0, help="Most credits per slot and period; it may take leased slots.")
+@click.option("--budget", type=AMOUNT, default=0, help="Most credits in its whole life; then it is parked.")
+@click.option("--endow", type=AMOUNT, default=0, help="Credits set aside for it: what has a purse is hard to displace.")
+@click.option(
+    "--requeue/--no-requeue",
+    default=True,
+    show_default=True,
+    help="What cannot be saved and has to leave is queued again, and starts from its beginning; else it ends.",
+)
 @click.option("--sla", type=click.IntRange(0, 255), default=1, show_default=True, help="Priority of its deadline.")
 @click.option("--name", default="", help="Unique among what is alive on this host.")
 @click.option("--tenant", default="", help="Whose credits (operators).")
@@ -62,6 +69,7 @@ def command(
     mem: int,
     cpu: int,
     bid: int,
+    budget: int,
     endow: int,
     sla: int,
     name: str,
@@ -71,11 +79,12 @@ def command(
     checkpoint_every: int,
     files: tuple[Path, ...],
     *,
+    requeue: bool,
     hook: bool,
     here: bool,
     detach: bool,
 ) -> None:
-    """Run COMMAND; without money options it bids for itself. Ends with the command's exit code."""
+    """Run COMMAND; no money options are needed. Ends with the command's exit code."""
     if rank is not None:
         _demand_no_market_options()
         _alone(session, alone.Order(argv, name, rank, hook), detach=detach)
@@ -90,6 +99,8 @@ def command(
         cpu_milli=cpu,
         limit_ucr=bid,
         endow_ucr=endow,
+        budget_ucr=budget,
+        requeue=requeue,
         sla_priority=sla,
         tenant=tenant,
         hook=control.Hook() if hook else None,
@@ -100,6 +111,8 @@ def command(
         session.ask("ledger", control.Accounts())
     given = _read(files)
     answer = session.ask("tegd", control.Submit(spec=spec, key=fresh_key(), files=given))
+    if session.output != "json":
+        cost.say(session, answer["name"], answer["ref"])
     if detach:
         if session.output == "json":
             show_json("Submitted", answer)
@@ -114,6 +127,8 @@ def command(
         for part in session.stream("tegd", control.Logs(name=str(answer["ref"]), follow=True)):
             sys.stdout.buffer.write(part["bytes"])
             sys.stdout.buffer.flush()
+            if part.get("hook_failed"):
+                click.echo(f"{name}: its hook did not save it: {part['hook_failed']}", err=True)
             last = part
     except KeyboardInterrupt:
         click.echo(f"{name} goes on: `tegctl logs -f {name}` shows it, `tegctl cancel {name}` ends it", err=True)

@@ -17,8 +17,10 @@ def command(session: Session, name: str) -> None:
     if session.output == "json":
         show_json("Why", answer)
         return
-    limit = credits_text(answer["limit_ucr"])
-    click.echo(f"{answer['name']} ({answer['tenant']}) is {answer['life']}; limit {limit} per slot-period")
+    limit = (
+        f"; limit {credits_text(answer['limit_ucr'])} credits per slot and period" if answer.get("minds_money") else ""
+    )
+    click.echo(f"{answer['name']} ({answer['tenant']}) is {answer['life']}{limit}")
     for reason in answer["reasons"]:
         click.echo(f"  {reason['text']}")
     if not answer["reasons"]:

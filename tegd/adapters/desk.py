@@ -113,6 +113,7 @@ class Desk:
         ref = self._store.next_ref()
         work = Workload.accepted(ref, tenant, (peer.uid, peer.gid), request.key, spec)
         work.note(self._node.tick, "accepted")
+        work.submitted_tick = self._node.tick
         work.ticket, work.files = shown, tuple(sorted(request.files))
         if request.files:
             self._places.accept_files(shown, work)
@@ -129,8 +130,11 @@ class Desk:
 
     async def _log(self, work: Workload, offset: int, *, follow: bool) -> AsyncIterator[control.Reply]:
         """The output of all runs of a workload, one after the other."""
-        silent_s = 0.0
+        silent_s, said = 0.0, ""
         while True:
+            if follow and work.hook_failed != said:
+                said = work.hook_failed
+                yield control.Reply(data={"bytes": b"", "offset": offset, "hook_failed": said}, more=True)
             over = work.life is Life.ENDED
             data = await asyncio.to_thread(self._places.read_log, work.ref, offset)
             offset += len(data)

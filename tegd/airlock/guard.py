@@ -265,6 +265,7 @@ class Guard:
             image_bytes=self._image_bytes(entry) if status.state is State.PARKED else 0,
             parts=parts,
             bound_bytes=UNBOUND if spec.unit else status.bound_bytes,
+            submitted=spec.submitted,
         )
 
     def _crowded(self) -> bool:

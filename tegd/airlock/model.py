@@ -102,6 +102,7 @@ class Spec:
         group: Folder of that unit's control group.
         dump: Whether its processes may be dumped, where there is no hook or it fails.
         watchdog: The service manager ends it when it does not report in time: it is never frozen.
+        submitted: When it was submitted, in ticks of its zone: of equals in rank the later gives way first.
     """
 
     workload: str
@@ -123,6 +124,7 @@ class Spec:
     grace_ns: int = 1 << 60
     dump: bool = False
     watchdog: bool = False
+    submitted: int = 0
 
 
 @dataclass(frozen=True, slots=True)

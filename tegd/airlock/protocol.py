@@ -188,6 +188,8 @@ VERBS: dict[str, dict[str, Check]] = {
     "open_given": {"folder": _is_folder, "name": _is_plain, "executable": _is_flag},
 }
 """Every verb with its fields and what each must be. All must be there."""
+OPTIONAL: dict[str, dict[str, Check]] = {"start": {"submitted": _is_int}}
+"""Fields that may be there as well."""
 
 
 def decode(packet: bytes) -> Request | Refusal:
@@ -214,7 +216,11 @@ def decode(packet: bytes) -> Request | Refusal:
     for name, fits in wanted.items():
         if name not in data or not fits(data[name]):
             return Refusal(number, Reason.BAD_REQUEST, f"{verb}: {name} is missing or not what it must be")
-    if unknown := set(data) - set(wanted):
+    more = OPTIONAL.get(str(verb), {})
+    for name in data.keys() & more.keys():
+        if not more[name](data[name]):
+            return Refusal(number, Reason.BAD_REQUEST, f"{verb}: {name} is not what it must be")
+    if unknown := set(data) - set(wanted) - set(more):
         return Refusal(number, Reason.BAD_REQUEST, f"{verb}: no field {min(unknown)!r}")
     if "then" in data:
         data["then"] = Then(data["then"])
@@ -259,6 +265,7 @@ def view(workload: Workload, log: str) -> dict[str, Any]:
         "checkpoint": spec.hook.checkpoint if spec.hook else "",
         "saved_ns": status.saved_ns,
         "savable": workload.way or "",
+        "by": status.by,
         "proof": status.proof,
         "flaw": _WATCHED if spec.watchdog else status.flaw,
         "tries": status.tries,

@@ -33,7 +33,7 @@ class Member(NamedTuple):
 
     Attributes:
         name: Its id.
-        rank: The least gives way first; of equals the smaller, then the name that comes first.
+        rank: The least gives way first; of equals the later, the smaller, then the name that comes first.
         life: See `Life`.
         resident_bytes: Its own pages in memory.
         swapped_bytes: Its pages in swap.
@@ -43,6 +43,7 @@ class Member(NamedTuple):
         image_bytes: PARKED: what it needs to come back.
         bound_bytes: What its lease has bought, kept to by its memory.high; 0: no bound; `UNBOUND`: not ours to bound.
         parts: Its processes that can be held by themselves; none while they were not looked at.
+        submitted: When it was submitted, in ticks of its zone.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Member(NamedTuple):
     image_bytes: int = 0
     bound_bytes: int = UNBOUND
     parts: tuple[Part, ...] = ()
+    submitted: int = 0
 
     @property
     def demand_bytes(self) -> int:
@@ -130,7 +132,11 @@ def reserve_bytes(total_bytes: int) -> int:
 def of(reading: Reading, *lives: Life) -> list[Member]:
     """Those that are there, weakest first."""
     found = [member for member in reading.members if member.life in lives]
-    return sorted(found, key=lambda member: (member.rank, member.demand_bytes, member.name))
+    return sorted(found, key=_weakness)
+
+
+def _weakness(member: Member) -> tuple[float, int, int, str]:
+    return member.rank, -member.submitted, member.demand_bytes, member.name
 
 
 def gave_way(reading: Reading) -> list[Member]:

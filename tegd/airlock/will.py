@@ -31,7 +31,7 @@ _OVER = frozenset({State.ENDED, State.PARKED, State.STARTING})
 
 def in_order(workloads: Iterable[Workload]) -> list[Workload]:
     """The order in which they are dealt with: the strongest first."""
-    return sorted(workloads, key=lambda entry: (-entry.spec.rank, entry.spec.workload))
+    return sorted(workloads, key=lambda entry: (-entry.spec.rank, entry.spec.submitted, entry.spec.workload))
 
 
 def last(workload: Workload, now_ns: int) -> Last:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tegcore.units import GIB, TICK_NS
 from tegcore.wire.codec import encode
 from tegcore.wire.control import Hook, WorkloadSpec
-from tegcore.wire.messages import SCHEMA, Ask, Events, Hello, Orders, Status
+from tegcore.wire.messages import EVENTS_OF_RULES, SCHEMA, Ask, Events, Hello, Orders, Status
 from tegcore.wire.peer import CANNOT, GONE, Answer, Brief, Report
 from tegcore.wire.records import (
     Drain,
@@ -275,7 +275,10 @@ class Zone:
             return
         if node.zone is None:
             if node.cycle % 10 == 0:
-                self.say(machine, Hello(SCHEMA, machine.name, machine.boot, machine.base, 1, 0, 4000, 8 * GIB))
+                self.say(
+                    machine,
+                    Hello(SCHEMA, machine.name, machine.boot, machine.base, 1, 0, 4000, 8 * GIB, rules=EVENTS_OF_RULES),
+                )
         elif (message := node.link.message(node.cycle, 20)) is not None:
             self.say(machine, message)
         if node.cycle % 50 == 0 and node.zone is not None:

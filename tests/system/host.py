@@ -8,19 +8,20 @@ from typing import Any
 from tegcore.wire import control
 from tegctl.demonstration import SETTINGS
 from tegctl.session import Session, fresh_key
-from tegctl.stack import Stack
+from tegctl.stack import Stack, StackSettings
 
 
 class Host:
-    """A stack with two tenants who have credits, and what tests ask of it."""
+    """A stack whose tenants have credits, and what tests ask of it; by default the demonstration's."""
 
-    def __init__(self, folder: Path) -> None:
-        self.stack = Stack(folder / "stack", SETTINGS)
+    def __init__(self, folder: Path, settings: StackSettings = SETTINGS) -> None:
+        self.tenants = settings.tenants
+        self.stack = Stack(folder / "stack", settings)
         self.session = Session(self.stack.state_dir, "json")
 
     def start(self) -> None:
         self.stack.start()
-        for tenant in SETTINGS.tenants:
+        for tenant in self.tenants:
             self.ask("ledger", control.MintCredits(tenant=tenant, amount_ucr=100_000_000, key=fresh_key()))
 
     def ask(self, program: str, request: control.AnyRequest) -> Any:

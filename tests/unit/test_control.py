@@ -144,7 +144,7 @@ async def test_who_follows_silent_work_is_not_taken_for_left_alone(
     monkeypatch.setattr("tegio.control.ANSWER_S_MAX", 0.4)
     host = desk.Desk.__new__(desk.Desk)
     host._places = Places(tmp_path)
-    work = SimpleNamespace(life=Life.SEATED, ref=1, exit_code=0, outcome="exit code 0")
+    work = SimpleNamespace(life=Life.SEATED, ref=1, exit_code=0, outcome="exit code 0", hook_failed="")
     server = ControlServer(tmp_path / "a.sock", lambda peer, request: _as_reply(host._log(work, 0, follow=True)))
     await server.start()
     asyncio.get_running_loop().call_later(1.0, setattr, work, "life", Life.ENDED)

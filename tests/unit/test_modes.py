@@ -46,11 +46,27 @@ def test_a_workload_moves_along_the_table_only(before: Life, after: Life) -> Non
 
 
 def test_a_budget_lowers_the_limit_to_what_it_holds() -> None:
-    work = Workload(1, "w", "t", 0, 0, 0, WorkloadSpec(argv=("x",), sizes=(2,), limit_ucr=100), limit_ucr=100)
-    work.budget(1_000)
-    assert (work.endow_ucr, work.limit_ucr) == (1_000, 100)
-    work.budget(201)
-    assert work.limit_ucr == 50
+    spec = WorkloadSpec(argv=("x",), sizes=(2,), limit_ucr=100, budget_ucr=1_000)
+    work = Workload.accepted(1, "t", (0, 0), 0, spec)
+    assert (work.own_ucr, work.limit_ucr) == (1_000, 100)
+    work.lease_paid(799, 0)
+    assert (work.own_ucr, work.limit_ucr) == (201, 50)
+    work.topped_up(4_000)
+    assert (work.own_ucr, work.limit_ucr) == (4_201, 100)
+    work.lease_paid(9_000, 0)
+    assert (work.own_ucr, work.limit_ucr) == (0, 0)
+
+
+def test_a_purse_within_a_budget_is_never_more_than_it() -> None:
+    work = Workload.accepted(1, "t", (0, 0), 0, WorkloadSpec(argv=("x",), endow_ucr=900, budget_ucr=1_000))
+    work.lease_paid(700, 200)
+    assert (work.endow_ucr, work.budget_left_ucr) == (200, 300)
+    work.topped_up(50)
+    assert (work.endow_ucr, work.budget_left_ucr) == (250, 350)
+    work.lease_paid(200, 400)
+    assert work.own_ucr == 150
+    work.lease_paid(150, 0)
+    assert (work.has_purse, work.own_ucr) == (True, 0), "an empty purse is no account that pays"
 
 
 def test_a_search_widens_by_levels_then_backs_off_doubling_to_a_period() -> None:

@@ -2,12 +2,14 @@
 
 import random
 
+import msgspec
 import pytest
 
+from tegcore.errors import RefusedError
 from tegcore.units import GIB, TICK_NS
 from tegcore.wire.codec import encode
 from tegcore.wire.control import Hook, WorkloadSpec
-from tegcore.wire.messages import SCHEMA, Events, Hello, Welcome
+from tegcore.wire.messages import EVENTS_OF_RULES, SCHEMA, Events, Hello, Welcome
 from tegcore.wire.records import (
     Evict,
     Genesis,
@@ -16,11 +18,14 @@ from tegcore.wire.records import (
     NameIs,
     NameKind,
     Op,
+    OrderFlag,
     Reason,
     Record,
+    Region,
     SetRates,
     SetReserve,
     Tick,
+    Traits,
     pack_all,
 )
 from tegcore.wire.signing import Key, host_key, ledger_keyring, tenant_token
@@ -32,7 +37,7 @@ from tegd.link import Link
 from tegd.modes import Happening, Mode
 from tegd.node import Node
 from tegd.travel import Travel
-from tegd.views import why
+from tegd.views import row, why
 from tegd.workload import Life, Waits, Workload
 from zone_ledger.book.reference import ReferenceBook
 from zone_ledger.door import Door
@@ -46,7 +51,9 @@ PERIOD, TERM = 100, 200
 class World:
     """A ledger and one host, cycle by cycle; `lossy` drops and doubles a third of all messages."""
 
-    def __init__(self, lossy: bool = False, market: Market = Market.AUCTION, seed: int = 1) -> None:
+    def __init__(
+        self, lossy: bool = False, market: Market = Market.AUCTION, seed: int = 1, funds_ucr: int = 100_000_000
+    ) -> None:
         self.engine, self.door = Engine(ReferenceBook), Door("z", SECRET)
         self.fate = random.Random(seed)
         self.lossy = lossy
@@ -58,12 +65,13 @@ class World:
                 (Op.NAME_IS, NameIs.of(NameKind.TENANT, 1, "ada")),
                 (Op.SET_RATES, rates),
                 (Op.SET_RESERVE, SetReserve(0, 100_000)),
-                (Op.MINT, Mint(1, 100_000_000)),
+                (Op.MINT, Mint(1, funds_ucr)),
             )
         ):
             self.engine.apply(Record(op, 0, 0, key, body))
         self.running: dict[str, dict] = {}
         self.started: list[str] = []
+        self.mute: set[int] = set()
         self.ledger_up = True
         self.refs = 0
         self.boot(1)
@@ -75,10 +83,7 @@ class World:
     def submit(self, **spec) -> Workload:
         self.refs += 1
         fields = {"argv": ("x",), "limit_ucr": 300_000, "hook": Hook()} | spec
-        made = WorkloadSpec(**fields)
-        work = Workload(self.refs, f"w{self.refs}", "ada", 0, 0, 0, made)
-        work.limit_ucr = made.limit_ucr
-        work.endow_ucr = made.endow_ucr or 4 * work.charge_ucr(made.limit_ucr)
+        work = Workload.accepted(self.refs, "ada", (0, 0), self.refs, WorkloadSpec(**fields))
         self.node.submitted(work)
         return work
 
@@ -92,7 +97,7 @@ class World:
             self.carry_out(node.step(self.usage(), self.now_ns))
             message = node.link.message(node.cycle) if node.zone else None
             if node.zone is None and node.cycle % 10 == 0:
-                message = Hello(SCHEMA, "n1", node.link.boot, -1, 3, 0, 2000, 4 * GIB)
+                message = Hello(SCHEMA, "n1", node.link.boot, -1, 3, 0, 2000, 4 * GIB, rules=EVENTS_OF_RULES)
             copies = 0 if self.lost() else 2 if self.lossy and self.fate.random() < 0.3 else 1
             for _ in range(copies if message and self.ledger_up else 0):
                 self.hear(message)
@@ -153,8 +158,13 @@ class World:
                     self.tell(work.airlock_id, "running")
                 case Extend(work) if work.airlock_id in self.running:
                     self.running[work.airlock_id]["end"] = work.term_end_ns
+                case SaveAndEnd(work, save=True) if work.airlock_id in self.running:
+                    if work.ref in self.mute:
+                        self.tell(work.airlock_id, "running", problem="no mark", hook_failed="no mark")
+                    else:
+                        self.end(work, cause="asked", saved=True, code=137)
                 case SaveAndEnd(work) if work.airlock_id in self.running:
-                    self.end(work, cause="asked", saved=effect.save)
+                    self.end(work, cause="asked", code=143)
                 case Forget(airlock_id):
                     self.running.pop(airlock_id, None)
                     self.node.runs.pop(airlock_id, None)
@@ -220,6 +230,8 @@ def test_the_evicted_are_saved_and_come_back_to_resume() -> None:
     assert all(work.life is Life.SEATED for work in lights)
     mesh = world.submit(limit_ucr=900_000, sizes=(2,))
     world.cycle(60)
+    assert mesh.life is not Life.SEATED, "in its first term a lease is left alone"
+    world.cycle(TERM)
     assert mesh.life is Life.SEATED
     out = [work for work in lights if work.life is not Life.SEATED]
     assert len(out) == 4
@@ -229,17 +241,21 @@ def test_the_evicted_are_saved_and_come_back_to_resume() -> None:
     assert all(work.life is Life.SEATED for work in lights)
 
 
-def test_what_cannot_be_saved_is_ended_after_its_notice_as_its_grant_said() -> None:
+@pytest.mark.parametrize("requeue", [True, False])
+def test_what_cannot_be_saved_runs_on_until_its_notice_is_over_and_is_queued_again_or_ended(requeue: bool) -> None:
     world = World()
-    work = world.submit(hook=None)
+    work = world.submit(hook=None, requeue=requeue)
     world.cycle(40)
     world.engine.apply(Record(Op.EVICT, 0, 0, 99, Evict(work.lease)))
     world.cycle(30)
     assert work.life is Life.LEAVING
     assert world.running[work.airlock_id]["state"] == "running"
     world.cycle(60)
-    assert work.life is Life.ENDED
-    assert "as its grant said" in work.outcome
+    if requeue:
+        assert (work.life, work.resume, work.outcome) == (Life.SEATED, False, "")
+        assert world.started == ["1.1", "1.2"]
+    else:
+        assert (work.life, work.outcome) == (Life.ENDED, "ended, as its grant said: operator")
 
 
 def test_a_purse_that_runs_dry_parks_and_a_top_up_brings_back() -> None:
@@ -247,7 +263,7 @@ def test_a_purse_that_runs_dry_parks_and_a_top_up_brings_back() -> None:
     work = world.submit(limit_ucr=150_000, endow_ucr=220_000)
     world.cycle(40 + 3 * PERIOD)
     assert work.life is Life.PARKED
-    assert work.waits.reason == "BANKRUPT"
+    assert (work.waits.reason, work.waits.missing) == ("BUDGET", 80_000)
     assert world.engine.state.accounts.escrow == 0
     for _ in range(3):
         world.node.top_up(work, 2_000_000, 5, world.now_ns)
@@ -262,7 +278,7 @@ def test_a_seated_workload_moves_only_where_the_price_force_beats_static_frictio
     """Its rent has been challenged up, and slots are free at the reserve: force 7 times the reserve less friction."""
     world = World()
     world.node.field_came(mu_ucr)
-    work = world.submit(limit_ucr=900_000)
+    work = world.submit(limit_ucr=900_000, endow_ucr=3_600_000)
     world.cycle(40)
     first = work.lease
     world.engine.state.leases[first].challenge_ucr = 880_000
@@ -371,29 +387,252 @@ def test_a_cancelled_workload_ends_wherever_it_is(when: int) -> None:
     assert world.engine.state.accounts.escrow == 0
 
 
-def test_an_incumbent_whose_save_fails_stays_and_the_challenger_is_refused() -> None:
+@pytest.mark.parametrize("requeue", [True, False])
+def test_a_hook_that_never_marks_holds_no_slot_against_a_bid(requeue: bool) -> None:
     world = World()
-    lights = [world.submit(limit_ucr=200_000) for _ in range(8)]
-    world.cycle(150)
-    saves: list[Workload] = []
-    world.end = lambda work, **_: saves.append(work)
+    lights = [world.submit(limit_ucr=200_000, requeue=requeue) for _ in range(8)]
+    world.mute = {work.ref for work in lights}
+    world.cycle(TERM + 50)
     strong = world.submit(limit_ucr=900_000)
-    while not saves:
+    victim = None
+    while victim is None:
         world.cycle()
-    world.tell(saves[0].airlock_id, "running", problem="the hook did not answer")
-    world.cycle(4)
-    assert all(work.life is Life.SEATED for work in lights)
-    assert strong.life is not Life.SEATED
-    assert any("stayed" in text for _, text in strong.history)
+        victim = next((work for work in lights if work.hook_failed), None)
+    assert strong.life is Life.WAITING
+    assert (victim.life, victim.hook) == (Life.LEAVING, None)
+    reasons = {reason["reason"]: reason["text"] for reason in why(world.node, victim, world.now_ns)["reasons"]}
+    assert "no mark" in reasons["save_failed"]
+    rival = why(world.node, strong, world.now_ns)["reasons"][0]
+    assert (rival["reason"], "have notice until tick" in rival["text"]) == ("evicting", True)
+    world.cycle(20)
+    assert world.running[victim.airlock_id]["state"] == "running", "it has until its notice is over"
+    world.cycle(50)
+    assert strong.life is Life.SEATED
+    assert victim.life is (Life.SEEKING if requeue else Life.ENDED)
+    assert not victim.resume
+    flags = Traits.unpacked(world.node._fok(victim, Region(0, 4)).traits).flags
+    assert flags & OrderFlag.UNSAVABLE
 
 
-def test_default_limits_come_from_the_price() -> None:
+def test_a_hook_that_did_not_prove_itself_is_none_and_one_that_did_later_is_one_again() -> None:
+    world = World()
+    work = world.submit()
+    world.cycle(60)
+    world.tell(work.airlock_id, "running", hook_failed="no mark")
+    assert (work.life, work.hook) == (Life.SEATED, None)
+    assert "save_failed" in [reason["reason"] for reason in why(world.node, work, world.now_ns)["reasons"]]
+    assert list(world.node.said) == [(work.name, "its hook did not save it: no mark")]
+    world.engine.apply(Record(Op.EVICT, 0, 0, 99, Evict(work.lease)))
+    world.cycle(10)
+    assert world.running[work.airlock_id]["state"] == "running", "nothing is tried that is known to fail"
+    world.tell(work.airlock_id, "running", hook_proved=True)
+    assert work.hook == work.spec.hook
+
+
+def test_a_default_limit_follows_the_price_up_and_down_and_no_purse_is_made_for_it() -> None:
     world = World()
     work = world.submit(limit_ucr=0)
     world.cycle(60)
     assert work.life is Life.SEATED
-    assert work.limit_ucr == 200_000
-    assert work.endow_ucr == 800_000
+    assert (work.limit_ucr, work.endow_ucr, work.own_ucr) == (200_000, 0, None)
+    lease = world.engine.state.leases[work.lease]
+    for reserve_ucr, limit_ucr in ((150_000, 300_000), (40_000, 80_000)):
+        world.engine.apply(Record(Op.SET_RESERVE, 0, 0, 50 + reserve_ucr, SetReserve(0, reserve_ucr)))
+        world.cycle(2 * PERIOD + 50)
+        assert (work.limit_ucr, lease.limit_ucr) == (limit_ucr, limit_ucr)
+
+
+def test_who_names_nothing_displaces_nobody_and_is_told_why_it_waits() -> None:
+    """Two default bids for one slot evicted each other twelve times in ten seconds."""
+    world = World()
+    works = [world.submit(limit_ucr=0) for _ in range(9)]
+    world.cycle(TERM * 2)
+    waits = [work for work in works if work.life is not Life.SEATED]
+    assert len(waits) == 1
+    assert waits[0].limit_ucr == 200_000
+    assert why(world.node, waits[0], world.now_ns)["reasons"][0]["reason"] == "taken"
+    assert world.engine.state.counters.evictions == 0
+    world.end(next(work for work in works if work.life is Life.SEATED))
+    world.cycle(2 * PERIOD)
+    assert waits[0].life is Life.SEATED
+
+
+def test_a_challenger_that_goes_leaves_its_victim_where_it_is() -> None:
+    world = World()
+    lights = [world.submit(limit_ucr=200_000, hook=None) for _ in range(8)]
+    world.cycle(TERM + 50)
+    strong = world.submit(limit_ucr=900_000)
+    while strong.life is not Life.WAITING:
+        world.cycle()
+    world.cycle(5)
+    victim = next(work for work in lights if work.life is Life.LEAVING)
+    lease = victim.lease
+    world.carry_out(world.node.cancel(strong, world.now_ns))
+    world.cycle(5)
+    assert (victim.life, victim.lease, strong.life) == (Life.SEATED, lease, Life.ENDED)
+    before = victim.term_end_ns
+    world.cycle(TERM)
+    assert (victim.life, victim.lease) == (Life.SEATED, lease)
+    assert victim.term_end_ns > before, "it renews again"
+    assert len(world.started) == 8
+
+
+def test_a_save_under_way_goes_on_although_its_notice_was_taken_back() -> None:
+    world = World()
+    lights = [world.submit(limit_ucr=200_000) for _ in range(8)]
+    world.cycle(TERM + 50)
+    saves: list[Workload] = []
+    end, world.end = world.end, lambda work, **_: saves.append(work)
+    strong = world.submit(limit_ucr=900_000)
+    while not saves:
+        world.cycle()
+    world.carry_out(world.node.cancel(strong, world.now_ns))
+    world.cycle(5)
+    victim = next(work for work in lights if work.life is Life.LEAVING)
+    world.end = end
+    world.end(victim, cause="asked", saved=True, code=137)
+    world.cycle(60)
+    assert (victim.life, victim.resume) == (Life.SEATED, True)
+
+
+def test_nothing_ends_for_money_at_fixed_prices() -> None:
+    """A default job was ended as bankrupt after 8.5 minutes, with 999.56 of 1,000 credits on its account."""
+    world = World(market=Market.FIXED)
+    works = [world.submit(limit_ucr=0, mem_bytes=1 << 20, hook=hook) for hook in (None, Hook())]
+    world.cycle(50 * PERIOD)
+    assert [(work.life, work.token) for work in works] == [(Life.SEATED, 1), (Life.SEATED, 2)]
+    assert world.engine.state.accounts.balances[1] == 100_000_000
+    for work in works:
+        shown = why(world.node, work, world.now_ns)
+        assert (shown["reasons"], shown["minds_money"]) == ([], False)
+        assert not any("credit" in text or "ucr" in text for _, text in work.history)
+
+
+@pytest.mark.parametrize("hook", [None, Hook()])
+@pytest.mark.parametrize("market", Market)
+def test_a_budget_is_told_a_term_ahead_then_parks_and_a_top_up_takes_it_up_again(
+    market: Market, hook: Hook | None
+) -> None:
+    world = World(market=market)
+    work = world.submit(limit_ucr=0, budget_ucr=500_000, hook=hook)
+    world.cycle(4 * PERIOD - 60)
+    assert work.life is Life.SEATED
+    assert work.low.until_tick
+    low = next(reason for reason in why(world.node, work, world.now_ns)["reasons"] if reason["reason"] == "low")
+    assert "its budget lasts until tick" in low["text"]
+    assert "`tegctl top-up w1" in low["text"]
+    assert row(world.node, work, world.now_ns)["note"] == "money runs out"
+    assert any("its budget lasts until tick" in text for _, text in world.node.said)
+    world.cycle(4 * PERIOD)
+    assert (work.life, work.resume, work.waits.reason) == (Life.PARKED, hook is not None, "BUDGET")
+    assert work.waits.missing == 100_000 - (500_000 - work.spent_ucr)
+    world.carry_out(world.node.top_up(work, work.waits.missing - 1, 7, world.now_ns))
+    world.cycle(40)
+    assert (work.life, work.waits.missing) == (Life.PARKED, 1), "it is not enough, and it is told so"
+    world.carry_out(world.node.top_up(work, 5_000_000, 8, world.now_ns))
+    world.cycle(60)
+    assert (work.life, work.low.until_tick) == (Life.SEATED, 0)
+    assert world.started[-1] == work.airlock_id
+
+
+def test_a_top_up_in_time_is_in_the_budget_and_nothing_ends() -> None:
+    world = World()
+    work = world.submit(limit_ucr=0, budget_ucr=500_000)
+    world.cycle(4 * PERIOD - 60)
+    assert work.low.until_tick
+    world.carry_out(world.node.top_up(work, 5_000_000, 8, world.now_ns))
+    world.cycle(10)
+    assert (work.low.until_tick, work.budget_ucr) == (0, 5_500_000)
+    world.cycle(5 * PERIOD)
+    assert work.token == 1
+    assert any("does not run out any more" in text for _, text in work.history)
+
+
+def test_what_the_account_pays_has_nothing_to_top_up() -> None:
+    world = World()
+    work = world.submit(limit_ucr=0)
+    with pytest.raises(RefusedError, match="the account of ada pays for w1") as refused:
+        world.node.top_up(work, 5, 8, world.now_ns)
+    assert "tegctl mint ada" in refused.value.hint
+    part = Workload(9, "p", "ada", 0, 0, 0, WorkloadSpec(argv=("x",), budget_ucr=5), home="n2")
+    with pytest.raises(RefusedError, match="part of work of n2"):
+        world.node.top_up(part, 5, 8, world.now_ns)
+
+
+@pytest.mark.parametrize("hook", [None, Hook()])
+def test_work_of_an_account_that_ran_dry_waits_and_goes_on_when_there_is_money_again(hook: Hook | None) -> None:
+    world = World(funds_ucr=2_000_000)
+    works = [world.submit(limit_ucr=0, hook=hook) for _ in range(2)]
+    while not works[1].low.until_tick:
+        world.cycle()
+        assert world.engine.state.tick < 20 * PERIOD
+    assert why(world.node, works[1], world.now_ns)["reasons"][0]["reason"] == "low"
+    while works[1].life is Life.SEATED:
+        world.cycle()
+        assert world.engine.state.tick < 40 * PERIOD
+    world.cycle(70)
+    assert (works[1].life, works[1].waits.reason, works[1].resume) == (Life.SEEKING, "FUNDS", hook is not None)
+    assert works[1].waits.missing > 0
+    world.engine.apply(Record(Op.MINT, 0, 0, 77, Mint(1, 50_000_000)))
+    world.cycle(150)
+    assert works[1].life is Life.SEATED
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_who_ends_by_itself_is_never_queued_again(code: int) -> None:
+    world = World()
+    work = world.submit(hook=None)
+    world.cycle(60)
+    world.end(work, code=code)
+    world.cycle(30)
+    assert (work.life, work.exit_code, len(world.started)) == (Life.ENDED, code, 1)
+
+
+def test_who_ends_well_when_asked_to_leave_is_done() -> None:
+    world = World()
+    work = world.submit(hook=None)
+    world.cycle(60)
+    world.engine.apply(Record(Op.EVICT, 0, 0, 99, Evict(work.lease)))
+    world.cycle(10)
+    end, world.end = world.end, lambda work, **_: end(work, cause="asked", code=0)
+    world.cycle(80)
+    assert (work.life, work.outcome) == (Life.ENDED, "exit code 0")
+
+
+def test_what_was_lost_with_its_host_begins_anew() -> None:
+    world = World()
+    work = world.submit(hook=None)
+    world.cycle(60)
+    world.end(work, cause="lost", code=None)
+    world.cycle(60)
+    assert (work.life, work.resume, work.token) == (Life.SEATED, False, 2)
+
+
+def test_an_order_says_who_pays_and_whether_it_may_displace() -> None:
+    world = World()
+
+    def flags(**spec) -> tuple[OrderFlag, int]:
+        work = world.submit(**spec)
+        fok = world.node._fok(work, Region(0, 4))
+        return Traits.unpacked(fok.traits).flags, fok.endow_ucr
+
+    world.node.travel = Travel(world.node, 3)
+    assert flags(limit_ucr=0) == (OrderFlag.NONE, 0)
+    assert flags(limit_ucr=5, hook=None) == (OrderFlag.NAMED | OrderFlag.UNSAVABLE, 0)
+    assert flags(limit_ucr=0, budget_ucr=9) == (OrderFlag.BUDGETED, 9)
+    assert flags(limit_ucr=0, budget_ucr=9, endow_ucr=7) == (OrderFlag.NONE, 7)
+    assert flags(limit_ucr=0, budget_ucr=7, endow_ucr=9) == (OrderFlag.NONE, 7)
+    assert flags(limit_ucr=0, here=True) == (OrderFlag.CONFINED, 0)
+
+
+def test_what_was_kept_on_disk_before_budgets_is_read_and_its_purse_stays() -> None:
+    old = Workload.accepted(1, "ada", (0, 0), 1, WorkloadSpec(argv=("x",), limit_ucr=5))
+    fields = msgspec.to_builtins(old)
+    for name in ("budget_ucr", "spent_ucr", "paid_ucr", "cost_ucr", "low", "hook_failed", "submitted_tick"):
+        del fields[name]
+    del fields["spec"]["budget_ucr"], fields["spec"]["requeue"]
+    work = msgspec.convert(fields | {"endow_ucr": 20}, Workload)
+    assert (work.own_ucr, work.has_purse, work.spec.requeue) == (20, True, True)
 
 
 def test_a_default_limit_is_never_more_than_the_endowment_carries() -> None:
@@ -402,14 +641,12 @@ def test_a_default_limit_is_never_more_than_the_endowment_carries() -> None:
     rich = world.submit(sizes=(3,), limit_ucr=2_000_000)
     world.cycle(60)
     assert rich.life is Life.SEATED
-    poor = world.submit(limit_ucr=0, endow_ucr=1_000_000)
+    poor = world.submit(limit_ucr=0, endow_ucr=150_000)
     world.cycle(200)
-    assert (poor.waits.reason, poor.limit_ucr, poor.endow_ucr) == ("PRICE", 1_000_000, 1_000_000)
-    poor.budget(900_000)
+    assert (poor.waits.reason, poor.limit_ucr, poor.endow_ucr) == ("TAKEN", 150_000, 150_000)
     world.carry_out(world.node.cancel(rich, world.now_ns))
     world.cycle(150)
     assert poor.life is Life.SEATED
-    assert poor.endow_ucr == 900_000, "what it spent does not come back"
 
 
 def test_a_token_that_the_host_lacks_is_refused_with_a_reason() -> None:
@@ -424,9 +661,9 @@ def test_a_token_that_the_host_lacks_is_refused_with_a_reason() -> None:
 def test_a_ghost_that_cannot_pay_one_period_at_the_reserve_is_bankrupt_until_it_is_topped_up() -> None:
     world = World()
     work = world.submit(limit_ucr=300_000)
-    work.budget(90_000)
+    work.endow_ucr = 90_000
     world.cycle(60)
-    assert (work.life, work.waits.reason, work.waits.missing) == (Life.PARKED, "BANKRUPT", 10_000)
+    assert (work.life, work.waits.reason, work.waits.missing) == (Life.PARKED, "BUDGET", 10_000)
     world.carry_out(world.node.top_up(work, 2_000_000, 7, world.now_ns))
     world.cycle(60)
     assert work.life is Life.SEATED
@@ -506,5 +743,5 @@ def test_why_says_what_is_missing_in_credits_and_whether_the_ledger_was_ever_hea
     assert texts[1].endswith("the ledger has not been heard yet; do broker and ledger run?")
     world.node.beat_ns = world.now_ns - 10**9
     assert "was last heard 1.0 s ago" in why(world.node, work, world.now_ns)["reasons"][1]["text"]
-    work.life, work.waits = Life.PARKED, Waits("BANKRUPT", 5_000_000)
-    assert why(world.node, work, world.now_ns)["reasons"][0]["text"].endswith("with at least 5.00 credits")
+    work.life, work.waits = Life.PARKED, Waits("BUDGET", 5_000_000)
+    assert why(world.node, work, world.now_ns)["reasons"][0]["text"].endswith("`tegctl top-up w1 5.00`")

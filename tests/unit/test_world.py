@@ -28,10 +28,14 @@ def test_the_same_seed_leads_to_the_same_state_and_another_to_another() -> None:
 
 
 def phase_after(ticks: int, *pieces: Piece) -> Phase:
+    """After so many ticks; as many pieces as there are slots come first, and are seated when the others come."""
     world = World(Setting(seed=5))
-    for piece in pieces:
+    for piece in pieces[:64]:
         world.submit(piece)
-    world.run(ticks)
+    world.run(40)
+    for piece in pieces[64:]:
+        world.submit(piece)
+    world.run(ticks - 40)
     return world.governor.phase
 
 
