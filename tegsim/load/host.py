@@ -162,6 +162,7 @@ class Host:
         """A job is accepted."""
         self._ref += 1
         work = Workload.accepted(self._ref, tenant, (UID, UID), self._ref, job.spec)
+        work.submitted_tick = self.agent.node.tick
         piece = self.pieces[work.ref] = Piece(job, self.name, work.ref, self.tick)
         self.living += 1
         self.carry_out(self.agent.node.submitted(work))
@@ -189,6 +190,7 @@ class Host:
             self._usage = {name: self._used(process) for name, process in self._processes.items()}
         self.carry_out(agent.cycle(self._usage, now_ns) if flown else self._cycle_unflown())
         agent.node.order_ms.clear()
+        agent.node.said.clear()
 
     def _cycle_unflown(self) -> list[Effect]:
         """`AgentSide.cycle` without the flight: where a ghost begins is drawn as there (9)."""

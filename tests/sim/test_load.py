@@ -79,7 +79,7 @@ def test_what_fits_is_what_some_placement_fits(free: int, sizes: list[int]) -> N
 
 def test_slots_idle_beside_waiting_work_are_counted_by_what_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody asks: of a free block of four, two jobs of one slot and none of eight could have a place."""
-    monkeypatch.setattr(Ghosts, "_ask", lambda self: None)
+    monkeypatch.setattr(Ghosts, "_ask", lambda self: [])
     idle = zone("fixed", job(0), job(0), job(3), log2_slots=2)
     idle.run(10)
     assert idle.seen.idle_ticks == 2 * 200
@@ -201,13 +201,13 @@ def test_default_jobs_run_to_their_end_for_a_day(market: str) -> None:
 @pytest.mark.parametrize("seed", [1, 2, 3])
 @pytest.mark.parametrize("offered", [0.5, 0.9])
 def test_nobody_displaces_beside_free_room_for_hours(offered: float, seed: int) -> None:
-    named = run(Setting("auction", alive=ALIVE), Load(offered, 7200, hooks=0.5, named=1.0), seed, 7200)
+    named = run(Setting("auction", alive=ALIVE), Load(offered, 7200, 300, hooks=0.5, named=1.0), seed, 7200)
     assert named["displaced"]["leases"] > 0
     assert named["displaced"]["leases_beside_free_room"] == named["displaced"]["leases_in_their_first_term"] == 0
 
 
 @pytest.mark.parametrize("offered", [0.5, 0.9])
 def test_nobody_displaces_beside_free_room(offered: float) -> None:
-    named = run(Setting("auction", governed=False, alive=ALIVE), Load(offered, 1800, hooks=0.5, named=1.0), 1)
+    named = run(Setting("auction", governed=False, alive=ALIVE), Load(offered, 1800, 300, hooks=0.5, named=1.0), 1)
     assert named["displaced"]["leases"] > 0
     assert named["displaced"]["leases_beside_free_room"] == named["displaced"]["leases_in_their_first_term"] == 0
