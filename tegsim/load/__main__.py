@@ -23,6 +23,9 @@ from zone_ledger.rules import LATEST
 @click.option("--tenants", multiple=True, type=int, default=[1], show_default=True)
 @click.option("--hooks", multiple=True, type=float, default=[0.0], show_default=True, help="Share of jobs with one.")
 @click.option("--named", multiple=True, type=float, default=[0.0], show_default=True, help="Share with a named bid.")
+@click.option(
+    "--failing", multiple=True, type=float, default=[0.0], show_default=True, help="Share of hooks that fail."
+)
 @click.option("--seed", multiple=True, type=int, default=[1], show_default=True)
 @click.option("--seconds", default=7200, show_default=True, help="How long jobs come.")
 @click.option("--mean", "mean_s", default=120.0, show_default=True, help="Mean length of a job, s.")
@@ -38,6 +41,7 @@ def main(
     tenants: tuple[int, ...],
     hooks: tuple[float, ...],
     named: tuple[float, ...],
+    failing: tuple[float, ...],
     seed: tuple[int, ...],
     seconds: int,
     mean_s: float,
@@ -49,9 +53,11 @@ def main(
     flown: bool,
 ) -> None:
     """Run every combination of what may be given several times."""
-    for one_market, load, owners, hooked, bid, drawn in itertools.product(market, offered, tenants, hooks, named, seed):
+    for one_market, load, owners, hooked, bid, broken, drawn in itertools.product(
+        market, offered, tenants, hooks, named, failing, seed
+    ):
         setting = Setting(one_market, hosts, log2_slots, governed=governed, flown=flown, alive=alive)
-        wanted = Load(load, seconds, mean_s, owners, hooked, bid)
+        wanted = Load(load, seconds, mean_s, owners, hooked, bid, failing=broken)
         audit, begun_s = Audit(LATEST), time.process_time()
         found = run(setting, wanted, drawn, drain, audit.batch)
         spent_s = time.process_time() - begun_s

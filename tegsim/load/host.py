@@ -1,6 +1,7 @@
-"""One host: the program's own agent side, and around it an airlock side and a courier that never fail.
+"""One host: the program's own agent side, and around it an airlock side and a courier.
 
-A run that is started runs at once; a save takes `SAVE_TICKS`. What hosts say and hand to each other arrives at once.
+A run that is started runs at once; a save takes `SAVE_TICKS`, and fails where its job says so. What hosts say and hand
+to each other arrives at once.
 """
 
 from collections.abc import Iterable
@@ -26,6 +27,7 @@ SAVE_TICKS = 10
 OUTCOME_ASKED = 143
 """Exit code of what was asked to end."""
 
+NO_MARK = "it made no mark in time"
 NOBODY = Answer(ok=False, reason=NOT_YET, message="it does not answer")
 NAN = float("nan")
 UID = 1000
@@ -213,6 +215,11 @@ class Host:
             process.piece.parts_done.add(work.rank)
             self._over(process, "exited", 0)
         elif 0 <= process.leaves <= tick:
+            if process.saves and process.piece.job.fails:
+                process.leaves, process.saves = -1, False
+                failed = Run(process.name, "running", problem=NO_MARK, hook_failed=NO_MARK)
+                self.carry_out(self.agent.node.run_changed(failed, self.now_ns))
+                return
             if process.saves:
                 process.piece.saved[work.rank] = process.done(process.leaves)
             self._over(process, "asked", OUTCOME_ASKED)

@@ -22,6 +22,7 @@ class Load:
         mean_s: Of what a job takes, which is exponential.
         tenants: Jobs are spread evenly over so many.
         hooks: Share of jobs with a checkpoint hook.
+        failing: Share of hooks that never make their mark.
         named: Share of jobs whose bid a person named: from 1 to `bids` reserves, evenly drawn.
         sizes: See `SIZES`.
     """
@@ -33,18 +34,20 @@ class Load:
     hooks: float = 0.0
     named: float = 0.0
     bids: float = 4.0
+    failing: float = 0.0
     sizes: tuple[tuple[int, float], ...] = SIZES
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One job: when it comes, where, whose it is, what it asks for and how long it takes, in ticks."""
+    """One job: when it comes, where, whose it is, what it asks for, how long it takes, in ticks, if its hook fails."""
 
     tick: int
     host: int
     tenant: int
     spec: WorkloadSpec
     ticks: int
+    fails: bool = False
 
 
 def jobs(load: Load, hosts: int, slots: int, reserve_ucr: int, seed: int) -> Iterator[Job]:
@@ -57,14 +60,13 @@ def jobs(load: Load, hosts: int, slots: int, reserve_ucr: int, seed: int) -> Ite
         reserve_ucr: Of a slot-period: bids are told in it.
         seed: Of all draws; each kind of draw has its own stream, so that loads differ only in what was asked.
     """
-    comes, lasts, widths, places, owners, hooks, bids = (
-        Stream(seed, f"load {name}") for name in ("comes", "lasts", "widths", "places", "owners", "hooks", "bids")
-    )
+    names = ("comes", "lasts", "widths", "places", "owners", "hooks", "bids", "fails")
+    comes, lasts, widths, places, owners, hooks, bids, fails = (Stream(seed, f"load {name}") for name in names)
     mean_slots = sum(share * (1 << size) for size, share in load.sizes) / sum(share for _, share in load.sizes)
     between_s = load.mean_s * mean_slots / (load.offered * slots)
     at_ns = comes.wait_ns(between_s)
     while at_ns < load.seconds * NS_PER_S:
-        hooked, named, over = hooks.chance(load.hooks), bids.draw() < load.named, bids.draw()
+        hooked, named, over = hooks.draw() < load.hooks, bids.draw() < load.named, bids.draw()
         spec = WorkloadSpec(
             argv=("simulated",),
             sizes=(_drawn(widths.draw(), load.sizes),),
@@ -73,7 +75,8 @@ def jobs(load: Load, hosts: int, slots: int, reserve_ucr: int, seed: int) -> Ite
         )
         tenant = owners.whole(0, load.tenants - 1)
         ticks = max(1, lasts.wait_ns(load.mean_s) // TICK_NS)
-        yield Job(at_ns // TICK_NS, places.whole(0, hosts - 1), tenant, spec, ticks)
+        broken = fails.draw() < load.failing and hooked
+        yield Job(at_ns // TICK_NS, places.whole(0, hosts - 1), tenant, spec, ticks, broken)
         at_ns += comes.wait_ns(between_s)
 
 

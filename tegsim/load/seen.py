@@ -71,6 +71,7 @@ class Seen:
         idle_late_ticks: The same for work that had waited for over a second.
         beside_ticks: Slot-ticks free while anything fitting waited at all.
         reserved_ticks: Slot-ticks free and kept for an order that waits for others to leave.
+        evicting_longest: Ticks for which an order waited for others to leave, at most.
         promised_ticks: Slot-ticks free and kept for a start that was promised: idle for nobody but who has the promise.
     """
 
@@ -90,6 +91,7 @@ class Seen:
     beside_ticks: int = 0
     reserved_ticks: int = 0
     promised_ticks: int = 0
+    evicting_longest: int = 0
     leased_ticks: int = 0
     running_ticks: int = 0
     parked: set[tuple[str, int]] = field(default_factory=set)
@@ -101,7 +103,7 @@ class Seen:
     _waits: dict[int, dict[tuple[str, int], int]] = field(default_factory=dict)
     _by_key: dict[tuple[str, int], Piece] = field(default_factory=dict)
     _once: set[tuple[Any, ...]] = field(default_factory=set)
-    _evicting: set[OrderKey] = field(default_factory=set)
+    _evicting: dict[OrderKey, int] = field(default_factory=dict)
     _free_before: int | None = None
     _free: int = 0
     _known: tuple[int, int] = (-1, -1)
@@ -197,9 +199,13 @@ class Seen:
         self._tick = tick + 1
         free = self._free_now(state)
         evicting = {key: order for key, order in state.orders.items() if order.state is OrderState.EVICTING}
-        for key in sorted(evicting.keys() - self._evicting):
+        for key in sorted(evicting.keys() - self._evicting.keys()):
             self._displacing(state, evicting[key], free)
-        self._evicting = set(evicting)
+        if evicting:
+            self._evicting = {key: self._evicting.get(key, tick) for key in evicting}
+            self.evicting_longest = max(self.evicting_longest, tick - min(self._evicting.values()))
+        else:
+            self._evicting.clear()
         self.leased_ticks += self._leased.bit_count()
         self.running_ticks += sum(host.slots_busy for host in self._hosts)
         self.reserved_ticks += (self._offered & ~self._leased & ~free).bit_count()
@@ -306,6 +312,7 @@ class Seen:
             "leases_beside_free_room": len(beside),
             "leases_beside_room_that_stayed_free": sum(one.free_after for one in beside),
             "orders_beside_free_room": len({one.serial for one in beside}),
+            "longest_s": self.evicting_longest / TICKS_PER_S,
             "jobs_share": len({one.job for one in self.displaced}) / max(1, len(self.pieces)),
             "jobs_beside_free_room_share": len({one.job for one in beside}) / max(1, len(self.pieces)),
         }

@@ -1,6 +1,7 @@
 """Ordinary load on a small zone: what is measured is measured rightly, and what default jobs are promised holds."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -142,6 +143,29 @@ def test_who_displaces_in_a_full_zone_is_not_beside_free_room() -> None:
     assert full.seen.outcomes()["done"] == 1
     assert full.seen.pieces[0].saved[0] > 0
     assert full.seen.pieces[0].lost_ticks == 0
+
+
+def test_a_hook_that_fails_keeps_nobody_waiting_past_a_notice() -> None:
+    holds = replace(job(0, 600, limit_ucr=50_000, hook=True), fails=True)
+    full = zone("auction", holds)
+    full.run(200)
+    full.submit(job(0, 30, limit_ucr=10**6))
+    full.run(10)
+    assert full.seen.outcomes()["done"] == 0
+    full.drain(900)
+    assert full.seen.outcomes() | {"outcomes": {}} == {
+        "came": 2,
+        "turned_away": 0,
+        "done": 2,
+        "against_their_will": 0,
+        "outcomes": {},
+        "parked_ever": 0,
+        "parked_at_the_end": 0,
+        "never_started": 0,
+        "begun_again": 1,
+        "begun_again_times": 1,
+    }
+    assert 20 < full.seen.displacements()["longest_s"] <= 30
 
 
 @pytest.mark.parametrize("market", MARKETS)
