@@ -31,7 +31,7 @@ class Ghosts(Roster):
         for ref in self.ghosts():
             work, agent = self.workloads[ref], self.agents[ref]
             if work.own_ucr == 0:
-                effects += self._park(work, work.cost_ucr)
+                effects += self._park(work, work.cost_ucr + self.edge_ucr(work))
             elif agent.search.may_ask(self.cycle):
                 region = self._region(work)
                 self.link.quotes.append(Record(Op.FOK, 0, self.link.boot, 0, self._fok(work, region)))
@@ -68,17 +68,16 @@ class Ghosts(Roster):
         elif reason in _NO_ROOM:
             self._round_failed(work, Region(0, 2 * self.zone.zone_k) if widest else region)
         elif reason in _NO_MONEY:
-            return self._park(work, body.missing)
+            return self._park(work, body.missing + self.edge_ucr(work))
         else:
             agent.search.put_off(self.cycle, FUNDS_RETRY_TICKS)
         return []
 
     def _own_falls_short(self, work: Workload, price_ucr: int) -> int:
         """What its own money lacks to take free slots at this price; 0: nothing. Of a named bid the ledger says it."""
-        least_ucr = price_ucr if self.market is Market.FIXED else price_ucr + 1
-        if work.own_ucr is None or work.named or work.limit_ucr >= least_ucr:
+        if work.own_ucr is None or work.named or work.limit_ucr >= price_ucr + (self.market is not Market.FIXED):
             return 0
-        return max(1, work.charge_ucr(least_ucr) - work.own_ucr)
+        return max(1, work.charge_ucr(price_ucr) + self.edge_ucr(work) - work.own_ucr)
 
     def _order(self, work: Workload, region: Region, now_ns: int) -> None:
         """Bid. In the whole zone also where it will be refused: a bid that is not made sets nobody's rent."""
@@ -104,7 +103,7 @@ class Ghosts(Roster):
             return self.over(work, "cancelled")
         work.become(Life.SEEKING, self.tick, f"refused: {reason.name.lower()}")
         if reason in _NO_MONEY:
-            return self._park(work, body.missing)
+            return self._park(work, body.missing + self.edge_ucr(work))
         if reason in _NO_ROOM:
             self._round_failed(work, Region(0, 2 * self.zone.zone_k))
         elif body.retry_tick:

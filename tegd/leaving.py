@@ -38,13 +38,17 @@ class Leaving(Roster):
         agent = self.agents[work.ref]
         work.why_leaving = why
         work.become(Life.LEAVING, self.tick, f"has to leave: {why.name.lower()}")
-        agent.leaving_told, agent.deadline_tick = False, deadline_tick
+        agent.leaving_told = False
+        agent.deadline_tick = deadline_tick if deadline_tick > self.tick else 0
         at_once = work.hook is not None or why is Reason.CANCELLED
         agent.leave_tick = self.tick if at_once else deadline_tick - LEAVE_MARGIN_TICKS
         return [Keep(work), *self._leave_when_due(work, agent)]
 
     def _leave_when_due(self, work: Workload, agent: Agent) -> list[Effect]:
-        if agent.leaving_told or self.tick < agent.leave_tick:
+        if agent.leaving_told:
+            late = 0 < agent.deadline_tick <= self.tick and self.runs.get(work.airlock_id) == "saving"
+            return self._hook_failed(work, "it had made no mark when its notice was over") if late else []
+        if self.tick < agent.leave_tick:
             return []
         agent.leaving_told = True
         return [SaveAndEnd(work, save=work.hook is not None and not work.cancelled)]
@@ -63,7 +67,7 @@ class Leaving(Roster):
     def _stay(self, work: Workload, text: str, term_end_ns: int = 0) -> list[Effect]:
         """It does not leave after all, and says at once that it is there."""
         agent = self.agents[work.ref]
-        work.why_leaving, work.term_end_ns = 0, max(work.term_end_ns, term_end_ns)
+        work.why_leaving, work.term_end_ns, work.low = 0, max(work.term_end_ns, term_end_ns), Low()
         agent.renew_seq, agent.leaving_told = 0, False
         agent.renew_cycle = self.cycle - (self.zone.renew_ticks if self.zone is not None else 0)
         work.become(Life.SEATED, self.tick, text)
@@ -74,7 +78,7 @@ class Leaving(Roster):
         work = self._by_lease(body.lease)
         if work is None and self.travel is not None:
             work = self.travel.away(body.lease)
-        if work is None or work.token != body.token:
+        if work is None or work.token != body.token or (work.life is Life.LEAVING and not body.until_tick):
             return []
         work.low = Low(body.reason, body.until_tick, body.missing_ucr)
         if body.until_tick:
@@ -193,8 +197,8 @@ class Leaving(Roster):
         if anew:
             work.begin_anew()
         if why is Reason.BANKRUPT and low.reason != Reason.FUNDS and work.own_ucr is not None:
-            if work.own_ucr < max(1, work.cost_ucr):
-                return self._park(work, work.cost_ucr - work.own_ucr)
+            if (short_ucr := work.cost_ucr + self.edge_ucr(work) - work.own_ucr) > 0:
+                return self._park(work, short_ucr)
             work.waits = Waits()
         else:
             work.waits = Waits("FUNDS", low.missing_ucr) if why is Reason.BANKRUPT else Waits()

@@ -141,6 +141,10 @@ class Roster:
         """Whether prices are of interest to who submitted it: at fixed prices only who named an amount has to know."""
         return self.market is not Market.FIXED or work.named or work.own_ucr is not None
 
+    def edge_ucr(self, work: Workload) -> int:
+        """What a period's money must exceed its cost by: in the auction a bid has to be above the price."""
+        return 0 if self.market is Market.FIXED else work.charge_ucr(1)
+
     def tell(self, work: Workload, text: str) -> None:
         """Remember what happened, and have it logged: people may have to do something about it."""
         work.note(self.tick, text)

@@ -81,7 +81,7 @@ _EXPLAINED = {
     "SHAPE": "no block can have the shape that it asks for",
     "BUSY": "more bids than a tick clears; it tries again after tick {until}",
     "ADMISSION": "the governor has closed admission; it tries again after tick {until}",
-    "EVICTING": "it has won its block; those that hold it have notice until tick {until}",
+    "EVICTING": "it has won its block; those that hold it go once they are saved, and have notice until tick {until}",
     "BANKRUPT": "its {money} ran out: `tegctl top-up {name}` with at least {credits} credits",
     "STAYED": "the holders of its block could not leave",
 }
@@ -133,7 +133,7 @@ def _warnings(work: Workload) -> list[dict[str, Any]]:
             whose = f"the account of {work.tenant} lasts until tick {work.low.until_tick}"
             text = f"{whose}: an operator's `tegctl mint {work.tenant} {amount}`"
         text += " carries it a term further"
-        warnings.append({"reason": "low", "missing": work.low.missing_ucr, "text": text})
+        warnings.append({"reason": Reason(work.low.reason).name.lower(), "missing": work.low.missing_ucr, "text": text})
     if work.hook_failed:
         after = "is queued again, to start from its beginning" if work.spec.requeue else "is ended"
         text = f"its hook did not save it ({work.hook_failed}): when it has to leave, it {after}"

@@ -263,7 +263,7 @@ def test_a_purse_that_runs_dry_parks_and_a_top_up_brings_back() -> None:
     work = world.submit(limit_ucr=150_000, endow_ucr=220_000)
     world.cycle(40 + 3 * PERIOD)
     assert work.life is Life.PARKED
-    assert (work.waits.reason, work.waits.missing) == ("BUDGET", 80_000)
+    assert (work.waits.reason, work.waits.missing) == ("BUDGET", 80_001)
     assert world.engine.state.accounts.escrow == 0
     for _ in range(3):
         world.node.top_up(work, 2_000_000, 5, world.now_ns)
@@ -414,6 +414,21 @@ def test_a_hook_that_never_marks_holds_no_slot_against_a_bid(requeue: bool) -> N
     assert flags & OrderFlag.UNSAVABLE
 
 
+def test_a_save_that_lasts_longer_than_the_notice_has_failed() -> None:
+    world = World()
+    work = world.submit()
+    world.cycle(60)
+    world.end = lambda work, **_: world.tell(work.airlock_id, "saving")
+    world.engine.apply(Record(Op.EVICT, 0, 0, 99, Evict(work.lease)))
+    world.cycle(55)
+    assert (work.life, work.hook_failed) == (Life.LEAVING, "")
+    ended: list[Workload] = []
+    world.end = lambda work, **_: ended.append(work)
+    world.cycle(10)
+    assert ended == [work], "it is asked to end"
+    assert "notice was over" in work.hook_failed
+
+
 def test_a_hook_that_did_not_prove_itself_is_none_and_one_that_did_later_is_one_again() -> None:
     world = World()
     work = world.submit()
@@ -518,14 +533,15 @@ def test_a_budget_is_told_a_term_ahead_then_parks_and_a_top_up_takes_it_up_again
     world.cycle(4 * PERIOD - 60)
     assert work.life is Life.SEATED
     assert work.low.until_tick
-    low = next(reason for reason in why(world.node, work, world.now_ns)["reasons"] if reason["reason"] == "low")
+    low = next(reason for reason in why(world.node, work, world.now_ns)["reasons"] if reason["reason"] == "budget")
     assert "its budget lasts until tick" in low["text"]
     assert "`tegctl top-up w1" in low["text"]
     assert row(world.node, work, world.now_ns)["note"] == "money runs out"
     assert any("its budget lasts until tick" in text for _, text in world.node.said)
     world.cycle(4 * PERIOD)
     assert (work.life, work.resume, work.waits.reason) == (Life.PARKED, hook is not None, "BUDGET")
-    assert work.waits.missing == 100_000 - (500_000 - work.spent_ucr)
+    above = market is Market.AUCTION
+    assert work.waits.missing == 100_000 + above - (500_000 - work.spent_ucr)
     world.carry_out(world.node.top_up(work, work.waits.missing - 1, 7, world.now_ns))
     world.cycle(40)
     assert (work.life, work.waits.missing) == (Life.PARKED, 1), "it is not enough, and it is told so"
@@ -566,7 +582,7 @@ def test_work_of_an_account_that_ran_dry_waits_and_goes_on_when_there_is_money_a
     while not works[1].low.until_tick:
         world.cycle()
         assert world.engine.state.tick < 20 * PERIOD
-    assert why(world.node, works[1], world.now_ns)["reasons"][0]["reason"] == "low"
+    assert why(world.node, works[1], world.now_ns)["reasons"][0]["reason"] == "funds"
     while works[1].life is Life.SEATED:
         world.cycle()
         assert world.engine.state.tick < 40 * PERIOD
@@ -663,7 +679,7 @@ def test_a_ghost_that_cannot_pay_one_period_at_the_reserve_is_bankrupt_until_it_
     work = world.submit(limit_ucr=300_000)
     work.endow_ucr = 90_000
     world.cycle(60)
-    assert (work.life, work.waits.reason, work.waits.missing) == (Life.PARKED, "BUDGET", 10_000)
+    assert (work.life, work.waits.reason, work.waits.missing) == (Life.PARKED, "BUDGET", 10_001)
     world.carry_out(world.node.top_up(work, 2_000_000, 7, world.now_ns))
     world.cycle(60)
     assert work.life is Life.SEATED
