@@ -65,7 +65,8 @@ class Ghosts(Roster):
         short_ucr = self._own_falls_short(work, body.price_ucr)
         if reason is Reason.PRICE and not work.named and not short_ucr:
             reason = Reason.OK
-        work.waits = Waits(reason.name, body.missing, body.price_ucr)
+        if widest or reason not in _NO_ROOM or not work.waits.reason:  # a narrow look says nothing of the zone
+            work.waits = Waits(reason.name, body.missing, body.price_ucr)
         if reason is Reason.PRICE and widest and short_ucr:
             return self._park(work, short_ucr)
         if reason is Reason.OK or (reason in _NO_ROOM | {Reason.PRICE} and widest):

@@ -50,11 +50,9 @@ def up(tmp_path: Path) -> Iterator[Maker]:
 def test_default_work_at_fixed_prices_runs_on(up: Maker) -> None:
     """The purse that it used to get carried it for some eight periods."""
     host = up(4, "fixed", SHORT_PERIODS)
-    names = [
-        host.run("clock", argv=CLOCK),
-        host.run("spin", "--hook", argv=SPIN),
-        host.run("wide", "--slots", "2", "--mem", "32M", "--cpu", "0.1"),
-    ]
+    wide = host.run("wide", "--slots", "2", "--mem", "32M", "--cpu", "0.1")
+    host.until(lambda: host.runs(wide), SEATED_S)
+    names = [wide, host.run("clock", argv=CLOCK), host.run("spin", "--hook", argv=SPIN)]
     host.until(lambda: all(map(host.runs, names)), SEATED_S)
     leases = [host.lease(name) for name in names]
     host.for_ticks(
@@ -239,9 +237,11 @@ def test_displaced_work_waits_and_begins_again_and_what_came_to_its_end_does_not
     host.for_ticks(40, lambda: all(host.life(name) in {"seeking", "ordered"} for name in (plain, hooked)))
     host.let_end(rival)
     host.until(lambda: host.runs(plain) and host.runs(hooked), SEATED_S)
-    assert (host.begun(plain), host.begun(quits), host.begun(rival)) == (2, 1, 1)
-    host.until(lambda: "spin: from unit" in host.log(hooked).splitlines()[-1], SOON_S)
-    assert not host.log(hooked).splitlines()[-1].startswith("spin: from unit 0 "), "it goes on from its checkpoint"
+    host.until(lambda: host.begun(plain) == 2, SOON_S)
+    assert (host.begun(quits), host.begun(rival)) == (1, 1)
+    host.until(lambda: host.log(hooked).count("spin: from unit") == 2, SOON_S)
+    begun = [line for line in host.log(hooked).splitlines() if line.startswith("spin: from unit")]
+    assert not begun[-1].startswith("spin: from unit 0 "), "it goes on from its checkpoint"
     host.let_end(plain)
     host.until(lambda: host.life(plain) == "ended", SOON_S)
     host.for_ticks(60, lambda: [host.life(name) for name in (plain, quits, rival)] == ["ended"] * 3)
@@ -267,5 +267,5 @@ def test_displaced_work_begins_again_or_ends_as_its_switch_says(up: Maker, switc
         assert host.begun(victim) == 1
     else:
         host.until(lambda: host.runs(victim), SEATED_S)
-        assert host.begun(victim) == 2
+        host.until(lambda: host.begun(victim) == 2, SOON_S)
     host.check()
