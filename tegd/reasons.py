@@ -23,6 +23,7 @@ LEAVING_FOR = {
     Reason.BANKRUPT: "preempted",
     Reason.BUDGET: "preempted",
     Reason.MOVED: "saving",
+    Reason.TIME: "ending",
 }
 """What a job that gives up its slots is called, by why; `ending` for all other reasons."""
 RUN_STATES = {
@@ -195,6 +196,7 @@ _LEAVING = {
     Reason.EXPIRED: ("its lease was not renewed in time", "was the ledger away? `tegctl hosts`"),
     Reason.HOST_GONE: ("its host was lost", "`tegctl hosts` shows which hosts are heard"),
     Reason.MOVED: ("it leaves for cheaper slots", ""),
+    Reason.TIME: ("its time is over: it is asked to save, and ended", "`--time` says how long a job runs at most"),
     Reason.DONE: ("it has come to its end, and its slots are being given back", ""),
 }
 
@@ -239,6 +241,8 @@ def _expansion(work: Workload) -> Row:
 
 def _pending(node: Node, work: Workload) -> list[Row]:
     rows = []
+    if work.promised_tick >= 0:
+        rows.append(_promise(node, work))
     if work.waits.reason and (row := _refused(node, work)) is not None:
         rows.append(row)
     if work.stays_home and work.life is not Life.PARKED:
@@ -251,9 +255,21 @@ def _pending(node: Node, work: Workload) -> list[Row]:
     search = node.agents[work.ref].search
     pause = max(0, search.next_cycle - node.cycle)
     if work.life is Life.SEEKING and node.mode is Mode.RUN and (pause or not rows):
-        again = f"it asks again in {seconds(pause)}" if pause else "it is looking for slots"
+        again = f"it asks again in {seconds(pause)} at the latest" if pause else "it is looking for slots"
+        if work.waits.reason in {Reason.NO_FIT.name, Reason.TAKEN.name} and pause:
+            again = f"it is told as soon as there is room, and asks by itself in {seconds(pause)}"
         rows.append(Row("pause", f"{again}; it has asked {search.rounds} times since it began", "", pause, "ticks"))
     return rows
+
+
+def _promise(node: Node, work: Workload) -> Row:
+    """When slots are kept for it, and on what that rests."""
+    left = max(0, work.promised_tick - node.tick)
+    if work.promised_tick:
+        text = f"it starts in {seconds(left)} at the latest, as those who hold its slots have declared by --time"
+        return Row("promised", text, "work that ends before goes first; nothing else does", left, "ticks")
+    text = "it was passed over for long: slots are kept for it, and it starts when those who hold them have ended"
+    return Row("promised", text, "`--time` lets others be told how long they wait")
 
 
 def _home(work: Workload) -> Row:
@@ -333,6 +349,7 @@ _TEXTS = {
     Reason.CANCELLED.name: ("its order was taken back", _AGAIN),
     Reason.DONE.name: ("its last run is over", _AGAIN),
     Reason.MOVED.name: ("it left for cheaper slots", _AGAIN),
+    Reason.TIME.name: ("its time was over", _AGAIN),
     Reason.LEASE.name: ("its lease is over", _AGAIN),
     Reason.TOKEN.name: ("its lease has passed to a later run", _AGAIN),
     Reason.STATE.name: ("its order came at the wrong moment", _AGAIN),
