@@ -65,6 +65,7 @@ def _time_s(text: str) -> int | None:
     return int(days or 0) * 86_400 + hours * 3600 + minutes * 60 + seconds
 
 
+TIME = Time()
 PRICE = Credits(PRICE_UCR_MAX)
 AMOUNT = Credits()
 

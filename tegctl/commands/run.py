@@ -11,7 +11,7 @@ from click.core import ParameterSource
 from tegcore.errors import RefusedError, UnavailableError
 from tegcore.wire import control
 from tegctl import alone, cost
-from tegctl.quantities import AMOUNT, CORES, PRICE, SHARE, Bytes, Slots
+from tegctl.quantities import AMOUNT, CORES, PRICE, SHARE, TIME, Bytes, Slots
 from tegctl.render import show_json
 from tegctl.session import Session, fresh_key
 from tegio.paths import socket_path
@@ -44,6 +44,7 @@ _ALONE = frozenset({"rank", "hook", "name", "detach", "argv"})
     show_default=True,
     help="What cannot be saved and has to leave is queued again, and starts from its beginning; else it ends.",
 )
+@click.option("-t", "--time", "time_s", type=TIME, default=0, help="It runs so long at most: 15m, 2h, 01:30:00.")
 @click.option("--sla", type=click.IntRange(0, 255), default=1, show_default=True, help="Priority of its deadline.")
 @click.option("--name", default="", help="Unique among what is alive on this host.")
 @click.option("--tenant", default="", help="Whose credits (operators).")
@@ -72,6 +73,7 @@ def command(
     budget: int,
     endow: int,
     sla: int,
+    time_s: int,
     name: str,
     tenant: str,
     rank: float | None,
@@ -102,6 +104,7 @@ def command(
         budget_ucr=budget,
         requeue=requeue,
         sla_priority=sla,
+        time_s=time_s,
         tenant=tenant,
         hook=control.Hook() if hook else None,
         checkpoint_every_s=checkpoint_every,
