@@ -50,6 +50,8 @@ ZONE, TENANT = "sim", "sim"
 SECRET = Key(b"simulated zone, simulated secret")
 TELEMETRY_TICKS = 5
 NAN = float("nan")
+KILLED, TERMINATED = 137, 143
+"""Exit codes of what was saved and ended, and of what was asked to end."""
 
 
 @dataclass(frozen=True)
@@ -252,7 +254,8 @@ class World:
                     self._became(place, Run(work.airlock_id, "running"))
                 case SaveAndEnd(work) if work.airlock_id in place.runs:
                     del place.runs[work.airlock_id]
-                    self._became(place, Run(work.airlock_id, "ended", cause="asked", saved=effect.save, exit_code=0))
+                    code = KILLED if effect.save else TERMINATED
+                    self._became(place, Run(work.airlock_id, "ended", cause="asked", saved=effect.save, exit_code=code))
                 case Forget(airlock_id):
                     place.runs.pop(airlock_id, None)
                     place.node.runs.pop(airlock_id, None)
