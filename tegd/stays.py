@@ -70,7 +70,8 @@ class Stays(Errands):
         blocks = unpack_blocks(grant.blocks0, grant.blocks1)
         part.blocks = tuple((block.base, block.log2) for block in blocks)
         part.base = node.zone.base
-        part.purse_ucr, part.mass_micro = grant.purse_ucr, grant.mass_micro
+        part.keep_purse(grant.purse_ucr)
+        part.mass_micro = grant.mass_micro
         part.term_end_ns = node.link.at_ns(grant.term_end_tick)
         part.held_bytes = part.spec.mem_bytes * part.slots_here
         part.stay, part.submitted_tick = Stay.FETCHING, brief.submitted_tick

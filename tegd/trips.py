@@ -40,7 +40,8 @@ class Trips(Errands):
         node.clock_order(node.agents[work.ref], now_ns)
         work.lease, work.token, work.price_ucr = body.lease, body.token, body.price_ucr
         work.blocks = tuple((block.base, block.log2) for block in blocks)
-        work.purse_ucr, work.mass_micro = body.purse_ucr, body.mass_micro
+        work.keep_purse(body.purse_ucr)
+        work.mass_micro = body.mass_micro
         work.term_end_ns = node.link.at_ns(body.term_end_tick)
         work.trip, work.seats, work.taken, work.words, work.lease_why = Trip.TELLING, [], [], {}, 0
         work.waits.reason, work.low = "", Low()

@@ -275,6 +275,10 @@ class Workload(msgspec.Struct):
         share = self.spec.share_permille
         return -(-price_ucr * share // PERMILLE) if share else price_ucr * self.shape.slots
 
+    def keep_purse(self, purse_ucr: int) -> None:
+        """What the ledger says is left of its purse; what an account has set aside for a period is none."""
+        self.purse_ucr = purse_ucr if self.has_purse else 0
+
     def lease_paid(self, paid_ucr: int, returned_ucr: int) -> None:
         """A lease is over: what it has paid in all, and what came back from its purse, if it had one."""
         purse = self.has_purse
