@@ -59,7 +59,8 @@ class Ghosts(Roster):
         short_ucr = self._own_falls_short(work, body.price_ucr)
         if reason is Reason.PRICE and not work.named and not short_ucr:
             reason = Reason.OK
-        work.waits = Waits(reason.name, body.missing, body.price_ucr)
+        if widest or reason not in _NO_ROOM or not agent.search.failures:  # what the whole zone said says more
+            work.waits = Waits(reason.name, body.missing, body.price_ucr)
         if reason is Reason.PRICE and widest and short_ucr:
             return self._park(work, short_ucr)
         rivals = {Reason.PRICE} if self.market is Market.FIXED else {Reason.PRICE, Reason.TAKEN}

@@ -114,9 +114,8 @@ def _income(state: State, request: control.SetIncome) -> list[Record]:
     """An income is counted by the period, rounded down; an hour's that comes to nothing is refused."""
     if request.tenant and not is_name(request.tenant):
         raise RefusedError(f"{request.tenant!r} cannot name a tenant", "lower-case letters, digits, '-', '_', '.'")
-    rate_ucr = (
-        INCOME_STANDING if request.hour_ucr < 0 else request.hour_ucr * state.genesis.period_ticks // TICKS_PER_HOUR
-    )
+    period_ucr = min(UCR_MAX, request.hour_ucr * state.genesis.period_ticks // TICKS_PER_HOUR)
+    rate_ucr = INCOME_STANDING if request.hour_ucr < 0 else period_ucr
     if request.hour_ucr > 0 and not rate_ucr:
         raise RefusedError("that comes to nothing a period", "set a higher rate, or 0 for none")
     if not request.tenant:
