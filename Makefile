@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: testbed docs install-host airlock-histories help install demo test check lint types crash sim scale deb vm-image vm-test vm-test-all vagrant-box vagrant-zone bench-book bench-ledger bench-physics bench-oom bench-idle claims claims-quick clean
+.PHONY: testbed docs install-host airlock-histories help install demo test check lint types crash sim load scale deb vm-image vm-test vm-test-all vagrant-box vagrant-zone bench-book bench-ledger bench-physics bench-oom bench-idle claims claims-quick clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ sim: $(STAMP) ## run small clusters under faults: SEEDS of them from FIRST on; S
 
 scale: $(STAMP) ## run a cluster of HOSTS hosts in zones, checked throughout; interrupted, it goes on; OUT=docs/scale adds it there
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tegsim.scale --hosts $(or $(HOSTS),1000) $(if $(OUT),--out $(OUT))
+
+load: $(STAMP) ## run ordinary load on a small zone for simulated hours, a line of JSON a run; LOAD="--help" says what may be asked
+	$(BIN)/python -m tegsim.load $(LOAD)
 
 crash: $(STAMP) ## kill the ledger under load, 200 times
 	TEG_KILLS=200 $(BIN)/pytest tests/crash/test_ledger_kill.py

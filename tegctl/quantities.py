@@ -38,6 +38,23 @@ PRICE = Credits(PRICE_UCR_MAX)
 AMOUNT = Credits()
 
 
+class Bid(click.ParamType[tuple[int | None, int | None]]):
+    """A price: credits per slot-period, or with `/h` credits per GPU-hour; (ucr per period, ucr per hour)."""
+
+    name = "credits[/h]"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int | None, int | None]:
+        """See `click.ParamType.convert`."""
+        if isinstance(value, tuple):
+            return value
+        text = str(value)
+        if text.endswith("/h"):
+            return None, AMOUNT.convert(text.removesuffix("/h"), param, ctx)
+        return PRICE.convert(text, param, ctx), None
+
+
 class Thousandths(click.ParamType[int]):
     """A decimal number, in thousandths.
 

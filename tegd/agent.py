@@ -23,6 +23,7 @@ from tegcore.wire.messages import (
     Field,
     Heat,
     Hello,
+    HostKind,
     Message,
     Motion,
     Peers,
@@ -49,6 +50,8 @@ HELLO_EVERY_CYCLES = 10
 HEARD_EVERY_CYCLES = 20
 """The ledger hears of a host at least so often."""
 STATUS_EVERY_CYCLES = 200
+OFFERED_PERCENT = 95
+"""Of a host's memory, the ledger promises less than this."""
 USAGE_EVERY_CYCLES = 10
 SLOTS_ENTRY = "TEG_SLOTS"
 """Of a workload's environment: the numbers of its slots on its host, from 0, as `0,1`."""
@@ -105,6 +108,9 @@ class AgentSide:
         self._samples: deque[Sample] = deque(maxlen=SAMPLES_PER_MESSAGE_MAX)
         self._telemetry_seq = 0
         self.node = Node(place.host, Link(place.host, boot, now_ns), seed, tokens)
+        self.node.offers = HostKind(
+            place.slot_class, place.log2_slots, place.cpu_milli, place.mem_bytes * OFFERED_PERCENT // 100
+        )
         self.travel = self.node.travel = Travel(self.node, place.log2_slots)
         self.address = ""
 
@@ -164,6 +170,7 @@ class AgentSide:
             case Heat():
                 if message.delta == 0 and (mix := unpacked(message.mix)) is not None:
                     self._mix = mix
+                self.node.stock = message.stock or self.node.stock
                 if self._flight is not None:
                     self._flight.heat_came(message)
         return []

@@ -59,7 +59,7 @@ class Ghosts(Roster):
         short_ucr = self._own_falls_short(work, body.price_ucr)
         if reason is Reason.PRICE and not work.named and not short_ucr:
             reason = Reason.OK
-        if widest or reason not in _NO_ROOM or not agent.search.failures:  # what the whole zone said says more
+        if widest or reason not in _NO_ROOM or not work.waits.reason:  # a narrow look says nothing of the zone
             work.waits = Waits(reason.name, body.missing, body.price_ucr)
         if reason is Reason.PRICE and widest and short_ucr:
             return self._park(work, short_ucr)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tegcore.units import credits_text
-from tegcore.wire.messages import Welcome
+from tegcore.wire.messages import HostKind, Stock, Welcome
 from tegcore.wire.records import Fok, Market, Op, OrderFlag, Reason, Region, Release, Traits
 from tegd.bidding import Stride, Usage
 from tegd.effects import Drop, Effect, Keep
@@ -72,6 +72,8 @@ class Roster:
         said: Name and text of what people are to read in the log, until it is taken away.
         travel: Work that sits elsewhere, and parts of others' that sit here. Without it, what this host has ordered is
             taken to run here wherever its slots are: nobody carries it.
+        stock: What the zone has, as the ledger told last.
+        offers: What this host offers when nobody is on it.
     """
 
     host: str
@@ -94,10 +96,17 @@ class Roster:
     said: deque[tuple[str, str]] = field(default_factory=lambda: deque(maxlen=SAID_MAX))
     expansions: int = 0
     travel: Travel | None = None
+    stock: Stock | None = None
+    offers: HostKind | None = None
 
     def happen(self, happening: Happening) -> None:
         """Change the mode."""
         self.mode = next_mode(self.mode, happening)
+
+    def known_stock(self) -> Stock | None:
+        """What the zone has, this host among it; None while the ledger has not counted since it took this host in."""
+        known = self.zone is not None and self.stock is not None and self.stock.tick > self.zone.tick
+        return self.stock if known else None
 
     def release(self, lease: int, token: int, why: Reason, now_ns: int) -> None:
         """Say that a lease's slots on this host are clear."""

@@ -88,8 +88,13 @@ class Seats(Leaving):
         delta = expansion_bytes(work.held_bytes, predicted_bytes(before, use), floor, agent.stride.size_bytes)
         if floor == 0 or delta == 0:
             return
-        ask = Expand(work.lease, work.token, self.zone.host_id, delta, max(1, self._growth_ucr(work)))
-        agent.expand_seq = self.link.put(Op.EXPAND, ask, now_ns)
+        self.ask_memory(work, delta, now_ns)
+
+    def ask_memory(self, work: Workload, delta_bytes: int, now_ns: int) -> None:
+        """Buy memory for a seat of this host, or give some back; the answer says what it holds."""
+        assert self.zone is not None
+        ask = Expand(work.lease, work.token, self.zone.host_id, delta_bytes, max(1, self._growth_ucr(work)))
+        self.agents[work.ref].expand_seq = self.link.put(Op.EXPAND, ask, now_ns)
 
     def _growth_ucr(self, work: Workload) -> int:
         """What more memory may cost a period, at most."""

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from tegcore.units import TICK_NS, credits_text
+from tegcore.units import NS_PER_S, TICK_NS
 from tegcore.wire.records import Reason
-from tegd.modes import Mode
+from tegd import reasons
 from tegd.node import Node
 from tegd.workload import Life, Workload
 
@@ -12,16 +12,26 @@ from tegd.workload import Life, Workload
 def row(node: Node, work: Workload, now_ns: int) -> dict[str, Any]:
     """One workload."""
     left_ticks = max(0, work.term_end_ns - now_ns) // TICK_NS if work.term_end_ns else 0
+    reason, text = reasons.brief(node, work, now_ns)
+    seats = list(work.seats) if work.life is Life.AWAY or work.home else []
     return {
         "name": work.name,
         "ref": work.ref,
         "tenant": work.tenant,
+        "uid": work.uid,
         "life": work.life.value,
+        "state": reasons.state_of(node, work),
+        "reason": reason,
+        "reason_text": text,
+        "age_s": max(0, node.tick - work.submitted_tick) * TICK_NS // NS_PER_S if work.submitted_tick else None,
+        "host": node.host,
+        "hosts": seats or ([node.host] if work.lease else []),
         "slots": work.shape.slots,
         "share_permille": work.spec.share_permille,
         "limit_ucr": work.limit_ucr,
         "price_ucr": work.price_ucr,
         "purse_ucr": work.purse_ucr,
+        "period_ticks": node.zone.period_ticks if node.zone else 0,
         "lease": work.lease,
         "token": work.token,
         "blocks": [list(block) for block in work.blocks],
@@ -36,7 +46,7 @@ def row(node: Node, work: Workload, now_ns: int) -> dict[str, Any]:
         "rank": work.rank,
         "stay": work.stay.value,
         "trip": work.trip.value,
-        "seats": list(work.seats) if work.life is Life.AWAY or work.home else [],
+        "seats": seats,
         "saves": max([work.saves, *(word.saves for word in work.words.values())]),
         "argv": list(work.spec.argv),
         "minds_money": node.minds_money(work),
@@ -46,7 +56,6 @@ def row(node: Node, work: Workload, now_ns: int) -> dict[str, Any]:
         "spent_ucr": work.spent_ucr + work.paid_ucr,
         "low": _low(work),
         "hook_failed": work.hook_failed,
-        "period_ticks": node.zone.period_ticks if node.zone is not None else 0,
         "note": _note(work),
     }
 
@@ -70,72 +79,8 @@ def _note(work: Workload) -> str:
     return ", ".join(text for text, there in marks if there)
 
 
-_EXPLAINED = {
-    "NO_FIT": "no block of {missing} slots fits where it looked",
-    "PRICE": "its limit is {credits} credits per slot and period short of the price, {price}",
-    "TAKEN": "every block of {missing} slots that it could have is leased: it waits until one is free",
-    "FUNDS": "the account of {tenant} is {credits} credits short: operators fill it, `tegctl mint {tenant} {credits}`",
-    "BUDGET": "its {money} is {credits} credits short of one more period: `tegctl top-up {name} {credits}`",
-    "TENANT": "the ledger knows no such tenant: `tegctl accounts` opens the account",
-    "REGION": "the region that it asked for does not exist in this zone",
-    "SHAPE": "no block can have the shape that it asks for",
-    "BUSY": "more bids than a tick clears; it tries again after tick {until}",
-    "ADMISSION": "the governor has closed admission; it tries again after tick {until}",
-    "EVICTING": "it has won its block; those that hold it go once they are saved, and have notice until tick {until}",
-    "BANKRUPT": "its {money} ran out: `tegctl top-up {name}` with at least {credits} credits",
-    "STAYED": "the holders of its block could not leave",
-}
-
-
 def why(node: Node, work: Workload, now_ns: int) -> dict[str, Any]:
     """Every reason that a workload waits, with the number that is missing, and what has happened to it."""
-    reasons = []
-    if work.life not in {Life.SEATED, Life.ENDED}:
-        waits = work.waits
-        if text := _EXPLAINED.get(waits.reason):
-            amounts = {"credits": credits_text(waits.missing), "price": credits_text(waits.price_ucr)}
-            names = {"name": work.name, "tenant": work.tenant, "money": work.money_word}
-            text = text.format(missing=waits.missing, until=waits.until_tick, **amounts, **names)
-            reasons.append({"reason": waits.reason.lower(), "missing": waits.missing, "text": text})
-        if node.mode is not Mode.RUN:
-            silent_s = (now_ns - node.beat_ns) / 1e9 if node.beat_ns else 0.0
-            heard = f"was last heard {silent_s:.1f} s ago" if node.beat_ns else "has not been heard yet"
-            text = f"tegd is in mode {node.mode.value}: the ledger {heard}; do broker and ledger run?"
-            reasons.append({"reason": "mode", "missing": round(silent_s), "text": text})
-        if work.tenant not in node.tokens:
-            text = f"this host holds no token of tenant {work.tenant!r}"
-            reasons.append({"reason": "token", "missing": 1, "text": text})
-        search = node.agents[work.ref].search
-        if work.life is Life.SEEKING and search.next_cycle > node.cycle:
-            pause = search.next_cycle - node.cycle
-            text = f"it asks again in {pause} ticks, after {search.rounds} rounds"
-            reasons.append({"reason": "pause", "missing": pause, "text": text})
-    elif work.waits.reason.startswith("EXPAND"):
-        text = f"its last expansion was refused: {work.waits.reason.removeprefix('EXPAND ').lower()}"
-        reasons.append({"reason": work.waits.reason.lower(), "missing": work.waits.missing, "text": text})
-    if work.life is not Life.ENDED:
-        reasons += _warnings(work)
-    if work.life is Life.LEAVING:
-        leaving = Reason(work.why_leaving).name.lower()
-        reasons.append({"reason": leaving, "missing": 0, "text": f"it is leaving its seat: {leaving}"})
-    history = [{"tick": tick, "text": text} for tick, text in work.history]
-    return row(node, work, now_ns) | {"reasons": reasons, "history": history}
-
-
-def _warnings(work: Workload) -> list[dict[str, Any]]:
-    """What is going to happen to it, unless somebody does something."""
-    warnings = []
-    if work.low.until_tick:
-        amount = credits_text(work.low.missing_ucr)
-        if work.low.reason == Reason.BUDGET:
-            text = f"its {work.money_word} lasts until tick {work.low.until_tick}: `tegctl top-up {work.name} {amount}`"
-        else:
-            whose = f"the account of {work.tenant} lasts until tick {work.low.until_tick}"
-            text = f"{whose}: an operator's `tegctl mint {work.tenant} {amount}`"
-        text += " carries it a term further"
-        warnings.append({"reason": Reason(work.low.reason).name.lower(), "missing": work.low.missing_ucr, "text": text})
-    if work.hook_failed:
-        after = "is queued again, to start from its beginning" if work.spec.requeue else "is ended"
-        text = f"its hook did not save it ({work.hook_failed}): when it has to leave, it {after}"
-        warnings.append({"reason": "save_failed", "missing": 0, "text": text})
-    return warnings
+    found = [reason.told() for reason in reasons.reasons(node, work, now_ns)]
+    history = [{"tick": tick, "ago_ticks": max(0, node.tick - tick), "text": text} for tick, text in work.history]
+    return row(node, work, now_ns) | {"reasons": found, "history": history}

@@ -26,6 +26,14 @@ def own_tenant(uid: int, tenants: Mapping[str, Collection[int]]) -> str:
     return re.sub(r"[^a-z0-9._-]", "-", name.lower())[:NAME_BYTES_MAX].lstrip("._-") or f"u{uid}"
 
 
+def user_name(uid: int) -> str:
+    """What this machine calls a user."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
 def tenant_for(uid: int, wanted: str, tenants: Mapping[str, Collection[int]], operators: Collection[int]) -> str:
     """The tenant that a request is made for: the user's own, or for operators whichever they name.
 

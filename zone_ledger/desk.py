@@ -1,6 +1,6 @@
 """The desk: what people ask of the ledger over its control socket, as commands and views."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +42,8 @@ _VIEWS: dict[type[Any], _View] = {
     control.Hosts: lambda state, _: views.hosts(state),
     control.BookView: lambda state, _: views.book(state),
     control.LedgerView: lambda state, _: views.ledger(state),
+    control.ZoneView: views.zone,
+    control.Tenants: views.tenants,
 }
 
 _REFUSALS = {
@@ -70,6 +72,8 @@ def commands(state: State, request: control.AnyRequest) -> list[Record]:
     match request:
         case control.MintCredits():
             return _mint(state, request)
+        case control.AddTenant():
+            return _tenant_added(state, request)
         case control.SetIncome():
             return _income(state, request)
         case control.DrainHost():
@@ -94,11 +98,27 @@ def commands(state: State, request: control.AnyRequest) -> list[Record]:
             raise RefusedError(f"the zone ledger does not answer {type(request).__name__}")
 
 
+def with_users(tenants: list[dict[str, Any]], users: Mapping[str, list[str]]) -> list[dict[str, Any]]:
+    """Tenants with their users: as the settings say, else the one that is called so."""
+    return [row | {"users": users.get(row["tenant"]) or [row["tenant"]]} for row in tenants]
+
+
 def account_opened(state: State, name: str) -> list[Record]:
     """The command that opens an account, if there is none yet."""
     if name in state.tenant_numbers:
         return []
     return [Record(Op.NAME_IS, 0, 0, 0, NameIs.of(NameKind.TENANT, len(state.tenants) + 1, name))]
+
+
+def _tenant_added(state: State, request: control.AddTenant) -> list[Record]:
+    name = request.tenant
+    if not is_name(name):
+        raise RefusedError(f"{name!r} cannot name a tenant", "lower-case letters, digits, '-', '_', '.'")
+    if not (opened := account_opened(state, name)):
+        raise RefusedError(f"there is a tenant {name!r} already", "`tegctl tenant show` lists them")
+    if request.hour_ucr is None:
+        return opened
+    return _income(state, control.SetIncome(tenant=name, hour_ucr=request.hour_ucr, key=request.key))
 
 
 def _mint(state: State, request: control.MintCredits) -> list[Record]:

@@ -31,6 +31,7 @@ from zone_ledger.ring import Arrived, Ring
 from zone_ledger.rules import LATEST
 from zone_ledger.silence import Silence
 from zone_ledger.state import Outcome, State
+from zone_ledger.survey import Survey
 
 BUSY_TOLD_MAX = 4096
 RESEND_TICKS = 8
@@ -140,6 +141,7 @@ class Ledger:
         self._owed = set(engine.state.hosts)
         self._heat = HeatMap(engine.state.genesis.zone_k)
         self._demand = Demand()
+        self._survey = Survey()
         self._counted = dataclasses.replace(engine.state.counters)
         self.door = Door(zone, secret)
         self.engine = engine
@@ -332,9 +334,11 @@ class Ledger:
         sayings.append(Saying(Topic(zone, Channel.DIGEST), voice.digest(state, self._counted)))
         self._counted = dataclasses.replace(state.counters)
         self._heat.tick(state.bids)
+        self._survey.step(state)
         if heat := self._heat.message(state.tick):
             full = heat[1] == 0
-            warm = Heat(SCHEMA, zone, state.tick, *heat, self._demand.packed() if full else b"")
+            mix, stock = (self._demand.packed(), self._survey.stock) if full else (b"", None)
+            warm = Heat(SCHEMA, zone, state.tick, *heat, mix, stock)
             sayings.append(Saying(Topic(zone, Channel.HEAT), warm, full))
 
     def _rejection(self, host: str, reason: Reason, detail: str, boot: int = 0) -> Saying:

@@ -25,7 +25,7 @@ from tegio.executive import Executive, Window
 from tegio.failpoints import reach
 from tegio.logs import event
 from tegio.notify import notify
-from tegio.users import demand_operator, is_operator, own_tenant
+from tegio.users import demand_operator, is_operator, own_tenant, user_name
 from tegio.wire import Wire
 from zone_ledger import desk
 from zone_ledger.engine import Engine
@@ -274,6 +274,9 @@ class LedgerService:
 
     def _seen(self, asker: desk.Asker, request: control.AnyRequest) -> Any:
         seen = desk.view(self.engine.state, asker, request)
+        if isinstance(request, control.Tenants):
+            users = {name: [user_name(uid) for uid in uids] for name, uids in self._settings.tenants.items()}
+            return desk.with_users(seen, users)
         return seen | self._own_view() if isinstance(request, control.LedgerView) else seen
 
     def _own_view(self) -> dict[str, Any]:

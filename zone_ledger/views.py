@@ -3,9 +3,24 @@
 from collections import Counter
 from typing import Any
 
+from tegcore.units import TICKS_PER_HOUR
 from tegcore.wire.records import Market, Reason
-from zone_ledger.leases import Lease, LeaseState, OrderState
+from zone_ledger.leases import HostSession, Lease, LeaseState, OrderState
 from zone_ledger.state import State
+
+LEAVES_FOR = {
+    Reason.CHALLENGED: "someone bid more",
+    Reason.BANKRUPT: "nothing is left to pay",
+    Reason.BUDGET: "its budget is spent",
+    Reason.DRAINED: "its host is drained",
+    Reason.OPERATOR: "an operator ended it",
+    Reason.CANCELLED: "it was cancelled",
+    Reason.EXPIRED: "it was not renewed",
+    Reason.HOST_GONE: "its host was lost",
+    Reason.DONE: "its job is over",
+    Reason.MOVED: "it left for a cheaper seat",
+}
+"""Why a lease is given up, in words; others by their own name."""
 
 
 def sums(state: State) -> dict[str, int]:
@@ -48,12 +63,14 @@ def leases(state: State, only: str | None) -> list[dict[str, Any]]:
                 "tenant": state.tenants[order.tenant],
                 "host": state.hosts[order.key.host].name,
                 "ref": order.ref,
-                "state": "waits for eviction",
+                "state": "waiting",
+                "reason": "holders are leaving",
                 "blocks": [list(block) for block in order.blocks],
                 "slots": order.shape.slots,
                 "price_ucr": order.price_ucr,
                 "limit_ucr": order.limit_ucr,
                 "ends_in_ticks": order.deadline - state.tick,
+                "period_ticks": state.genesis.period_ticks,
             }
             rows.append(row)
     return [row for row in rows if only is None or row["tenant"] == only]
@@ -68,7 +85,8 @@ def lease_row(state: State, lease: Lease) -> dict[str, Any]:
         "host": state.hosts[lease.origin].name,
         "seats": [state.hosts[host].name for host in lease.hosts],
         "ref": lease.ref,
-        "state": lease.state.name.lower() if lease.state is LeaseState.HELD else f"leaving: {lease.why.name.lower()}",
+        "state": "held" if lease.state is LeaseState.HELD else "leaving",
+        "reason": "" if lease.state is LeaseState.HELD else LEAVES_FOR.get(lease.why, lease.why.name.lower()),
         "pinned": lease.pinned,
         "blocks": [list(block) for block in lease.blocks],
         "slots": lease.shape.slots,
@@ -83,7 +101,23 @@ def lease_row(state: State, lease: Lease) -> dict[str, Any]:
         "use_permille": lease.use_permille,
         "granted_tick": lease.granted,
         "ends_in_ticks": (lease.deadline or lease.term_end) - state.tick,
+        "period_ticks": state.genesis.period_ticks,
     }
+
+
+def host_state(host: HostSession) -> tuple[str, str]:
+    """A host's state in a word or two, and why it is not simply up."""
+    if not host.boot:
+        return "awaited", "it has not introduced itself yet"
+    drained = ", drained" * host.drained
+    leaves = "; an operator drained it" if host.drained else ""
+    if host.stale:
+        return f"stale{drained}", f"it has taken in nothing for long, and is to begin anew{leaves}"
+    if host.lost:
+        return f"lost{drained}", f"it is silent; its leases end with their terms{leaves}"
+    if not host.up:
+        return f"down{drained}", f"its daemon has ended{leaves}"
+    return f"up{drained}", "an operator drained it" * host.drained
 
 
 def hosts(state: State) -> list[dict[str, Any]]:
@@ -96,6 +130,7 @@ def hosts(state: State) -> list[dict[str, Any]]:
     for number, host in sorted(state.hosts.items()):
         prices = [lease.price_ucr for lease in seated.get(number, [])]
         row: dict[str, Any] = {"host": host.name, "number": number, "up": host.up, "drained": host.drained}
+        row |= dict(zip(("state", "reason"), host_state(host), strict=True))
         row |= {"leases": len(prices), "price_ucr": sum(prices) // len(prices) if prices else 0}
         if host.boot:
             use, region = state.book.use_of(number), state.book.region_of(number)
@@ -169,3 +204,32 @@ def ledger(state: State) -> dict[str, Any]:
         "expansions": counters.expansions,
         "rates": {name: getattr(state.rates, name) for name in state.rates.__slots__},
     }
+
+
+def zone(state: State, only: str | None) -> dict[str, Any]:
+    """What a screen of the whole zone shows, of one tick; of leases those of a tenant, if only those may be seen."""
+    rows = hosts(state)
+    return {
+        "zone": state.zone,
+        "tick": state.tick,
+        "period_ticks": state.genesis.period_ticks,
+        "market": Market(state.market).name.lower(),
+        "slots": sum(row.get("slots", 0) for row in rows),
+        "free": sum(row.get("free", 0) for row in rows),
+        "leases": len(state.leases),
+        "orders_open": len(state.orders),
+        "escrow_ucr": state.accounts.escrow,
+        "hosts": rows,
+        "held": leases(state, only),
+    }
+
+
+def tenants(state: State, only: str | None) -> list[dict[str, Any]]:
+    """Tenants with what the ledger keeps of them; an income below 0 is a standing one."""
+    rows = []
+    for row in accounts(state, only):
+        number = state.tenant_numbers[row["tenant"]]
+        rate_ucr = state.income_of(number)
+        hour_ucr = rate_ucr * TICKS_PER_HOUR // state.genesis.period_ticks if rate_ucr > 0 else rate_ucr
+        rows.append({**row, "number": number, "income_hour_ucr": hour_ucr})
+    return rows

@@ -4,6 +4,8 @@ One routine, `log2_q32`, serves every logarithm: bit by bit, by squaring, in int
 payer.
 """
 
+from functools import lru_cache
+
 from tegcore.units import GIB, UCR_PER_CREDIT
 
 MASS_PER_GIB = 1
@@ -16,10 +18,12 @@ MICRO = 1_000_000
 
 _ONE_Q96 = 1 << 96
 _LN2_Q64 = 12786308645202655659
+_LOGARITHMS_KEPT = 1 << 12
 
 
+@lru_cache(maxsize=_LOGARITHMS_KEPT)
 def log2_q32(number: int) -> int:
-    """log2 of a positive integer in units of 2^-32, rounded down.
+    """log2 of a positive integer in units of 2^-32, rounded down; of the latest, remembered: ghosts ask every cycle.
 
     Raises:
         ValueError: If the number is not positive.

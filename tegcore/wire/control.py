@@ -129,6 +129,23 @@ class TopUpWorkload(Request, frozen=True, tag="top_up"):
     key: Key
 
 
+class UpdateWorkload(Request, frozen=True, tag="update"):
+    """tegd: change what a workload asks for; what is None stays as it is.
+
+    Attributes:
+        limit_ucr: Most that it pays per slot-period; 0: the default, twice the price.
+        limit_hour_ucr: The same as credits per GPU-hour, in ucr; the host knows how long a period is.
+        budget_ucr: Most that it pays in its whole life; 0: no bound of its own.
+        mem_bytes: Host memory per slot at the start.
+    """
+
+    name: str
+    limit_ucr: Annotated[int, Meta(ge=0, le=PRICE_UCR_MAX)] | None = None
+    limit_hour_ucr: Ucr | None = None
+    budget_ucr: Ucr | None = None
+    mem_bytes: Annotated[int, Meta(ge=0, le=1 << 50)] | None = None
+
+
 class Logs(Request, frozen=True, tag="logs"):
     """tegd: a workload's output from an offset, and on while it runs if `follow`."""
 
@@ -180,6 +197,26 @@ class BookView(Request, frozen=True, tag="book"):
 
 class LedgerView(Request, frozen=True, tag="ledger"):
     """zone-ledger: sums, rates, journal position, state hash, lateness of ticks."""
+
+
+class ZoneView(Request, frozen=True, tag="zone"):
+    """zone-ledger: hosts, leases and sums of one tick: all that a screen shows."""
+
+
+class Tenants(Request, frozen=True, tag="tenants"):
+    """zone-ledger: tenants, their users by the ledger's settings, and their accounts."""
+
+
+class AddTenant(Request, frozen=True, tag="tenant_add"):
+    """zone-ledger, operators: open a tenant's account.
+
+    Attributes:
+        hour_ucr: Its income, as in `SetIncome`; None: that of all who have none of their own.
+    """
+
+    tenant: str
+    key: Key
+    hour_ucr: Annotated[int, Meta(ge=-1, le=UCR_MAX)] | None = None
 
 
 class DrainHost(Request, frozen=True, tag="drain"):
@@ -237,6 +274,7 @@ AnyRequest = (
     | Why
     | CancelWorkload
     | TopUpWorkload
+    | UpdateWorkload
     | Logs
     | Host
     | Accounts
@@ -246,6 +284,9 @@ AnyRequest = (
     | Hosts
     | BookView
     | LedgerView
+    | ZoneView
+    | Tenants
+    | AddTenant
     | DrainHost
     | CordonSlot
     | PinLease

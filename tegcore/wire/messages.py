@@ -14,6 +14,7 @@ SOURCES_MAX = 64
 PEERS_ASKED_MAX = 32
 """Leases, and hosts, that one `Ask` may name."""
 PEERS_TOLD_MAX = 128
+HOST_KINDS_MAX = 16
 HEAT_GRID = 16
 """Heat is sent at the cells of a 16 x 16 grid a zone (DESIGN 4)."""
 
@@ -188,6 +189,70 @@ class Beat(Message, frozen=True, tag="beat"):
     free_slots: int
 
 
+class ClassStock(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What a zone has of one class of slots, and what keeps them from being had now.
+
+    Attributes:
+        slots: That hosts have brought, whatever their state.
+        free: Of them, offered now.
+        drained, lost: Of them, on a drained host, and on one that is not heard, held or not.
+        leased: Of the others, held or promised.
+        cordoned: Of the others, cordoned and not held.
+        largest_log2: log2 of the slots of the largest block that there could ever be.
+        free_log2: The same of what is free; -1: nothing is.
+        free_cpu_milli, free_mem_bytes: The most that a single host with a free slot has left.
+        end_tick: When the first lease ends unless it is renewed; 0: there is none.
+        leaving: Slots whose holders are leaving.
+        leave_tick: When the first of those is free at the latest; 0: none is.
+        declared: Slots of leases whose holders have said when they end; see `declared_tick`.
+        declared_tick: The first such end; 0: nobody has said.
+    """
+
+    slot_class: int
+    slots: int = 0
+    free: int = 0
+    leased: int = 0
+    drained: int = 0
+    lost: int = 0
+    cordoned: int = 0
+    largest_log2: int = -1
+    free_log2: int = -1
+    free_cpu_milli: int = 0
+    free_mem_bytes: int = 0
+    end_tick: int = 0
+    leaving: int = 0
+    leave_tick: int = 0
+    declared: int = 0
+    declared_tick: int = 0
+
+
+class HostKind(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A kind of host that a zone has: what one offers when nobody is on it.
+
+    Attributes:
+        cpu_milli: All its cores, in thousandths.
+        mem_bytes: What is offered of its memory; what leases hold of it stays below.
+    """
+
+    slot_class: int
+    log2_slots: int
+    cpu_milli: int
+    mem_bytes: int
+
+
+class Stock(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What a zone has, as the ledger counted it from a tick on: why work waits, and what it could never have.
+
+    Attributes:
+        classes: Those of which there is a slot.
+        kinds: At most `HOST_KINDS_MAX`; of more, those of a class are told as one that has the most of each.
+    """
+
+    tick: int
+    classes: list[ClassStock]
+    kinds: list[HostKind]
+
+
 class Heat(Message, frozen=True, tag="heat"):
     """H_auction at the cells of a 16 x 16 grid: a full frame every 20 ticks, numbered deltas between.
 
@@ -196,6 +261,7 @@ class Heat(Message, frozen=True, tag="heat"):
         delta: 0 for the full frame, then 1, 2, ...
         cells: float32 of all 256 cells (full), or pairs of uint16 cell and float32 value (delta), little-endian.
         mix: With a full frame, what is asked for of late: `tegcore.field.requests`.
+        stock: With a full frame, what the zone has.
     """
 
     v: int
@@ -205,6 +271,7 @@ class Heat(Message, frozen=True, tag="heat"):
     delta: int
     cells: bytes
     mix: bytes = b""
+    stock: Stock | None = None
 
 
 class Sample(msgspec.Struct, frozen=True, array_like=True, gc=False):

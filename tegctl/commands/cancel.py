@@ -1,19 +1,31 @@
-"""`tegctl cancel`: stop seeking, or save and end a workload."""
+"""`tegctl cancel`: take jobs out of the queue, or have them saved and ended."""
 
 import click
 
 from tegcore.wire import control
+from tegctl.commands.ps import chosen, filters
 from tegctl.render import show_json
 from tegctl.session import Session
 
 
 @click.command(name="cancel")
-@click.argument("name")
+@click.argument("names", nargs=-1)
+@filters
 @click.pass_obj
-def command(session: Session, name: str) -> None:
-    """Stop seeking, or save and end a workload."""
-    answer = session.ask("tegd", control.CancelWorkload(name=name))
+def command(
+    session: Session, names: tuple[str, ...], users: tuple[str, ...], states: tuple[str, ...], host: str
+) -> None:
+    """Take jobs NAMES out of the queue, or have them saved and ended; or all that the options choose."""
+    if not (names or users or states or host):
+        raise click.UsageError("which? name jobs, or choose by --user, --state or --host")
+    if users or states or host:
+        rows = chosen(session.ask("tegd", control.Workloads()), names, users, states, host)
+        names = tuple(str(row["ref"]) for row in rows if row["life"] != "ended")
+    answers = [session.ask("tegd", control.CancelWorkload(name=name)) for name in names]
     if session.output == "json":
-        show_json("Workload", answer)
-    else:
-        click.echo(f"{name}: {answer['life']}")
+        show_json("Workload", answers[0] if len(answers) == 1 else answers)
+        return
+    for answer in answers:
+        click.echo(f"{answer['name']}: {answer['state']}")
+    if not answers:
+        click.echo("(none)")

@@ -1,4 +1,4 @@
-"""`tegctl logs`: a workload's output."""
+"""`tegctl logs`: a job's output."""
 
 import sys
 
@@ -13,7 +13,7 @@ from tegctl.session import Session
 @click.option("-f", "--follow", is_flag=True, help="Go on while it lives.")
 @click.pass_obj
 def command(session: Session, name: str, *, follow: bool) -> None:
-    """Print the output of all runs of workload NAME."""
+    """Print what job NAME has written, in all its runs."""
     for part in session.stream("tegd", control.Logs(name=name, follow=follow)):
         sys.stdout.buffer.write(part["bytes"])
         sys.stdout.buffer.flush()

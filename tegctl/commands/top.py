@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -9,8 +10,28 @@ import click
 from tegcore.wire import control
 from tegctl import zone_view
 from tegctl.commands import leases
-from tegctl.render import show, show_json, table
+from tegctl.render import Column, Fit, blocks, hourly, plain, seconds, show_json, table, terminal_columns
 from tegctl.session import Session
+
+_WORDS = {"held": "running", "leaving": "leaving", "waiting": "pending"}
+
+
+def _state(row: Mapping[str, Any]) -> str:
+    """What a job is doing, as far as the ledger knows it."""
+    word = _WORDS.get(row["state"], row["state"])
+    return f"{word}: {row['reason']}" if row.get("reason") else word
+
+
+JOBS = (
+    Column("JOB", plain("job")),
+    Column("TENANT", plain("tenant")),
+    Column("STATE", _state, Fit.SHORT),
+    Column("GPUS", plain("slots")),
+    Column("HOST", lambda row: " ".join(row.get("seats", [])) or row["host"]),
+    Column("SLOTS", blocks, Fit.SPARE),
+    Column("ENDS IN s", seconds("ends_in_ticks"), Fit.SPARE),
+)
+PRICED = (*JOBS, Column("CR/GPU-H", hourly("price_ucr")))
 
 
 @click.command(name="top")
@@ -18,29 +39,35 @@ from tegctl.session import Session
 @click.option("--once", is_flag=True, help="Look once; also where the output is no terminal.")
 @click.pass_obj
 def command(session: Session, every: float, *, once: bool) -> None:
-    """Hosts and leases of the zone, as they are now."""
+    """Hosts and jobs of the zone, as they are now."""
     if session.output == "json":
-        ledger, hosts, held = _look(session)
-        show_json("Zone", {"ledger": ledger, "hosts": hosts, "leases": held})
+        show_json("Zone", _look(session))
         return
     if once or not sys.stdout.isatty():
-        ledger, hosts, held = _look(session)
-        click.echo(zone_view.headline(ledger, hosts))
-        show("Hosts", hosts, zone_view.HOST_COLUMNS, session.output)
-        show("Leases", held, leases.COLUMNS, session.output)
+        for line in _drawn(_look(session), terminal_columns() if sys.stdout.isatty() else 0):
+            click.echo(line)
         return
-    from rich.console import Group
     from rich.live import Live
+    from rich.text import Text
 
     with Live(screen=True, auto_refresh=False) as live:
         while True:
-            ledger, hosts, held = _look(session)
-            held.sort(key=lambda row: -row.get("price_ucr", 0))
-            shown = (table(hosts, zone_view.HOST_COLUMNS), "", table(held, leases.COLUMNS), "", "Ctrl-C ends")
-            live.update(Group(zone_view.headline(ledger, hosts), "", *shown), refresh=True)
+            lines = [*_drawn(_look(session), live.console.width), "", "Ctrl-C ends"]
+            live.update(Text("\n".join(lines), no_wrap=True), refresh=True)
             time.sleep(every)
 
 
-def _look(session: Session) -> tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]:
-    ledger: dict[str, Any] = session.ask("ledger", control.LedgerView())
-    return ledger, zone_view.hosts(session), session.ask("ledger", control.Leases())
+def _look(session: Session) -> dict[str, Any]:
+    """One look at one moment of the ledger."""
+    zone: dict[str, Any] = session.ask("ledger", control.ZoneView())
+    zone["held"] = leases.named(session, zone["held"])
+    zone["held"].sort(key=lambda row: -row.get("price_ucr", 0))
+    return zone
+
+
+def _drawn(zone: dict[str, Any], width: int) -> list[str]:
+    priced = zone["market"] != "fixed"
+    hosts = zone_view.HOST_COLUMNS if priced else zone_view.PLAIN_COLUMNS
+    jobs = PRICED if priced else JOBS
+    held = table(zone["held"], jobs, width) if zone["held"] else ["(no jobs of yours hold slots)"]
+    return [*zone_view.headline(zone, width), "", *table(zone["hosts"], hosts, width), "", *held]

@@ -1,4 +1,4 @@
-"""`tegctl top-up`: more credits for a workload's budget or purse."""
+"""`tegctl top-up`: more credits for a job's budget or purse."""
 
 import click
 
@@ -13,9 +13,9 @@ from tegctl.session import Session, fresh_key
 @click.argument("amount", type=AMOUNT)
 @click.pass_obj
 def command(session: Session, name: str, amount: int) -> None:
-    """More credits for the budget or the purse of workload NAME; what was parked for want of them goes on by itself."""
+    """More credits for the budget or the purse of job NAME; what was parked for want of them goes on by itself."""
     answer = session.ask("tegd", control.TopUpWorkload(name=name, amount_ucr=amount, key=fresh_key()))
     if session.output == "json":
         show_json("Workload", answer)
     else:
-        click.echo(f"{name}: {answer['life']}")
+        click.echo(f"{name}: {answer['state']}")

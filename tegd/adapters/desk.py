@@ -5,20 +5,25 @@ Each sees and does what its tenant may; who asks, the kernel says.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 from tegcore.errors import RefusedError
 from tegcore.wire import control
-from tegd import submission, views
+from tegd import possible, submission, updating, views
 from tegd.adapters.courier import Courier, ticket
 from tegd.adapters.places import Places
 from tegd.adapters.store import Store
 from tegd.effects import Effect, Keep
+from tegd.modes import Mode
 from tegd.node import Node
 from tegd.settings import HostSettings
 from tegd.workload import Life, Workload
 from tegio.control import Peer
-from tegio.users import is_operator, own_tenant, tenant_for
+from tegio.users import is_operator, own_tenant, tenant_for, user_name
 
+_TOLD_TO_LEDGER = control.CancelWorkload | control.TopUpWorkload | control.UpdateWorkload
+STOCK_LOOK_S, STOCK_LOOKS_MAX = 0.05, 50
+"""How often, and how many times, it is looked for a newer count of the zone before anything is refused for it."""
 LOG_POLL_S = 0.2
 LOG_ALIVE_S = 10.0
 """Who follows a silent workload is told so often that nobody has gone."""
@@ -59,16 +64,21 @@ class Desk:
     async def answer(self, peer: Peer, request: control.AnyRequest) -> control.Reply | AsyncIterator[control.Reply]:
         """Answer a request over the control socket."""
         now_ns = self._now_ns()
-        if isinstance(request, control.CancelWorkload | control.TopUpWorkload) and self._node.link.outbox.full:
+        if isinstance(request, _TOLD_TO_LEDGER) and self._node.link.outbox.full:
             raise RefusedError("too much waits for the ledger, which is silent", "try again when it is back")
         match request:
             case control.Submit():
                 return await self._submit(peer, request)
             case control.Workloads():
                 seen = self._seen_by(peer)
-                return control.Reply(data=[views.row(self._node, work, now_ns) for work in seen])
+                return control.Reply(data=[_signed(views.row(self._node, work, now_ns)) for work in seen])
             case control.Why():
-                return control.Reply(data=views.why(self._node, self._named(peer, request.name), now_ns))
+                return control.Reply(data=_signed(views.why(self._node, self._named(peer, request.name), now_ns)))
+            case control.UpdateWorkload():
+                work = self._named(peer, request.name)
+                done = updating.update(self._node, work, request, now_ns)
+                self._carry_out(done.effects)
+                return control.Reply(data=views.row(self._node, work, now_ns) | {"done": done.text})
             case control.CancelWorkload():
                 work = self._named(peer, request.name)
                 self._carry_out(self._node.cancel(work, now_ns))
@@ -92,10 +102,12 @@ class Desk:
         for work in own_first:
             if name in {work.name, str(work.ref)}:
                 return work
-        raise RefusedError(f"there is no workload {name!r}", "`tegctl agents` lists those that there are")
+        raise RefusedError(f"there is no workload {name!r}", "`tegctl ps -a` lists those that there are")
 
     async def _submit(self, peer: Peer, request: control.Submit) -> control.Reply:
         """One after the other: the same may come twice at once, from a client that asks again."""
+        if self._store.by_key(peer.uid, request.key) is None:
+            await self._demand_possible(request.spec)
         async with self._submitting:
             return await self._accept(peer, request)
 
@@ -112,6 +124,7 @@ class Desk:
             await self._take_files(shown, request.files)
         ref = self._store.next_ref()
         work = Workload.accepted(ref, tenant, (peer.uid, peer.gid), request.key, spec)
+        work.submitted_tick = self._node.tick
         work.note(self._node.tick, "accepted")
         work.submitted_tick = self._node.tick
         work.ticket, work.files = shown, tuple(sorted(request.files))
@@ -120,6 +133,24 @@ class Desk:
         self._carry_out([Keep(work)])
         self._carry_out(self._node.submitted(work))
         return control.Reply(data={"name": work.name, "ref": ref})
+
+    async def _demand_possible(self, spec: control.WorkloadSpec) -> None:
+        """Refuse what the zone can never give, by a count that began after this was asked: a host may have just come.
+
+        Raises:
+            RefusedError: Says what there is.
+        """
+        node, asked = self._node, self._node.tick
+        for look in range(STOCK_LOOKS_MAX + 1):
+            stock = node.known_stock()
+            try:
+                return possible.demand_possible(spec, stock, node.offers if spec.here else None)
+            except RefusedError:
+                fresh = stock is not None and stock.tick > asked
+                if node.mode is Mode.RUN and (fresh or look == STOCK_LOOKS_MAX):
+                    raise
+            await asyncio.sleep(STOCK_LOOK_S)
+        return None
 
     async def _take_files(self, ticket: str, files: dict[str, bytes]) -> None:
         try:
@@ -159,3 +190,8 @@ class Desk:
         """What a run elsewhere has written, past what its earlier runs wrote here."""
         before = await asyncio.to_thread(self._places.log_bytes, work.ref)
         return await self._courier.read_log(work, offset - before) if offset >= before else b""
+
+
+def _signed(row: dict[str, Any]) -> dict[str, Any]:
+    """A row with the name of its user, as this host knows it."""
+    return row | {"user": user_name(row["uid"])}

@@ -44,27 +44,43 @@ LEASE = {
     "paid_ucr": 250,
     "mass": 2.345,
     "ends_in_ticks": 50,
+    "period_ticks": 36_000,
     "seats": ["n2"],
 }
 HOSTS = [
-    {"host": "n1", "number": 1, "up": False, "drained": True, "leases": 0, "price_ucr": 0},
-    {"host": "n2", "up": True, "drained": False, "slots": 8, "free": 4, "leases": 1, "price_ucr": 1_500_000},
+    {"host": "n1", "number": 1, "up": False, "drained": True, "state": "lost, drained", "leases": 0, "price_ucr": 0},
+    {
+        "host": "n2",
+        "up": True,
+        "state": "up",
+        "drained": False,
+        "slots": 8,
+        "free": 4,
+        "leases": 1,
+        "price_ucr": 1_500_000,
+    },
 ]
-ZONE = {"zone": "z", "tick": 9, "market": "auction", "leases": 1, "orders_open": 0, "credits": {"escrow": 2_000_000}}
+ZONE = {"zone": "z", "tick": 9, "market": "auction", "leases": 1, "orders_open": 0, "escrow_ucr": 2_000_000}
+ZONE |= {"period_ticks": 36_000, "slots": 8, "free": 4, "hosts": HOSTS, "held": [LEASE]}
+ANSWERS: dict[type[control.Request], object] = {
+    control.Leases: [LEASE],
+    control.Hosts: HOSTS,
+    control.ZoneView: ZONE,
+    control.HostsView: {"n2": {"entropy": 0.5, "temperature_c": 61.4, "ticks_ago": 3}},
+    control.Tenants: [{"tenant": "ada", "users": ["ada", "7"], "balance_ucr": 5_000_000, "income_hour_ucr": -1}],
+}
 asked: list[control.AnyRequest] = []
 
 
 async def answer(peer: Peer, request: control.AnyRequest) -> control.Reply:
     asked.append(request)
+    if (shown := ANSWERS.get(type(request))) is not None:
+        return control.Reply(data=shown)
+    return await answer_by_name(peer, request)
+
+
+async def answer_by_name(peer: Peer, request: control.AnyRequest) -> control.Reply:
     match request:
-        case control.Leases():
-            return control.Reply(data=[LEASE])
-        case control.Hosts():
-            return control.Reply(data=HOSTS)
-        case control.LedgerView():
-            return control.Reply(data=ZONE)
-        case control.HostsView():
-            return control.Reply(data={"n2": {"entropy": 0.5, "temperature_c": 61.4, "ticks_ago": 3}})
         case control.MintCredits(tenant="mallory"):
             raise PermissionDeniedError("user 5 is no operator", "ask one")
         case control.MintCredits() | control.SetIncome() | control.CordonSlot() | control.SetMarket():
@@ -72,9 +88,12 @@ async def answer(peer: Peer, request: control.AnyRequest) -> control.Reply:
         case control.Why(name="nobody"):
             raise RefusedError("there is no workload 'nobody'", "look")
         case control.Why():
-            reasons = [{"reason": "funds", "missing": 5, "text": "its account is 5 ucr short of the endowment"}]
-            row = {"name": "w1", "tenant": "ada", "life": "seeking", "limit_ucr": 0, "outcome": "", "run": ""}
-            return control.Reply(data=row | {"reasons": reasons, "history": [{"tick": 3, "text": "accepted"}]})
+            reasons = [{"reason": "funds", "missing": 5, "text": "its account is short", "help": "mint 5"}]
+            row = {"name": "w1", "tenant": "ada", "life": "seeking", "state": "pending", "limit_ucr": 0}
+            history = [{"tick": 3, "ago_ticks": 40, "text": "accepted"}]
+            return control.Reply(data=row | {"reasons": reasons, "history": history})
+        case control.UpdateWorkload():
+            return control.Reply(data={"name": request.name, "state": "pending", "done": "it asks anew"})
         case control.Submit() if request.spec.name == "taken":
             raise RefusedError("a workload 'taken' is alive already", "choose another name")
         case control.Submit():
@@ -111,8 +130,8 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 TABLE = [
-    (["leases"], 0, "LEASE  TENANT  HOST  SEATS  STATE  SLOTS  PRICE  LIMIT  PURSE  PAID     MASS  ENDS IN s"),
-    (["leases"], 0, "7      ada     n1    n2     held   4-7    1.50   2.00          0.00025  2.3   2.5"),
+    (["leases"], 0, "JOB  LEASE  TENANT  HOST  SLOTS  STATE  ENDS IN s  MASS  CR/GPU-H  BID   PURSE  PAID"),
+    (["leases"], 0, "n1:  7      ada     n2    4-7    held   2.5        2.3   3.00      4.00         0.00025"),
     (["mint", "ada", "2.5"], 0, "minted 2.50 credits for ada"),
     (["mint", "ada", "much"], 2, "is not an amount of credits"),
     (["cordon", "3"], 0, "slot 3 is cordoned"),
@@ -122,7 +141,13 @@ TABLE = [
     (["mint", "ada"], 2, "say what: AMOUNT, --rate CREDITS_PER_HOUR or --standing"),
     (["mint", "ada", "5", "--rate", "2"], 2, "say what"),
     (["mint", "--rate", "2"], 2, "say whose: TENANT, or --all with an income"),
-    (["why", "w1"], 0, "its account is 5 ucr short of the endowment"),
+    (["why", "w1"], 0, "w1 (ada) is pending\n  its account is short\n    -> mint 5\n         2 s ago  accepted"),
+    (["update", "w1", "--bid", "7.2/h"], 0, "w1 is pending: it asks anew"),
+    (["update", "w1", "--bid", "much"], 2, "is not an amount of credits"),
+    (["update", "w1"], 2, "name --bid, --budget or --mem"),
+    (["tenant", "show"], 0, "ada     ada 7  5.00     standing"),
+    (["tenant", "add", "eve"], 0, "eve has an account"),
+    (["tenant", "add", "eve", "--income", "5"], 0, "eve has an account"),
     (["run", "--slots", "3", "--", "x"], 2, "'3' is no power of two"),
     (["run", "--share", "1.5", "--", "x"], 2, "'1.5' is not within 0.001 and 0.999"),
     (["run", "--share", "0.0001", "--", "x"], 2, "'0.0001' is not within"),
@@ -151,8 +176,10 @@ TABLE = [
     (["run", "-d", "--file", "{file}", "--here", "--checkpoint-every", "30", "--", "x"], 0, "w1"),
     (["run", "--file", "/nowhere/at/all", "--", "x"], 2, "does not exist"),
     (["hosts"], 0, "n1    lost, drained"),
-    (["hosts"], 0, "n2    up             8      4     1       1.50       61      0.500"),
-    (["top"], 0, "z: tick 9, auction; 1 of 2 hosts up; 4 of 8 slots free; 1 leases, 0 orders; 2.00 in escrow"),
+    (["hosts"], 0, "n2    up             8     4     1     0/0  0.0/0.0  3.00      61      0.500"),
+    (["top"], 0, "4 of 8 GPUs free; 1 jobs hold slots; 0 waiting; tick 9; auction, 2.00 credits in escrow"),
+    (["ps"], 0, "NAME  USER  STATE  AGE  GPUS  HOST  REASON"),
+    (["agents"], 0, "NAME  USER  STATE  AGE  GPUS  HOST  REASON"),
     (["fly"], 2, "No such command 'fly'"),
 ]
 
@@ -212,7 +239,7 @@ def test_faults_carry_their_exit_code(state: Path, args: list[str], code: Exit, 
 
 def test_programs_get_json_with_a_schema(state: Path) -> None:
     result = CliRunner().invoke(command, ["--state", str(state), "-o", "json", "leases"])
-    assert json.loads(result.output) == {"schema": 1, "kind": "Leases", "items": [LEASE]}
+    assert json.loads(result.output) == {"schema": 1, "kind": "Leases", "items": [LEASE | {"job": "n1:"}]}
 
 
 def test_what_is_run_is_what_was_said(state: Path) -> None:
@@ -268,7 +295,21 @@ def test_a_file_submits_each_of_its_workloads(state: Path, tmp_path: Path) -> No
 def test_every_verb_has_help(state: Path) -> None:
     group = CliRunner().invoke(command, ["--help"]).output
     verbs = [line.split()[0] for line in group.split("Commands:")[1].splitlines() if line.strip()]
-    wanted = {"accounts", "agents", "book", "cancel", "cordon", "demo", "drain", "field", "governor", "hosts", "leases"}
+    wanted = {
+        "accounts",
+        "book",
+        "ps",
+        "tenant",
+        "update",
+        "cancel",
+        "cordon",
+        "demo",
+        "drain",
+        "field",
+        "governor",
+        "hosts",
+        "leases",
+    }
     wanted |= {
         "airlock",
         "certs",
@@ -331,7 +372,7 @@ def test_programs_of_another_machine_are_asked_through_ssh(
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     words = ["--state", str(tmp_path), "--remote-state", str(state)]
     result = CliRunner().invoke(command, [*words, "--on", "ops@far", "leases"])
-    assert "n1    n2     held" in result.output
+    assert "n1:  7      ada     n2    4-7    held" in result.output
     with pytest.raises(UnavailableError, match="could not resolve nowhere"):
         command.main([*words, "--ledger-on", "nowhere", "leases"], standalone_mode=False)
 

@@ -1,0 +1,103 @@
+"""What a zone could give, were all of it free: what it never can is refused when it is submitted.
+
+The ledger counts what hosts have brought (`tegcore.wire.messages.Stock`). A host that is drained or lost may come back,
+so its slots count; what nobody has brought does not. While nothing is known of the zone, nothing is refused.
+"""
+
+from tegcore.errors import RefusedError
+from tegcore.units import GIB, PERMILLE
+from tegcore.wire.control import WorkloadSpec
+from tegcore.wire.messages import ClassStock, HostKind, Stock
+
+
+def gib(size: int) -> str:
+    """A size for people, in GiB."""
+    return f"{size / GIB:.1f}".removesuffix(".0") if size >= GIB // 10 else f"{size / GIB:.3f}"
+
+
+def cores(milli: int) -> str:
+    """Cores for people."""
+    return f"{milli / 1000:g}"
+
+
+def slots_of(spec: WorkloadSpec) -> int:
+    """How many slots a piece of work asks for."""
+    return sum(1 << size for size in spec.sizes)
+
+
+def demand_possible(spec: WorkloadSpec, stock: Stock | None, here: HostKind | None = None) -> None:
+    """Refuse what no part of the zone could ever give.
+
+    Args:
+        spec: What is asked for.
+        stock: What the zone has; None: not known yet.
+        here: What the host of the submission offers, if it may run there only.
+
+    Raises:
+        RefusedError: Says what there is, and what to ask for instead.
+    """
+    if stock is None or not stock.classes:
+        return
+    where = "this host" if here else "this zone"
+    classes, kinds = _asked(spec, stock, here)
+    if not classes:
+        asked = " or ".join(map(str, spec.slot_classes))
+        known = here.slot_class if here else ", ".join(str(each.slot_class) for each in stock.classes)
+        raise RefusedError(f"class {asked}: {where} has slots of class {known}", "leave --class out, or name another")
+    wanted, largest = slots_of(spec), max(spec.sizes)
+    has = 1 << here.log2_slots if here else sum(each.slots for each in classes)
+    if wanted > has:
+        raise RefusedError(f"{wanted} slots: {where} has {has}", f"ask for --slots {_floor(has)} or less")
+    most_log2 = here.log2_slots if here else max(each.largest_log2 for each in classes)
+    if largest > most_log2 and len(classes) == 1:
+        what = f"{1 << largest} slots in one block: the largest in {where} has {1 << most_log2}"
+        raise RefusedError(what, f"ask for blocks of {1 << most_log2} or less, such as {_apart(largest, most_log2)}")
+    if spec.share_permille and spec.share_permille >= PERMILLE:
+        return
+    _demand_room(spec, kinds, "this host" if here else "a host here")
+
+
+def _asked(spec: WorkloadSpec, stock: Stock, here: HostKind | None) -> tuple[list[ClassStock], list[HostKind]]:
+    if here:
+        fits = here.slot_class in spec.slot_classes
+        return [ClassStock(here.slot_class)] * fits, [here] * fits
+    classes = [each for each in stock.classes if each.slot_class in spec.slot_classes and each.slots]
+    return classes, [kind for kind in stock.kinds if kind.slot_class in spec.slot_classes]
+
+
+def _demand_room(spec: WorkloadSpec, kinds: list[HostKind], where: str) -> None:
+    """A block of 2^j slots has to find room for all of them on each host that it touches."""
+    if not kinds:
+        return
+    largest = max(spec.sizes)
+    on = [(min(1 << largest, 1 << kind.log2_slots), kind) for kind in kinds]
+    if all(spec.mem_bytes * slots >= kind.mem_bytes for slots, kind in on) and spec.mem_bytes:
+        slots, kind = max(on, key=lambda each: each[1].mem_bytes / each[0])
+        most = f"the most that {where} has for one{_together(slots)} is {gib(kind.mem_bytes // slots)} GiB"
+        what = f"{gib(spec.mem_bytes)} GiB of memory a slot: {most}"
+        raise RefusedError(what, "ask for less with --mem; while it runs it gets more as it grows")
+    if all(spec.cpu_milli * slots > kind.cpu_milli for slots, kind in on) and spec.cpu_milli:
+        slots, kind = max(on, key=lambda each: each[1].cpu_milli / each[0])
+        most = f"the most that {where} has for one{_together(slots)} is {cores(kind.cpu_milli // slots)}"
+        raise RefusedError(f"{cores(spec.cpu_milli)} cores a slot: {most}", "ask for less with --cpu")
+    fits = any(
+        spec.mem_bytes * slots < kind.mem_bytes and spec.cpu_milli * slots <= kind.cpu_milli for slots, kind in on
+    )
+    if not fits and spec.mem_bytes:
+        what = f"{gib(spec.mem_bytes)} GiB of memory and {cores(spec.cpu_milli)} cores a slot: no host has both"
+        raise RefusedError(what, "`tegctl hosts` shows what each has; ask for less with --mem or --cpu")
+
+
+def _together(slots: int) -> str:
+    return f" of {slots}" if slots > 1 else ""
+
+
+def _floor(slots: int) -> int:
+    """The largest power of two that is no more."""
+    return 1 << slots.bit_length() - 1 if slots else 0
+
+
+def _apart(log2: int, most_log2: int) -> str:
+    """The same slots in up to four blocks of at most 2^most_log2."""
+    parts = min(4, 1 << log2 - most_log2)
+    return "--slots " + "+".join([str(1 << most_log2)] * parts)

@@ -1,0 +1,125 @@
+"""Changing what a workload asks for while it waits or runs.
+
+Who waits asks anew at once. Who runs on this host has a new bid in force with its next renewal, which is sent at once,
+and more memory as soon as the ledger promises it; less is given back as use allows. Work that sits on other hosts, or
+whose order is out, has what is changed from its next order on: what its seats hold was agreed there.
+"""
+
+from typing import NamedTuple
+
+import msgspec
+
+from tegcore.errors import RefusedError
+from tegcore.units import PRICE_UCR_MAX, credits_text
+from tegcore.wire.control import UpdateWorkload
+from tegd.effects import Effect, Keep
+from tegd.node import Node
+from tegd.possible import demand_possible, gib
+from tegd.reasons import period_ucr, price_text
+from tegd.workload import Life, Waits, Workload
+
+
+class Updated(NamedTuple):
+    """What is to be done, and what it comes to in words."""
+
+    effects: list[Effect]
+    text: str
+
+
+def update(node: Node, work: Workload, wanted: UpdateWorkload, now_ns: int) -> Updated:
+    """Change what a workload asks for.
+
+    Raises:
+        RefusedError: If it is over, is another host's, or could never have what it would ask for.
+    """
+    if work.home:
+        raise RefusedError(f"{work.name} was submitted on {work.home}", f"change it there: `tegctl --on {work.home} …`")
+    if work.life is Life.ENDED or work.cancelled:
+        raise RefusedError(f"{work.name} is over: nothing of it can be changed", "submit it again")
+    limit_ucr = _limit(node, wanted)
+    if limit_ucr is None and wanted.mem_bytes is None and wanted.budget_ucr is None:
+        raise RefusedError("nothing is to be changed", "name --bid, --budget or --mem")
+    if wanted.budget_ucr is not None and work.has_purse:
+        raise RefusedError(f"{work.name} pays from a purse of its own", f"`tegctl top-up {work.name} CREDITS` fills it")
+    spec = work.spec
+    if wanted.mem_bytes is not None:
+        spec = msgspec.structs.replace(spec, mem_bytes=wanted.mem_bytes)
+        demand_possible(spec, node.known_stock(), node.offers if work.stays_home else None)
+    if limit_ucr is not None:
+        spec = msgspec.structs.replace(spec, limit_ucr=limit_ucr)
+    said, effects = [], []
+    if wanted.budget_ucr is not None:
+        said.append(
+            f"budget {credits_text(wanted.budget_ucr)}" if wanted.budget_ucr else "no budget of its own any more"
+        )
+        effects = _budget(node, work, wanted.budget_ucr, now_ns)
+        spec = msgspec.structs.replace(spec, budget_ucr=wanted.budget_ucr)
+    work.spec = spec
+    if limit_ucr is not None:
+        said.append(_bid(node, work, limit_ucr, wanted.limit_hour_ucr))
+    if wanted.mem_bytes is not None:
+        said.append(_memory(node, work, now_ns))
+    if work.life is Life.PARKED:
+        work.become(Life.SEEKING, node.tick, "changed: seeks again")
+    if work.life is Life.SEEKING:
+        work.waits = Waits()
+        node.seek_again(work)
+    work.note(node.tick, f"changed: {', '.join(said)}")
+    return Updated([*effects, Keep(work)], f"{', '.join(said)}; {_from_when(work)}")
+
+
+def _limit(node: Node, wanted: UpdateWorkload) -> int | None:
+    if wanted.limit_hour_ucr is None:
+        return wanted.limit_ucr
+    if node.zone is None:
+        raise RefusedError("the ledger has not said yet how long a period is", "try again when it is heard")
+    limit_ucr = period_ucr(wanted.limit_hour_ucr, node.zone.period_ticks)
+    if not 1 <= limit_ucr <= PRICE_UCR_MAX:
+        raise RefusedError(f"{credits_text(wanted.limit_hour_ucr)} credits per GPU-hour is out of range", "bid another")
+    return limit_ucr
+
+
+def _bid(node: Node, work: Workload, limit_ucr: int, hour_ucr: int | None) -> str:
+    agent = node.agents[work.ref]
+    if limit_ucr:
+        work.bid_up_to(limit_ucr)
+    if work.life is Life.SEATED and node.zone is not None:
+        agent.renew_cycle = node.cycle - node.zone.renew_ticks
+    period = node.zone.period_ticks if node.zone else 0
+    if not limit_ucr:
+        return "no bid of its own any more"
+    if hour_ucr is None and not period:
+        return f"bid {credits_text(limit_ucr)}"
+    hourly = price_text(limit_ucr, period) if hour_ucr is None else credits_text(hour_ucr)
+    return f"bid {hourly} per GPU-hour"
+
+
+def _budget(node: Node, work: Workload, budget_ucr: int, now_ns: int) -> list[Effect]:
+    """More of a budget goes to its lease as a top-up does; less, or a first one, holds from its next start on."""
+    more_ucr = budget_ucr - work.budget_ucr
+    if work.lease and work.has_budget and more_ucr > 0:
+        return node.top_up(work, more_ucr, -1 - node.cycle, now_ns)
+    work.budget_ucr = budget_ucr
+    return []
+
+
+def _memory(node: Node, work: Workload, now_ns: int) -> str:
+    agent, wanted = node.agents[work.ref], work.spec.mem_bytes * work.slots_here
+    more = wanted - work.held_bytes
+    if work.life is Life.SEATED and more > 0 and not agent.expand_seq and node.zone is not None:
+        node.ask_memory(work, more, now_ns)
+    return f"memory {gib(work.spec.mem_bytes)} GiB a slot"
+
+
+def _from_when(work: Workload) -> str:
+    match work.life:
+        case Life.SEATED:
+            return "asked of the ledger; `why` says if it is refused"
+        case Life.ORDERED | Life.WAITING:
+            return "from its next order on: one is out already"
+        case Life.AWAY:
+            return "from its next start on: it runs on other hosts"
+        case Life.LEAVING:
+            return "from its next start on"
+        case _:
+            return "it asks anew"

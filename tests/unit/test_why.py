@@ -1,0 +1,540 @@
+"""What `why` says of work that waits, and what is refused at once: ledger, agent side and desk on a virtual clock.
+
+A zone of one host with 8 slots, 16 cores and 64 GiB; a case says what keeps the work from running, and `why` has to
+name it, with the number, and say what would help.
+"""
+
+import asyncio
+import itertools
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tegcore.errors import RefusedError
+from tegcore.units import GIB, TICK_NS, credits_ucr
+from tegcore.wire import control
+from tegcore.wire.codec import decode, encode
+from tegcore.wire.control import Hook, WorkloadSpec
+from tegcore.wire.messages import HOST_KINDS_MAX, SCHEMA, Beat, ClassStock, Heat, HostKind, Stock
+from tegcore.wire.records import (
+    Admit,
+    Cordon,
+    Drain,
+    Genesis,
+    Market,
+    Mint,
+    NameIs,
+    NameKind,
+    Op,
+    Reason,
+    Record,
+    SetReserve,
+)
+from tegcore.wire.signing import Key, host_key, tenant_token
+from tegcore.wire.topics import Channel, Topic
+from tegd import views
+from tegd.adapters.desk import Desk
+from tegd.adapters.places import Places
+from tegd.adapters.store import Store
+from tegd.agent import AgentSide, Place
+from tegd.airlock.model import State
+from tegd.effects import Effect, Keep, Run, SaveAndEnd, Start
+from tegd.modes import Mode
+from tegd.possible import demand_possible
+from tegd.settings import HostSettings
+from tegd.workload import Life, Waits, Workload
+from tegio.control import Peer
+from zone_ledger import views as ledger_views
+from zone_ledger.book.reference import ReferenceBook
+from zone_ledger.engine import Engine
+from zone_ledger.leases import LeaseState
+from zone_ledger.ledger import Ledger
+from zone_ledger.survey import Survey
+
+SECRET = Key(b"s" * 32)
+ME = Peer(os.getuid(), os.getgid(), os.getpid())
+PERIOD = 100
+RESERVE_UCR = 10_000
+
+
+class Zone:
+    """One ledger and its hosts in memory: nothing is lost, nothing is late."""
+
+    def __init__(self, folder: Path, market: Market = Market.FIXED, hosts: Mapping[str, int] | None = None) -> None:
+        engine = Engine(ReferenceBook)
+        for key, (op, body) in enumerate(
+            (
+                (Op.GENESIS, Genesis(3, PERIOD, 2, 40, 40, 60, 100, market)),
+                (Op.NAME_IS, NameIs.of(NameKind.TENANT, 1, "ada")),
+                (Op.SET_RESERVE, SetReserve(0, RESERVE_UCR)),
+                (Op.MINT, Mint(1, 100_000_000)),
+            )
+        ):
+            engine.apply(Record(op, 0, 0, key, body))
+        self.ledger = Ledger("z", SECRET, engine, 0, 10**9)
+        self.keys, self.now_ns, self.silent = 10, 10**12, False
+        self.sides = {
+            name: AgentSide(
+                Place(name, -1, log2, 0, 16_000, 64 * GIB), 1, 0, {"ada": tenant_token(SECRET, "ada")}, self.now_ns
+            )
+            for name, log2 in (hosts or {"n1": 3}).items()
+        }
+        for side in self.sides.values():
+            side.ready()
+        self.side = self.sides["n1"]
+        self.node = self.side.node
+        settings = HostSettings(
+            host="n1", tokens={"ada": tenant_token(SECRET, "ada")}, tenants={"ada": (ME.uid,)}, operators=(ME.uid,)
+        )
+        self.store, places = Store(folder / "work.sqlite"), Places(folder)
+        self.desk = Desk(settings, self.node, self.store, places, None, self._done_at_home, lambda: self.now_ns)  # type: ignore[arg-type]
+        self.cycle(60)
+
+    def cycle(self, count: int = 1) -> None:
+        for _ in range(count):
+            self.now_ns += TICK_NS
+            for name, side in self.sides.items():
+                self._done(side, side.cycle({}, self.now_ns))
+                for say in side.sayings():
+                    topic = Topic("z", say.channel, name)
+                    self.ledger.arrive(str(topic), encode(topic, say.message, host_key(SECRET, name)), self.now_ns)
+            if self.silent:
+                continue
+            self.ledger.tick(self.now_ns, connected=True)
+            self.ledger.next_write()
+            for topic, message, _ in self.ledger.durable().sayings:
+                for name, side in self.sides.items():
+                    if topic.host == name or isinstance(message, Beat | Heat):
+                        self._done(side, side.heard(message, self.now_ns))  # type: ignore[arg-type]
+
+    def _done_at_home(self, effects: list[Effect]) -> None:
+        self.store.keep(*(effect.workload for effect in effects if isinstance(effect, Keep)))
+        self._done(self.side, effects)
+
+    def _done(self, side: AgentSide, effects: list[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case Start(work):
+                    self._done(side, side.node.run_changed(Run(work.airlock_id, "running"), self.now_ns))
+                case SaveAndEnd(work):
+                    self._done(side, side.node.run_changed(Run(work.airlock_id, "ended", "asked"), self.now_ns))
+                case _:
+                    pass
+
+    def apply(self, op: Op, body: object) -> None:
+        self.keys += 1
+        self.ledger.engine.apply(Record(op, 0, 0, self.keys, body))
+
+    async def ask(self, request: control.AnyRequest) -> Any:
+        reply = await self.desk.answer(ME, request)
+        assert isinstance(reply, control.Reply)
+        return reply.data
+
+    async def submit(self, **spec: Any) -> str:
+        self.keys += 1
+        made = WorkloadSpec(argv=("x",), hook=Hook(), **spec)
+        answer = asyncio.ensure_future(self.ask(control.Submit(spec=made, key=self.keys)))
+        await asyncio.sleep(0)
+        while not answer.done():  # what looks impossible is held against a count that begins after it was asked
+            self.cycle(5)
+            await asyncio.sleep(0.01)
+        return str(answer.result()["name"])
+
+    async def why(self, name: str) -> str:
+        """All that `why` says of what keeps it, and of what would help."""
+        reasons = (await self.ask(control.Why(name=name)))["reasons"]
+        return "\n".join(f"{reason['text']}; {reason.get('help', '')}" for reason in reasons)
+
+    async def full(self) -> "Zone":
+        """All 8 slots are held by work that fits."""
+        for _ in range(8):
+            await self.submit()
+        self.cycle(80)
+        assert len(self.ledger.state.leases) == 8
+        return self
+
+
+@pytest.fixture
+def zone(tmp_path: Path) -> Zone:
+    return Zone(tmp_path)
+
+
+async def test_why_busy_says_how_many_slots_are_in_use_and_until_when(zone: Zone) -> None:
+    await zone.full()
+    name = await zone.submit()
+    zone.cycle(40)
+    said = await zone.why(name)
+    assert "all 8 slots are in use" in said
+    assert "none of them has said when it ends" in said
+    assert "waits its turn" in said
+
+
+async def test_why_says_when_the_first_slot_is_free_if_someone_is_leaving(zone: Zone) -> None:
+    await zone.full()
+    name = await zone.submit(sizes=(1,))
+    first = min(zone.ledger.state.leases.values(), key=lambda lease: lease.number)
+    first.deadline = zone.ledger.state.tick + 400
+    first.state = type(first.state).EVICTING
+    zone.cycle(40)
+    assert "1 of them is being given up, in 18 s at the latest" in await zone.why(name)
+
+
+async def test_why_drained(zone: Zone) -> None:
+    zone.apply(Op.DRAIN, Drain(1, 1))
+    name = await zone.submit()
+    zone.cycle(40)
+    said = await zone.why(name)
+    assert "8 of 8 slots are on drained hosts" in said
+    assert "tegctl undrain" in said
+
+
+async def test_slots_that_are_given_up_on_a_drained_host_are_not_promised(zone: Zone) -> None:
+    await zone.full()
+    zone.apply(Op.DRAIN, Drain(1, 1))
+    name = await zone.submit()
+    zone.cycle(25)
+    assert "8 of 8 slots are on drained hosts" in await zone.why(name)
+
+
+async def test_why_cordoned(zone: Zone) -> None:
+    for slot in range(8):
+        zone.apply(Op.CORDON, Cordon(slot, 1))
+    name = await zone.submit()
+    zone.cycle(40)
+    said = await zone.why(name)
+    assert "8 of 8 slots are cordoned" in said
+    assert "tegctl uncordon" in said
+
+
+async def test_why_memory_that_others_hold(zone: Zone) -> None:
+    await zone.submit(mem_bytes=50 * GIB)
+    zone.cycle(40)
+    name = await zone.submit(mem_bytes=30 * GIB)
+    zone.cycle(40)
+    said = await zone.why(name)
+    assert "7 slots are free, but no host has 30 GiB of memory left for it: the most is 10" in said
+    assert "--mem" in said
+
+
+async def test_why_cores_that_others_hold(zone: Zone) -> None:
+    await zone.submit(cpu_milli=12_000)
+    zone.cycle(40)
+    name = await zone.submit(cpu_milli=8_000)
+    zone.cycle(40)
+    assert "7 slots are free, but no host has 8 cores left for it: the most is 4" in await zone.why(name)
+
+
+async def test_why_free_slots_that_make_no_block(zone: Zone) -> None:
+    await zone.full()
+    for lease in sorted(zone.ledger.state.leases)[::2]:
+        work = next(work for work in zone.node.workloads.values() if work.lease == lease)
+        await zone.ask(control.CancelWorkload(name=work.name))
+    zone.cycle(5)
+    name = await zone.submit(sizes=(2,))
+    zone.cycle(40)
+    said = await zone.why(name)
+    assert "4 slots are free, but the largest block of them has 1" in said
+    assert "--slots 1+1+1+1" in said
+
+
+async def test_why_a_bid_below_the_price(tmp_path: Path) -> None:
+    zone = Zone(tmp_path, Market.AUCTION)
+    name = await zone.submit(limit_ucr=1_000)
+    zone.cycle(40)
+    said = await zone.why(name)
+    assert "it bids 0.72 credits per GPU-hour; the price is 7.20" in said
+    assert f"tegctl update {name} --bid 7.21/h" in said
+    assert "top-up" not in said
+
+
+async def test_why_the_account_is_short(tmp_path: Path) -> None:
+    zone = Zone(tmp_path, Market.AUCTION)
+    name = await zone.submit(limit_ucr=2_000_000, endow_ucr=900_000_000)
+    zone.cycle(40)
+    said = await zone.why(name)
+    assert "the account of ada has 800.00 credits less than" in said
+    assert "tegctl mint ada" in said
+
+
+async def test_why_admission_is_closed(tmp_path: Path) -> None:
+    zone = Zone(tmp_path, Market.AUCTION)
+    zone.apply(Op.ADMIT, Admit(0, zone.ledger.state.tick + 10_000))
+    name = await zone.submit(limit_ucr=500_000)
+    zone.cycle(40)
+    said = await zone.why(name)
+    assert "admission is closed" in said
+    assert " s" in said
+    assert "tick" not in said
+
+
+async def test_why_the_ledger_is_away(zone: Zone) -> None:
+    await zone.full()
+    name = await zone.submit()
+    zone.silent = True
+    zone.cycle(200)
+    said = await zone.why(name)
+    assert "the ledger was last heard 10 s ago: nothing new starts" in said
+    assert "what runs goes on to the end of its term" in await zone.why("w1")
+
+
+async def test_why_another_host_is_avoided(zone: Zone) -> None:
+    await zone.full()
+    name = await zone.submit()
+    next(work for work in zone.node.workloads.values() if work.name == name).homebound = True
+    zone.cycle(40)
+    assert "it can run on this host only" in await zone.why(name)
+
+
+IMPOSSIBLE = [
+    ({"sizes": (4,)}, "16 slots: this zone has 8"),
+    ({"sizes": (3, 0)}, "9 slots: this zone has 8"),
+    ({"slot_classes": (3,)}, "class 3: this zone has slots of class 0"),
+    ({"mem_bytes": 1 << 40}, "1024 GiB of memory a slot: the most that a host here has for one is 60.8"),
+    ({"mem_bytes": 20 * GIB, "sizes": (2,)}, "20 GiB of memory a slot: the most that a host here has for one of 4"),
+    ({"cpu_milli": 64_000}, "64 cores a slot: the most that a host here has for one is 16"),
+]
+
+
+@pytest.mark.parametrize(("spec", "text"), IMPOSSIBLE)
+async def test_what_can_never_be_had_is_refused_at_once(zone: Zone, spec: dict[str, Any], text: str) -> None:
+    with pytest.raises(RefusedError) as refused:
+        await zone.submit(**spec)
+    assert text in str(refused.value)
+    assert refused.value.hint
+    assert not zone.node.workloads
+
+
+def test_a_block_larger_than_any_is_refused_and_taken_apart() -> None:
+    stock = Stock(1, [ClassStock(0, slots=24, largest_log2=3)], [HostKind(0, 3, 16_000, 64 * GIB)])
+    with pytest.raises(RefusedError, match="16 slots in one block: the largest in this zone has 8") as refused:
+        demand_possible(WorkloadSpec(argv=("x",), sizes=(4,)), stock)
+    assert "--slots 8+8" in refused.value.hint
+    demand_possible(WorkloadSpec(argv=("x",), sizes=(3, 3, 3)), stock)
+
+
+async def test_what_two_hosts_have_together_is_not_refused(tmp_path: Path) -> None:
+    zone = Zone(tmp_path, hosts={"n1": 3, "n2": 3})
+    await zone.submit(sizes=(4,))
+    with pytest.raises(RefusedError, match="this host has 8"):
+        await zone.submit(sizes=(4,), here=True)
+
+
+async def test_a_host_that_has_just_come_counts(tmp_path: Path) -> None:
+    """The newest count that the first host knows is of the moment before the second came."""
+    zone = Zone(tmp_path, hosts={"n1": 3, "n2": 3})
+    classes = [ClassStock(0, slots=8, free=8, largest_log2=3)]
+    zone.node.stock = Stock(zone.node.tick, classes, [HostKind(0, 3, 16_000, 60 * GIB)])
+    assert await zone.submit(sizes=(4,))
+
+
+async def test_nothing_is_refused_while_the_zone_is_not_known(zone: Zone) -> None:
+    fresh = Zone.__new__(Zone)
+    fresh.__dict__ |= zone.__dict__
+    zone.node.zone = None
+    await zone.submit(sizes=(4,))
+
+
+def test_a_zone_tells_what_it_has_in_a_message_of_bounded_size(tmp_path: Path) -> None:
+    zone = Zone(tmp_path, hosts={f"n{number}": 2 for number in range(1, 17)})
+    zone.cycle(60)
+    topic = Topic("z", Channel.HEAT)
+    told = [message for topic_, message, _ in _sayings(zone) if topic_.channel is Channel.HEAT and message.delta == 0]
+    (stock,) = [told[0].stock.classes[0]]
+    assert (stock.slots, stock.free, stock.largest_log2) == (64, 64, 6)
+    assert len(encode(topic, told[0], host_key(SECRET, "n1"))) < 4096
+
+
+def test_the_largest_stock_fits_with_heat_and_mix() -> None:
+    most = 2**40
+    classes = [ClassStock(number, *[most] * 15) for number in range(8)]
+    kinds = [HostKind(7, 16, most, most)] * HOST_KINDS_MAX
+    heat = Heat(SCHEMA, "z" * 64, most, most, 0, bytes(1024), bytes(768), Stock(most, classes, kinds))
+    topic = Topic("z" * 64, Channel.HEAT)
+    assert decode(topic, encode(topic, heat, SECRET), lambda _: SECRET) == heat
+
+
+def test_a_zone_of_many_hosts_is_counted_over_several_ticks(tmp_path: Path) -> None:
+    """A tick looks at a bounded number of hosts; of too many kinds, one is told that has the most of each."""
+    zone = Zone(tmp_path, hosts={f"n{number}": 0 for number in range(1, 51)})
+    survey, state = Survey(), zone.ledger.state
+    state.tick -= state.tick % 20
+    survey.step(state)
+    assert survey.stock is None
+    state.tick += 1
+    survey.step(state)
+    assert survey.stock is not None
+    assert survey.stock.classes[0].slots == 50
+    assert survey.stock.tick == state.tick - 1
+
+
+def _sayings(zone: Zone) -> list[Any]:
+    said = []
+    for _ in range(20):
+        zone.ledger.tick(zone.now_ns, connected=True)
+        zone.ledger.next_write()
+        said += zone.ledger.durable().sayings
+    return said
+
+
+# --- every state has its words ----------------------------------------------------------------------------------------
+
+KNOWN = {"pending", "starting", "running", "suspended", "preempted", "saving", "cancelling", "ending"}
+OVER = {"completed", "failed", "cancelled"}
+ANSWERS = ["", "EVICTING", *Reason.__members__, *(f"EXPAND {name}" for name in Reason.__members__)]
+
+
+def _placed(zone: Zone, life: Life, waits: str) -> Workload:
+    spec = WorkloadSpec(argv=("x",), name="job")
+    work = Workload(1, "job", "ada", 0, 0, 0, spec, life=life, waits=Waits(waits, 5, 7, zone.node.tick + 90))
+    zone.node.submitted(work)
+    return work
+
+
+@pytest.mark.parametrize("life", Life)
+def test_every_life_and_every_answer_of_the_ledger_has_its_words(zone: Zone, life: Life) -> None:
+    for answer in ANSWERS:
+        work = _placed(zone, life, answer)
+        for why_leaving in Reason if life is Life.LEAVING else [Reason.OK]:
+            work.why_leaving = why_leaving
+            shown = views.why(zone.node, work, zone.now_ns)
+            assert shown["state"] in (OVER if life is Life.ENDED else KNOWN), (life, answer)
+            quiet = shown["state"] == "running" and not answer.startswith("EXPAND")
+            assert quiet or shown["reasons"], (life, answer)
+            for reason in shown["reasons"]:
+                words = f"{reason['text']} {reason['help']}"
+                assert reason["reason"], (life, answer)
+                assert not set("{}") & set(words), words
+                assert " ticks" not in words, words
+                assert " ucr" not in words, words
+
+
+@pytest.mark.parametrize("name", [name for name in Reason.__members__ if name != "OK"])
+def test_every_refusal_of_an_order_has_a_sentence_of_its_own(zone: Zone, name: str) -> None:
+    first = views.why(zone.node, _placed(zone, Life.SEEKING, name), zone.now_ns)["reasons"][0]
+    assert first["reason"] not in {"pause", "here"}, f"{name} has no words in tegd.reasons"
+
+
+@pytest.mark.parametrize("mode", [mode for mode in Mode if mode is not Mode.RUN])
+def test_every_mode_of_the_daemon_is_a_reason(zone: Zone, mode: Mode) -> None:
+    zone.node.mode = mode
+    reasons = views.why(zone.node, _placed(zone, Life.SEEKING, ""), zone.now_ns)["reasons"]
+    assert reasons[0]["reason"] == "mode"
+
+
+@pytest.mark.parametrize("run", [*(state.value for state in State), "", "of a later version"])
+def test_every_state_of_a_run_has_its_word(zone: Zone, run: str) -> None:
+    work = _placed(zone, Life.SEATED, "")
+    work.lease, work.token = 1, 2
+    zone.node.runs[work.airlock_id] = run
+    shown = views.why(zone.node, work, zone.now_ns)
+    assert shown["state"] in KNOWN
+    assert shown["state"] == "running" or shown["reasons"], run
+
+
+@pytest.mark.parametrize("code", [0, 3, None])
+def test_what_is_over_says_how_it_ended(zone: Zone, code: int | None) -> None:
+    work = _placed(zone, Life.ENDED, "")
+    work.exit_code = code
+    shown = views.why(zone.node, work, zone.now_ns)
+    assert shown["state"] == ("completed" if code == 0 else "failed")
+    work.cancelled = True
+    assert views.row(zone.node, work, zone.now_ns)["state"] == "cancelled"
+
+
+async def test_every_state_of_a_lease_and_of_a_host_has_its_words(zone: Zone) -> None:
+    await zone.full()
+    state = zone.ledger.state
+    lease = state.leases[1]
+    for lease_state in LeaseState:
+        for why in Reason:
+            lease.state, lease.why, lease.deadline = lease_state, why, state.tick + 50
+            row = ledger_views.lease_row(state, lease)
+            assert row["state"] in {"held", "leaving"}
+            assert (row["reason"] == "") == (lease_state is LeaseState.HELD)
+    lease.state = LeaseState.HELD
+    session = state.hosts[1]
+    for boot, up, drained, lost, stale in itertools.product((0, 1), *[(False, True)] * 4):
+        session.boot, session.up, session.drained, session.lost, session.stale = boot, up, drained, lost, stale
+        row = ledger_views.hosts(state)[0]
+        well = bool(boot and up and not drained and not lost and not stale)
+        assert (row["state"] == "up") == well, row
+        assert bool(row["reason"]) == (not well), row
+
+
+# --- update -----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_bid_that_was_too_low_wins_once_it_is_raised_as_why_says(tmp_path: Path) -> None:
+    zone = Zone(tmp_path, Market.AUCTION)
+    name = await zone.submit(limit_ucr=1_000)
+    zone.cycle(40)
+    said = (await zone.why(name)).split("--bid ")[1].split("/h")[0]
+    answer = await zone.ask(control.UpdateWorkload(name=name, limit_hour_ucr=credits_ucr(said)))
+    assert "asks anew" in answer["done"]
+    zone.cycle(60)
+    assert (await zone.ask(control.Why(name=name)))["state"] == "running"
+
+
+async def test_a_bid_that_is_raised_while_it_runs_reaches_the_ledger(tmp_path: Path) -> None:
+    zone = Zone(tmp_path, Market.AUCTION)
+    name = await zone.submit(limit_ucr=30_000)
+    zone.cycle(60)
+    await zone.ask(control.UpdateWorkload(name=name, limit_ucr=90_000))
+    zone.cycle(5)
+    (lease,) = zone.ledger.state.leases.values()
+    assert lease.next_limit_ucr == 90_000
+
+
+async def test_memory_is_asked_for_at_once_while_it_runs(zone: Zone) -> None:
+    name = await zone.submit(mem_bytes=GIB)
+    zone.cycle(40)
+    await zone.ask(control.UpdateWorkload(name=name, mem_bytes=3 * GIB))
+    zone.cycle(5)
+    assert (await zone.ask(control.Why(name=name)))["mem_bytes"] == 3 * GIB
+
+
+async def test_memory_that_nobody_has_is_not_waited_for_after_an_update(zone: Zone) -> None:
+    await zone.submit(mem_bytes=50 * GIB)
+    zone.cycle(40)
+    name = await zone.submit(mem_bytes=30 * GIB)
+    zone.cycle(40)
+    with pytest.raises(RefusedError, match="1024 GiB of memory"):
+        await zone.ask(control.UpdateWorkload(name=name, mem_bytes=1 << 40))
+    await zone.ask(control.UpdateWorkload(name=name, mem_bytes=5 * GIB))
+    zone.cycle(60)
+    assert (await zone.ask(control.Why(name=name)))["state"] == "running"
+
+
+async def test_what_is_over_is_not_changed(zone: Zone) -> None:
+    await zone.full()
+    name = await zone.submit()
+    await zone.ask(control.CancelWorkload(name=name))
+    with pytest.raises(RefusedError, match="is over"):
+        await zone.ask(control.UpdateWorkload(name=name, mem_bytes=1))
+
+
+async def test_a_budget_that_is_spent_is_raised_and_the_job_goes_on(tmp_path: Path) -> None:
+    zone = Zone(tmp_path, Market.AUCTION)
+    name = await zone.submit(budget_ucr=4 * RESERVE_UCR)
+    zone.cycle(8 * PERIOD)
+    said = await zone.why(name)
+    assert "its budget is 0.0" in said
+    assert "short of one more period" in said
+    await zone.ask(control.UpdateWorkload(name=name, budget_ucr=100 * RESERVE_UCR))
+    zone.cycle(80)
+    assert (await zone.ask(control.Why(name=name)))["state"] == "running"
+
+
+async def test_a_budget_is_raised_while_it_runs_and_is_not_counted_twice(tmp_path: Path) -> None:
+    zone = Zone(tmp_path, Market.AUCTION)
+    name = await zone.submit(budget_ucr=20 * RESERVE_UCR)
+    zone.cycle(60)
+    (lease,) = zone.ledger.state.leases.values()
+    for _ in range(2):
+        await zone.ask(control.UpdateWorkload(name=name, budget_ucr=50 * RESERVE_UCR))
+        zone.cycle(5)
+        assert lease.budget_ucr == 50 * RESERVE_UCR
+    assert (await zone.ask(control.Why(name=name)))["budget_ucr"] == 50 * RESERVE_UCR
