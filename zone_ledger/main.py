@@ -10,6 +10,7 @@ import click
 from tegcore.errors import ConfigError, JournalError
 from tegcore.ids import checked_name
 from tegcore.wire.signing import Key, governor_key, host_key, members_key, tenant_token
+from tegio import failpoints
 from tegio.clock import SystemClock
 from tegio.host import host_name
 from tegio.keys import make_key, read_key, secret_file, write_key, write_token
@@ -49,6 +50,7 @@ def _zone_secret(settings: LedgerSettings) -> Key:
 
 async def _serve(settings: LedgerSettings) -> None:
     gc.set_threshold(*GC_THRESHOLDS)
+    failpoints.arm()
     state_dir = private_dir(_state_dir(settings))
     tls_key = secret_file(settings.tls_key, "tls.key", Path())
     tls = certificates(settings.tls_ca, settings.tls_certificate, tls_key)
