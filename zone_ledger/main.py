@@ -55,13 +55,16 @@ async def _serve(settings: LedgerSettings) -> None:
     tls_key = secret_file(settings.tls_key, "tls.key", Path())
     tls = certificates(settings.tls_ca, settings.tls_certificate, tls_key)
     transport = MqttTransport(parse_broker(settings.broker), f"{settings.zone}-ledger", tls)
+    secret = make_key(_key_file(settings))
     journal = Journal(state_dir / "journal.sqlite", settings.zone)
-    service = LedgerService(settings, make_key(_key_file(settings)), transport, journal, SystemClock())
     try:
-        await serve(service, socket_path(state_dir.parent, "ledger"))
+        service = LedgerService(settings, secret, transport, journal, SystemClock())
+        try:
+            await serve(service, socket_path(state_dir.parent, "ledger"))
+        finally:
+            event("ledger.stopped", tick=service.engine.state.tick)
     finally:
         journal.close()
-        event("ledger.stopped", tick=service.engine.state.tick)
 
 
 @click.group(invoke_without_command=True, context_settings=HELP)
