@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 COMPILED := $(wildcard zone_ledger/book/*.p*) $(wildcard zone_ledger/*ing.py) zone_ledger/placement.py $(wildcard tegcore/*/*_sum.p*) $(wildcard tegcore/dynamics/splitting.p*) $(wildcard tegsim/policies/*_sum.p*)
 
 .DEFAULT_GOAL := help
-.PHONY: testbed docs install-host airlock-histories help install demo test check lint types crash sim scale deb vm-image vm-test vm-test-all vagrant-box vagrant-zone bench-book bench-ledger bench-physics bench-oom bench-idle claims claims-quick clean
+.PHONY: testbed docs install-host airlock-histories help install demo test test-all test-long check lint types crash sim scale deb vm-image vm-test vm-test-all vagrant-box vagrant-zone bench-book bench-ledger bench-physics bench-oom bench-idle claims claims-quick clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,14 +43,14 @@ lint: $(STAMP)
 types: $(STAMP)
 	$(BIN)/mypy
 
-check: lint types test ## style, types and tests: what a change must pass
+check: lint types test ## style, types and the quick tests; .ci/run is what a change must pass
 
 docs: $(STAMP) ## make the diagrams and tables in docs/reference from the code
 	$(BIN)/python -m docs.diagrams
 	$(BIN)/python -m docs.tables
 
 airlock-histories: $(STAMP) ## put the airlock through 10,000 random histories of a host's memory
-	TEG_HISTORIES=10000 $(BIN)/pytest -q tests/property/test_pressure.py
+	TEG_HISTORIES=10000 $(BIN)/pytest -q -m "not vm" tests/property/test_pressure.py
 
 sim: $(STAMP) ## run small clusters under faults: SEEDS of them from FIRST on; SCENARIO names what is run
 	$(BIN)/python -m tegsim --seeds $(or $(SEEDS),20) --first $(or $(FIRST),1) --scenario $(or $(SCENARIO),swarm)
@@ -59,7 +59,7 @@ scale: $(STAMP) ## run a cluster of HOSTS hosts in zones, checked throughout; in
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tegsim.scale --hosts $(or $(HOSTS),1000) $(if $(OUT),--out $(OUT))
 
 crash: $(STAMP) ## kill the ledger under load, 200 times
-	TEG_KILLS=200 $(BIN)/pytest tests/crash/test_ledger_kill.py
+	TEG_KILLS=200 $(BIN)/pytest -m "not vm" tests/crash/test_ledger_kill.py
 
 deb: $(STAMP) ## make a Debian package of this tree in build/
 	$(BIN)/python install/deb.py build

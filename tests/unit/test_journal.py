@@ -77,7 +77,7 @@ def test_whatever_keeps_a_journal_from_being_opened_leaves_nothing_open(path: Pa
     assert held(path) == [], kept
     path.with_suffix(".mark").unlink()
     path.with_suffix(".mark").mkdir()
-    with pytest.raises((OSError, JournalError), match="mark|directory") as another:
+    with pytest.raises((OSError, JournalError), match=r"mark|directory") as another:
         Journal(path, "z")
     assert held(path) == [], another
 
