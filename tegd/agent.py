@@ -62,6 +62,7 @@ class Place(NamedTuple):
     slot_class: int
     cpu_milli: int
     mem_bytes: int
+    absent_mask: int = 0
 
 
 class Say(NamedTuple):
@@ -181,7 +182,7 @@ class AgentSide:
             return float("nan")
         seated = [work for work in node.workloads.values() if work.lease and work.here]
         offered = (place.log2_slots, place.slot_class, place.cpu_milli, place.mem_bytes)
-        return fragmentation(node.zone.base, *offered, seated, self._mix)
+        return fragmentation(node.zone.base, *offered, seated, self._mix, place.absent_mask)
 
     # --- a cycle ----------------------------------------------------------------------------------------------------
 

@@ -92,7 +92,8 @@ class Up:
         return subprocess.Popen(["sh", "-c", line], stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True)
 
     def work(self, name: str) -> dict[str, Any]:
-        return next(row for row in self.session.ask("tegd", control.Workloads()) if row["name"] == name)
+        rows = self.session.ask("tegd", control.Workloads())
+        return next((row for row in rows if row["name"] == name), {"run": "", "life": ""})
 
     def runs(self, name: str) -> bool:
         return bool(self.work(name)["run"] == "running")

@@ -453,6 +453,8 @@ class Hands:
             marked = state is State.SAVING and self._has_mark(workload)
             return [Input(Kind.MARKED)] * marked + [Input(Kind.EXITED)]
         ran, code = launch.exit_status(self._home(workload.spec.workload))
+        if not ran and (absent := launch.absent(self._home(workload.spec.workload))):
+            return [Input(Kind.EXITED, exit_code=code, problem=f"{workload.spec.argv[0]} {absent}")]
         if not ran:
             return [Input(Kind.NEVER_RAN)]
         if code is None:
