@@ -6,6 +6,7 @@ on disk before what is said in the same cycle leaves.
 
 from collections import deque
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -51,6 +52,10 @@ STATUS_EVERY_CYCLES = 200
 USAGE_EVERY_CYCLES = 10
 SLOTS_ENTRY = "TEG_SLOTS"
 """Of a workload's environment: the numbers of its slots on its host, from 0, as `0,1`."""
+
+
+_mass = lru_cache(maxsize=1 << 14)(mass)
+"""Asked for in every cycle, while what it follows from seldom changes."""
 
 
 class Place(NamedTuple):
@@ -199,7 +204,7 @@ class AgentSide:
                 self._flight = Flight(self._seed, node.zone.zone_k)
             ghosts = node.ghosts()
             works = [node.workloads[ref] for ref in ghosts]
-            masses = [mass(work.spec.mem_bytes, work.endow_ucr, work.shape.slots) for work in works]
+            masses = [_mass(work.spec.mem_bytes, work.endow_ucr, work.shape.slots) for work in works]
             charges = [charge(work.spec.sla_priority, 0.0) for work in works]
             node.slots = self._flight.step(ghosts, masses, charges, node.tick)
         return node.step(usage, now_ns)

@@ -1,5 +1,6 @@
 """How a ghost comes to a seat: quotes in rounds, an order, and what the ledger answers (DESIGN 5, "Ghost")."""
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,10 @@ from tegd.workload import ENDOW_PERIODS, Life, Waits, Workload
 
 DEFAULT_LIMIT_FACTOR = 2
 FUNDS_RETRY_TICKS = 100
+ASKED_PER_CYCLE_MAX = 128
+"""Quotes that go out with one message, and that the ledger answers with one."""
+RUNNING_MAX = 1200
+"""Of a host's own work that has a seat, or is about to: the airlock side holds these and all parts of others' work."""
 
 
 @dataclass
@@ -19,16 +24,21 @@ class Ghosts(Roster):
 
     def ghosts(self) -> list[int]:
         """Refs of those that seek, in order."""
-        return [ref for ref, work in sorted(self.workloads.items()) if work.life is Life.SEEKING]
+        return [work.ref for work in self.in_order() if work.life is Life.SEEKING]
 
     def _ask(self) -> None:
         assert self.zone is not None
-        for ref in self.ghosts():
-            work, agent = self.workloads[ref], self.agents[ref]
-            if agent.search.may_ask(self.cycle):
-                region = self._region(work)
-                self.link.quotes.append(Record(Op.FOK, 0, self.link.boot, 0, self._fok(work, region)))
-                agent.search.asked(self.cycle)
+        self.busy = sum(work.life not in {Life.SEEKING, Life.PARKED, Life.ENDED} for work in self.workloads.values())
+        room = min(RUNNING_MAX - self.busy, ASKED_PER_CYCLE_MAX)
+        due = [ref for ref in self.ghosts() if self.agents[ref].search.may_ask(self.cycle)]
+        if len(due) > max(0, room):
+            after = bisect_right(due, self.asked_last)
+            due = (due[after:] + due[:after])[: max(0, room)]
+            self.asked_last = due[-1] if due else self.asked_last
+        for ref in due:
+            work = self.workloads[ref]
+            self.link.quotes.append(Record(Op.FOK, 0, self.link.boot, 0, self._fok(work, self._region(work))))
+            self.agents[ref].search.asked(self.cycle)
 
     def _region(self, work: Workload) -> Region:
         """Where a ghost looks now."""
@@ -65,7 +75,11 @@ class Ghosts(Roster):
     def _order(self, work: Workload, region: Region, now_ns: int) -> None:
         """Bid. In the whole zone also when the quote was dearer: a bid that is not made challenges nobody's rent."""
         agent = self.agents[work.ref]
+        if self.busy >= RUNNING_MAX:
+            agent.search.put_off(self.cycle, FUNDS_RETRY_TICKS)
+            return
         if self.link.put(Op.FOK, self._fok(work, region), now_ns):
+            self.busy += 1
             agent.ordered_ns, agent.search.asked_cycle = now_ns, None
             work.become(Life.ORDERED, self.tick, f"ordered {work.shape.slots} slots in {region.slots}")
 

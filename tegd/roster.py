@@ -62,6 +62,8 @@ class Roster:
         runs: State of each run on the airlock side, by its id there.
         told: Leases that the ledger has told of in this session and that are not over.
         order_ms: Round trips of orders since they were last taken away, in ms.
+        busy: How many have a seat or are about to, as of this cycle.
+        asked_last: Who asked for a quote last: next time others are asked for first.
         travel: Work that sits elsewhere, and parts of others' that sit here. Without it, what this host has ordered is
             taken to run here wherever its slots are: nobody carries it.
     """
@@ -84,7 +86,13 @@ class Roster:
     told: set[int] = field(default_factory=set)
     order_ms: list[float] = field(default_factory=list)
     expansions: int = 0
+    busy: int = 0
+    asked_last: int = 0
     travel: Travel | None = None
+
+    def in_order(self) -> list[Workload]:
+        """All workloads, by number."""
+        return [self.workloads[ref] for ref in sorted(self.workloads)]
 
     def happen(self, happening: Happening) -> None:
         """Change the mode."""

@@ -10,10 +10,9 @@ from tegcore.wire import control
 from tegcore.wire.peer import is_path
 from tegcore.wire.records import Shape
 from tegd.calls import ENVIRONMENT, STDIN
+from tegd.ghosts import RUNNING_MAX
 from tegd.workload import Life, Workload, shape_of
 
-RUNNING_MAX = 1200
-"""Of a host's own work, with what has ordered a seat: the airlock side holds more than these and all parts of others."""
 WAITING_MAX = 10_000
 WORKLOADS_MAX = WAITING_MAX + RUNNING_MAX
 _ENTRY = re.compile(control.ENTRY_PATTERN)
@@ -42,7 +41,9 @@ def check(spec: control.WorkloadSpec, tenant: str, tokens: Collection[str], work
     if any(work.name == spec.name for work in living):
         raise RefusedError(f"a workload {spec.name!r} is alive already", "choose another name")
     if len(living) >= WORKLOADS_MAX:
-        raise RefusedError(f"{WORKLOADS_MAX} workloads are alive on this host", "wait for some to end")
+        raise RefusedError(
+            f"{WORKLOADS_MAX} jobs wait or run on this host, the most that it holds", "wait for some to end"
+        )
     try:
         Shape.unpacked(shape_of(spec).packed())
     except (TegError, ValueError) as error:

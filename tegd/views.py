@@ -4,6 +4,7 @@ from typing import Any
 
 from tegcore.units import TICK_NS, credits_text
 from tegcore.wire.records import Reason
+from tegd.ghosts import RUNNING_MAX
 from tegd.modes import Mode
 from tegd.node import Node
 from tegd.workload import Life, Workload
@@ -75,6 +76,9 @@ def why(node: Node, work: Workload, now_ns: int) -> dict[str, Any]:
         if work.tenant not in node.tokens:
             text = f"this host holds no token of tenant {work.tenant!r}"
             reasons.append({"reason": "token", "missing": 1, "text": text})
+        if work.life is Life.SEEKING and node.busy >= RUNNING_MAX:
+            text = f"this host runs {node.busy} jobs, the most that it holds: it waits until one ends"
+            reasons.append({"reason": "host_full", "missing": node.busy - RUNNING_MAX + 1, "text": text})
         search = node.agents[work.ref].search
         if work.life is Life.SEEKING and search.next_cycle > node.cycle:
             pause = search.next_cycle - node.cycle

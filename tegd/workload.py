@@ -8,6 +8,7 @@ PARKED cannot pay one period and waits for more credits. ENDED is over.
 """
 
 from enum import StrEnum
+from functools import lru_cache
 from typing import Self
 
 import msgspec
@@ -76,8 +77,14 @@ def shape_of(spec: WorkloadSpec) -> Shape:
     Raises:
         ValueError: If it names a class below 0.
     """
-    mask = sum(1 << slot_class for slot_class in set(spec.slot_classes))
-    return Shape(tuple(sorted(spec.sizes, reverse=True)), mask, spec.share_permille)
+    return _shape(tuple(spec.sizes), tuple(spec.slot_classes), spec.share_permille)
+
+
+@lru_cache(maxsize=1024)
+def _shape(sizes: tuple[int, ...], slot_classes: tuple[int, ...], share_permille: int) -> Shape:
+    """There are few shapes, and each is asked for in every cycle."""
+    mask = sum(1 << slot_class for slot_class in set(slot_classes))
+    return Shape(tuple(sorted(sizes, reverse=True)), mask, share_permille)
 
 
 class Workload(msgspec.Struct):

@@ -13,7 +13,7 @@ from tegcore.units import TICK_NS
 from tegcore.wire import control
 from tegcore.wire.codec import encode
 from tegcore.wire.messages import SCHEMA, Welcome
-from tegcore.wire.records import Market
+from tegcore.wire.records import Market, Region
 from tegcore.wire.signing import Key
 from tegcore.wire.topics import Topic
 from tegctl import stack as stacks
@@ -95,12 +95,15 @@ def test_what_thousands_ask_in_a_cycle_fits_in_a_message_and_all_have_their_turn
 def test_what_the_host_cannot_hold_beside_what_runs_waits() -> None:
     busy = works(submission.RUNNING_MAX - 2, Life.SEATED)
     side = side_of(busy + works(10, first=len(busy) + 1))
-    for number in range(1, 5):
-        side.node.beat_ns = number * TICK_NS
-        side.cycle({}, number * TICK_NS)
-    asking = {record.body.ref for record in side.node.link.quotes}
-    assert 0 < len(asking) <= 2
-    side.node.workloads[1].life = Life.ENDED
+    side.node.beat_ns = TICK_NS
+    side.cycle({}, TICK_NS)
+    waiting = [work for work in side.node.workloads.values() if work.life is Life.SEEKING]
+    for work in waiting:
+        side.node._order(work, Region(0, 12), TICK_NS)
+    assert sum(work.life is Life.ORDERED for work in waiting) == 2
+    side.node.link.quotes.clear()
+    side.cycle({}, 2 * TICK_NS)
+    assert not side.node.link.quotes
     assert any("holds" in reason["text"] for reason in _why(side, len(busy) + 9))
 
 
