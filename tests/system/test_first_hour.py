@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,9 @@ class Up:
     def work(self, name: str) -> dict[str, Any]:
         rows = self.session.ask("tegd", control.Workloads())
         return next((row for row in rows if row["name"] == name), {"run": "", "life": ""})
+
+    def counted(self) -> dict[tuple[str, str], int]:
+        return Counter((row["life"], row["run"]) for row in self.session.ask("tegd", control.Workloads()))
 
     def runs(self, name: str) -> bool:
         return bool(self.work(name)["run"] == "running")
@@ -309,7 +313,10 @@ def test_all_of_several_hundred_are_ended(begin: Callable[..., Up], tmp_path: Pa
     specs = "".join('[[workload]]\nargv = ["sleep", "600"]\nshare_permille = 3\n' for _ in range(300))
     (tmp_path / "many.toml").write_text(specs)
     assert up.typed(f"tegctl submit {tmp_path / 'many.toml'}").returncode == 0
-    up.until(lambda: sum(row["run"] == "running" for row in up.session.ask("tegd", control.Workloads())) >= 300, "all")
+    try:
+        up.until(lambda: up.counted() == {("seated", "running"): 300}, "all run")
+    finally:
+        print(up.counted())
     up.press_ctrl_c()
     up.ended()
     assert not sleepers(up)
