@@ -332,7 +332,7 @@ class HostService:
             return
         folder, told = self._places.folder(work), self._agent.told(work)
         for wanted in start_calls(work, self.node.zone, str(folder), _home(work.uid), told):
-            await self._asked(wanted)
+            await self._asked_surely(wanted)
 
     async def _lay_out(self, work: Workload) -> None:
         """Its folder, and once before it first runs its input files: what it made of them is its own."""
@@ -342,6 +342,18 @@ class HostService:
             await self._courier.lay_out(work, self._places.shelf(work) / "files")
             work.ran = True
             self._carry_out([Keep(work)])
+
+    async def _asked_surely(self, wanted: Call) -> None:
+        """Ask until it is answered, while the seat is held: an airlock side that starts hundreds is long about it."""
+        while True:
+            try:
+                return await self._asked(wanted)
+            except UnavailableError as error:
+                event("airlock.fault", logging.WARNING, error=error)
+                ref = wanted.fields["workload"].partition(".")[0]
+                work = self.node.workloads.get(int(ref))
+                if work is None or work.airlock_id != wanted.fields["workload"] or not self._airlock.connected:
+                    return None
 
     async def _asked(self, wanted: Call) -> None:
         airlock_id = wanted.fields["workload"]

@@ -51,6 +51,7 @@ class AirlockClient:
         self._calls: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._listeners: list[Callable[[dict[str, Any]], None]] = []
         self._met = asyncio.Event()
+        self._sending = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -110,7 +111,11 @@ class AirlockClient:
         self._calls[number] = loop.create_future()
         try:
             async with asyncio.timeout(CALL_S_MAX):
-                await loop.sock_sendall(self._link, packet)
+                # One after the other: of two that wait for room at once, the loop would forget the first.
+                async with self._sending:
+                    if (link := self._link) is None:
+                        raise self._unavailable("the connection ended")
+                    await loop.sock_sendall(link, packet)
                 reply = await self._calls[number]
         except TimeoutError as error:
             raise self._unavailable(f"no answer to {verb} in {CALL_S_MAX:g} s") from error
