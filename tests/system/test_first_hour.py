@@ -13,6 +13,7 @@ from typing import Any
 
 import psutil
 import pytest
+from system import zone as zones
 
 from tegcore.wire import control
 from tegctl.session import Session
@@ -320,3 +321,68 @@ def test_all_of_several_hundred_are_ended(begin: Callable[..., Up], tmp_path: Pa
     up.press_ctrl_c()
     up.ended()
     assert not sleepers(up)
+
+
+# --- a host that lacks what work needs --------------------------------------------------------------------------------
+
+
+class Plain(zones.Zone):
+    """A zone on the built-in broker, without certificates: all within this machine."""
+
+    def _broker(self) -> zones.Part:
+        words = [sys.executable, "-m", "tegio.broker", "--port", str(self.port)]
+        return zones.Part(words, self.folder / "broker.log")
+
+    def broker_url(self, port: int) -> str:
+        return f"mqtt://127.0.0.1:{port}"
+
+    def tls(self, name: str) -> dict[str, Any]:
+        return {}
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plain]:
+    """Hosts a and b, of two slots each; what a has in `only-a` cannot be seen on b."""
+    folder = tmp_path_factory.mktemp("two")
+    (folder / "only-a").mkdir()
+    program = folder / "only-a" / "program"
+    program.write_text("#!/bin/sh\necho ran in $(pwd)\n")
+    program.chmod(0o755)
+    zone = Plain(folder)
+    hide = f'mount -t tmpfs none {folder}/only-a && exec "$@"'
+    zone["b"].airlock.argv = ["unshare", "-m", "sh", "-c", hide, "sh", *zone["b"].airlock.argv]
+    try:
+        yield zone.start()
+    finally:
+        zone.stop()
+
+
+can_unshare = pytest.mark.skipif(
+    subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False).returncode != 0,
+    reason="only who may make a mount namespace can hide a file from one host",
+)
+
+
+@can_unshare
+@pytest.mark.parametrize("lacking", ["program", "folder"])
+def test_work_goes_elsewhere_where_a_host_lacks_what_it_needs(two: Plain, lacking: str) -> None:
+    place = two.folder / "only-a"
+    spec: dict[str, Any] = {"argv": ("program",), "env": {"PATH": f"{place}:/usr/bin:/bin"}, "cwd": "/"}
+    if lacking == "folder":
+        spec = {"argv": ("sh", "-c", "echo ran in $(pwd)"), "cwd": str(place)}
+    names = [two["a"].submit(**spec) for _ in range(8)]
+    two.until(lambda: all(two["a"].work(name)["life"] == "ended" for name in names), LIMIT_S)
+    assert {name: two["a"].work(name)["exit_code"] for name in names} == dict.fromkeys(names, 0)
+    assert all(two["a"].log(name).startswith("ran in /") for name in names)
+    stories = [" ".join(step["text"] for step in two["a"].why(name)["history"]) for name in names]
+    avoided = [story for story in stories if "avoids b" in story]
+    assert avoided, "some sat there first"
+    assert all("only-a" in story for story in avoided), "and the cause is named"
+
+
+@can_unshare
+def test_what_no_host_can_run_ends_and_says_why(two: Plain) -> None:
+    name = two["a"].submit(argv=("no-such-program",), cwd="/")
+    two.until(lambda: two["a"].work(name)["life"] == "ended", LIMIT_S)
+    assert two["a"].work(name)["exit_code"] == 126
+    assert "no-such-program was not found" in two["a"].work(name)["outcome"]
