@@ -8,6 +8,7 @@ from tegcore import rng
 from tegcore.wire.records import Op, Reason, Record, Region
 from tegd.effects import Effect, Keep
 from tegd.roster import Roster
+from tegd.seek import clear_of, least_region
 from tegd.workload import ENDOW_PERIODS, Life, Waits, Workload
 
 DEFAULT_LIMIT_FACTOR = 2
@@ -45,7 +46,17 @@ class Ghosts(Roster):
         assert self.zone is not None
         if work.stays_home and self.travel is not None:
             return self.travel.own_region()
-        return self.agents[work.ref].search.region(self.slots.get(work.ref, 0), work.shape, self.zone.zone_k)
+        search, zone_k = self.agents[work.ref].search, self.zone.zone_k
+        region = search.region(self.slots.get(work.ref, 0), work.shape, zone_k)
+        if not work.avoided:
+            return region
+        return clear_of(region, work.avoided_regions, least_region(work), zone_k, search.rounds) or region
+
+    def _looks_widest(self, work: Workload) -> bool:
+        """Whether it looks as far as it can, but for hosts that it avoids."""
+        assert self.zone is not None
+        zone_k, search = self.zone.zone_k, self.agents[work.ref].search
+        return work.stays_home or search.region(0, work.shape, zone_k).log2 >= 2 * zone_k
 
     def _quoted(self, record: Record, now_ns: int) -> list[Effect]:
         body = record.body
@@ -54,7 +65,7 @@ class Ghosts(Roster):
             return []
         agent, reason = self.agents[work.ref], Reason(body.reason)
         region = self._region(work)
-        widest = work.stays_home or region.log2 >= 2 * self.zone.zone_k
+        widest = self._looks_widest(work)
         if reason is Reason.PRICE and work.spec.limit_ucr == 0 and body.price_ucr:
             limit_ucr = DEFAULT_LIMIT_FACTOR * body.price_ucr
             if not work.spec.endow_ucr:

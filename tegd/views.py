@@ -73,6 +73,10 @@ def why(node: Node, work: Workload, now_ns: int) -> dict[str, Any]:
             heard = f"was last heard {silent_s:.1f} s ago" if node.beat_ns else "has not been heard yet"
             text = f"tegd is in mode {node.mode.value}: the ledger {heard}; do broker and ledger run?"
             reasons.append({"reason": "mode", "missing": round(silent_s), "text": text})
+        for host, (_, _, cause) in work.avoided.items():
+            reasons.append(
+                {"reason": "avoided", "missing": 0, "text": f"it avoids {host}, which cannot run it: {cause}"}
+            )
         if work.tenant not in node.tokens:
             text = f"this host holds no token of tenant {work.tenant!r}"
             reasons.append({"reason": "token", "missing": 1, "text": text})

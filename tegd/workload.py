@@ -16,7 +16,7 @@ import msgspec
 from tegcore.units import PERMILLE
 from tegcore.wire.control import WorkloadSpec
 from tegcore.wire.peer import Source
-from tegcore.wire.records import Shape
+from tegcore.wire.records import Region, Shape
 from tegd.handover import Stay, Trip
 
 HISTORY_MAX = 40
@@ -69,6 +69,8 @@ class Word(msgspec.Struct):
     done: bool = False
     exit_code: int | None = None
     problem: str = ""
+    base: int = -1
+    log2: int = 0
 
 
 def shape_of(spec: WorkloadSpec) -> Shape:
@@ -117,6 +119,7 @@ class Workload(msgspec.Struct):
         ran: Whether it was ever started here.
         base: First slot of this host when it was seated here.
         homebound: Whether another host said that it can never run it: it runs where it was submitted, or waits.
+        avoided: Hosts that could not run it: first slot, log2 of how many, and why.
         top_ups: Keys of the latest top-ups.
         history: The latest of what happened, for people.
     """
@@ -169,12 +172,18 @@ class Workload(msgspec.Struct):
     ran: bool = False
     homebound: bool = False
     base: int = 0
+    avoided: dict[str, tuple[int, int, str]] = msgspec.field(default_factory=dict)
 
     @property
     def stays_home(self) -> bool:
         """Whether it can sit on the host of its submission only."""
         hook = self.spec.hook
         return self.spec.here or self.homebound or (hook is not None and ("/" in hook.checkpoint or "/" in hook.mark))
+
+    @property
+    def avoided_regions(self) -> list[Region]:
+        """Where the hosts are that could not run it."""
+        return [Region(base, log2) for base, log2, _ in self.avoided.values()]
 
     @property
     def slots_here(self) -> int:

@@ -316,12 +316,13 @@ class Courier:
         try:
             entry = pwd.getpwnam(brief.user)
         except KeyError:
-            return Answer(ok=False, reason=peer.CANNOT, message=f"there is no user {brief.user} on it")
+            return self._travel.cannot(f"there is no user {brief.user} on it")
         if entry.pw_uid < self._settings.guest_uid_min:
-            message = f"it takes work of other hosts only as users from {self._settings.guest_uid_min} on"
-            return Answer(ok=False, reason=peer.CANNOT, message=message)
+            return self._travel.cannot(
+                f"it takes work of other hosts only as users from {self._settings.guest_uid_min} on"
+            )
         if brief.spec.cwd and surely_missing(brief.spec.cwd):
-            return Answer(ok=False, reason=peer.CANNOT, message=f"there is no folder {brief.spec.cwd} on it")
+            return self._travel.cannot(f"there is no folder {brief.spec.cwd} on it")
         self._carry_out(self._travel.briefed(sender, brief, self._next_ref(), entry.pw_uid, entry.pw_gid))
         event("part.taken", workload=brief.name, home=sender, lease=brief.lease, token=brief.token, rank=brief.rank)
         return Answer(ok=True)

@@ -344,7 +344,7 @@ class Plain(zones.Zone):
 def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plain]:
     """Hosts a and b, of two slots each; what a has in `only-a` cannot be seen on b."""
     folder = tmp_path_factory.mktemp("two")
-    (folder / "only-a").mkdir()
+    (folder / "only-a" / "data").mkdir(parents=True)
     program = folder / "only-a" / "program"
     program.write_text("#!/bin/sh\necho ran in $(pwd)\n")
     program.chmod(0o755)
@@ -369,7 +369,7 @@ def test_work_goes_elsewhere_where_a_host_lacks_what_it_needs(two: Plain, lackin
     place = two.folder / "only-a"
     spec: dict[str, Any] = {"argv": ("program",), "env": {"PATH": f"{place}:/usr/bin:/bin"}, "cwd": "/"}
     if lacking == "folder":
-        spec = {"argv": ("sh", "-c", "echo ran in $(pwd)"), "cwd": str(place)}
+        spec = {"argv": ("sh", "-c", "echo ran in $(pwd)"), "cwd": str(place / "data")}
     names = [two["a"].submit(**spec) for _ in range(8)]
     two.until(lambda: all(two["a"].work(name)["life"] == "ended" for name in names), LIMIT_S)
     assert {name: two["a"].work(name)["exit_code"] for name in names} == dict.fromkeys(names, 0)
