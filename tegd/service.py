@@ -45,6 +45,7 @@ from tegd.effects import (
     SaveInPassing,
     Start,
 )
+from tegd.modes import Mode
 from tegd.node import Node
 from tegd.settings import HostSettings, absent_mask
 from tegd.telemetry.model import RawSample, rates, sample_of
@@ -57,6 +58,7 @@ from tegio.notify import notify
 from tegio.wire import Wire
 
 WATCHDOG_EVERY_CYCLES = 20
+TRIES_MAX = 5
 T = TypeVar("T")
 
 
@@ -344,16 +346,15 @@ class HostService:
             self._carry_out([Keep(work)])
 
     async def _asked_surely(self, wanted: Call) -> None:
-        """Ask until it is answered, while the seat is held: an airlock side that starts hundreds is long about it."""
-        while True:
+        """Ask again where no answer comes: an airlock side that starts hundreds is long about it."""
+        for _ in range(TRIES_MAX - 1):
             try:
                 return await self._asked(wanted)
             except UnavailableError as error:
+                if not self._airlock.connected or self.node.mode is Mode.SAFE:
+                    raise
                 event("airlock.fault", logging.WARNING, error=error)
-                ref = wanted.fields["workload"].partition(".")[0]
-                work = self.node.workloads.get(int(ref))
-                if work is None or work.airlock_id != wanted.fields["workload"] or not self._airlock.connected:
-                    return None
+        return await self._asked(wanted)
 
     async def _asked(self, wanted: Call) -> None:
         airlock_id = wanted.fields["workload"]
