@@ -45,7 +45,6 @@ from tegd.effects import (
     SaveInPassing,
     Start,
 )
-from tegd.modes import Mode
 from tegd.node import Node
 from tegd.settings import HostSettings, absent_mask
 from tegd.telemetry.model import RawSample, rates, sample_of
@@ -58,7 +57,6 @@ from tegio.notify import notify
 from tegio.wire import Wire
 
 WATCHDOG_EVERY_CYCLES = 20
-TRIES_MAX = 5
 T = TypeVar("T")
 
 
@@ -334,7 +332,7 @@ class HostService:
             return
         folder, told = self._places.folder(work), self._agent.told(work)
         for wanted in start_calls(work, self.node.zone, str(folder), _home(work.uid), told):
-            await self._asked_surely(wanted)
+            await self._asked(wanted)
 
     async def _lay_out(self, work: Workload) -> None:
         """Its folder, and once before it first runs its input files: what it made of them is its own."""
@@ -344,17 +342,6 @@ class HostService:
             await self._courier.lay_out(work, self._places.shelf(work) / "files")
             work.ran = True
             self._carry_out([Keep(work)])
-
-    async def _asked_surely(self, wanted: Call) -> None:
-        """Ask again where no answer comes: an airlock side that starts hundreds is long about it."""
-        for _ in range(TRIES_MAX - 1):
-            try:
-                return await self._asked(wanted)
-            except UnavailableError as error:
-                if not self._airlock.connected or self.node.mode is Mode.SAFE:
-                    raise
-                event("airlock.fault", logging.WARNING, error=error)
-        return await self._asked(wanted)
 
     async def _asked(self, wanted: Call) -> None:
         airlock_id = wanted.fields["workload"]
