@@ -108,6 +108,15 @@ async def test_many_calls_at_once_get_each_its_own_answer(client: AirlockClient)
     assert len((await client.call("list", after=""))["workloads"]) == 40
 
 
+async def test_thousands_of_calls_at_once_do_not_cost_the_connection(client: AirlockClient) -> None:
+    """The airlock side lets go of who does not read its answers: what is asked is not more than can be read."""
+    told: list[dict[str, Any]] = []
+    client.on_event(told.append)
+    answers = await asyncio.gather(*(client.call("hello") for _ in range(3000)))
+    assert len(answers) == 3000
+    assert not told, "the connection is the same"
+
+
 async def test_no_call_is_lost_to_an_airlock_that_is_busy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What does not fit into the socket's buffer waits, all of it: the airlock side reads none while it starts work."""
     monkeypatch.setattr(airlock_client, "CALL_S_MAX", 3.0)
