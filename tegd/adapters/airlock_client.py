@@ -21,6 +21,8 @@ from tegio.logs import event
 
 RECONNECT_S = 0.1
 START_S_MAX = 30.0
+CALLS_MAX = 32
+"""Calls under way: the answers to all of them are within what the airlock side can send before they are read."""
 CALL_S_MAX = 20.0
 """A start may wait 5 s for a working folder, and so may those asked for before it."""
 
@@ -52,6 +54,7 @@ class AirlockClient:
         self._listeners: list[Callable[[dict[str, Any]], None]] = []
         self._met = asyncio.Event()
         self._sending = asyncio.Lock()
+        self._room = asyncio.Semaphore(CALLS_MAX)
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -107,6 +110,10 @@ class AirlockClient:
             raise AirlockRefusedError("too_large", message)
         if self._link is None:
             raise self._unavailable("there is no connection")
+        async with self._room:
+            return await self._answered(number, verb, packet)
+
+    async def _answered(self, number: int, verb: str, packet: bytes) -> dict[str, Any]:
         loop = asyncio.get_running_loop()
         self._calls[number] = loop.create_future()
         try:
@@ -122,7 +129,9 @@ class AirlockClient:
         except OSError as error:
             raise self._unavailable(str(error.strerror)) from error
         finally:
-            del self._calls[number]
+            call = self._calls.pop(number)
+            if call.done() and not call.cancelled():
+                call.exception()  # told already, where it was not awaited
         if not reply["ok"]:
             raise AirlockRefusedError(reply["reason"], reply["message"])
         return {name: value for name, value in reply.items() if name not in ("v", "id", "ok")}
