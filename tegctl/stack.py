@@ -13,6 +13,7 @@ import os
 import pwd
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -39,6 +40,7 @@ SAVE_S_MAX = 15.0
 """Longest that a stop waits for saves: longer than a hook may take."""
 HURRY_S = 1.0
 LOOK_S = 0.1
+KILL_ROUNDS = 10
 GRACE_NS = 1_000_000_000
 BROKER_S_MAX = 5.0
 PAUSE_S_MIN, PAUSE_S_MAX = 0.2, 5.0
@@ -154,6 +156,8 @@ class Stack:
             if name == "airlock":
                 fates |= self._end_workloads(keep=keep)
             self._end(part.process)
+            if name == "airlock":
+                self._kill_left({ref for ref, fate in fates.items() if fate is Fate.LEFT})
         if self._lock >= 0:
             farewell.leave(self.state_dir, fates)
             os.close(self._lock)
@@ -308,30 +312,42 @@ class Stack:
             self._end_all(_Airlock(link), fates, keep=keep)
         return fates
 
+    def _kill_left(self, kept: set[int]) -> None:
+        """Kill what the airlock side had no time to end: with thousands of processes each end takes it long."""
+        mark = f"TEG_AIRLOCK={self.state_dir / 'airlock' / 'workloads'}".encode()
+        for _ in range(KILL_ROUNDS):
+            found = [pid for pid, ref in _marked(mark) if ref not in kept]
+            for pid in found:
+                with contextlib.suppress(OSError):
+                    os.kill(pid, signal.SIGKILL)
+            if not found:
+                return
+            time.sleep(LOOK_S)
+
     def _end_all(self, airlock: "_Airlock", fates: dict[int, Fate], *, keep: bool) -> None:
         until_s, told, hurried = time.monotonic() + SAVE_S_MAX, False, False
         asked: set[str] = set()
         while living := [run for run in airlock.runs() if run["state"] not in {"ended", "parked"}]:
             hurried = hurried or self._hurry() or time.monotonic() >= until_s
             wanted = [run for run in living if run["checkpoint"] or not keep]
-            fates |= {_ref(run): Fate.LEFT for run in living if run not in wanted}
-            if not wanted or time.monotonic() >= until_s + END_S_MAX:
+            fates |= {_ref(run): Fate.LEFT for run in living if not run["checkpoint"] and keep}
+            for run in wanted:
+                fates.setdefault(_ref(run), Fate.SAVED if run["checkpoint"] else Fate.ENDED)
+            if not wanted or time.monotonic() >= until_s + END_S_MAX or self._hurry():
                 break
             if not told:
                 saves = sum(bool(run["checkpoint"]) for run in wanted)
                 self._say(f"stopping: {saves} to save, {len(wanted) - saves} to end (Ctrl-C again ends all at once)")
                 told = True
-            for run in wanted:
-                self._end_one(airlock, run, fates, hurried=hurried, asked=asked)
+            for run in sorted(wanted, key=lambda run: not run["checkpoint"]):
+                if self._hurry() or time.monotonic() >= until_s + END_S_MAX:
+                    break
+                self._end_one(airlock, run, hurried=hurried, asked=asked)
             time.sleep(LOOK_S)
-        ended = {_ref(run): run for run in airlock.runs()}
-        for ref, fate in fates.items():
-            if fate is Fate.SAVED and ref in ended and not ended[ref]["saved_ns"]:
-                fates[ref] = Fate.UNSAVED
+        saved = {_ref(run) for run in airlock.runs() if run["saved_ns"] and run["state"] in {"ended", "parked"}}
+        fates |= {ref: Fate.UNSAVED for ref, fate in fates.items() if fate is Fate.SAVED and ref not in saved}
 
-    def _end_one(
-        self, airlock: "_Airlock", run: dict[str, Any], fates: dict[int, Fate], *, hurried: bool, asked: set[str]
-    ) -> None:
+    def _end_one(self, airlock: "_Airlock", run: dict[str, Any], *, hurried: bool, asked: set[str]) -> None:
         """Ask once in each way: to save and end, and to end whatever does not come to an end so."""
         name, savable = run["workload"], bool(run["checkpoint"])
         way = "save" if savable and not hurried else "end"
@@ -339,11 +355,9 @@ class Stack:
             return
         asked.add(f"{way} {name}")
         if way == "save":
-            fates[_ref(run)] = Fate.SAVED
             airlock.ask("save", workload=name, token=run["token"], then="end")
         else:
-            fates.setdefault(_ref(run), Fate.ENDED)
-            airlock.ask("end", workload=name, token=run["token"], grace_ns=0 if self._hurry() else GRACE_NS)
+            airlock.ask("end", workload=name, token=run["token"], grace_ns=GRACE_NS)
 
 
 class _Airlock:
@@ -367,6 +381,20 @@ class _Airlock:
             found += page["workloads"]
             if not page["more"]:
                 return found
+
+
+def _marked(mark: bytes) -> list[tuple[int, int]]:
+    """Pid and workload's number of all processes that carry the mark of an airlock side's folder."""
+    found = []
+    for entry in os.scandir("/proc"):
+        if not entry.name.isdigit():
+            continue
+        with contextlib.suppress(OSError):
+            entries = (Path(entry.path) / "environ").read_bytes().split(b"\0")
+            of = [word for word in entries if word.startswith(b"TEG_WORKLOAD=")]
+            if mark in entries and of:
+                found.append((int(entry.name), _ref({"workload": of[-1].partition(b"=")[2].decode(errors="replace")})))
+    return found
 
 
 def _ref(run: Mapping[str, Any]) -> int:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -152,3 +153,17 @@ def test_a_journal_of_many_is_not_written_anew_at_every_step(tmp_path: Path) -> 
     assert journal._written_bytes > COMPACT_BYTES
     assert not journal.grown()
     journal.close()
+
+
+def test_what_the_airlock_side_had_no_time_to_end_is_ended_by_its_mark(tmp_path: Path) -> None:
+    stack = stacks.Stack(tmp_path, stacks.StackSettings())
+    mark = f"{tmp_path}/airlock/workloads"
+    env = {name: {"TEG_AIRLOCK": folder, "TEG_WORKLOAD": name} for name, folder in (("1.7", mark), ("2.7", mark))}
+    env["3.7"] = {"TEG_AIRLOCK": "/elsewhere", "TEG_WORKLOAD": "3.7"}
+    made = {name: subprocess.Popen(["/bin/sleep", "60"], env=entries) for name, entries in env.items()}
+    stack._kill_left({2})
+    assert made["1.7"].wait(10) == -9
+    assert [made[name].poll() for name in ("2.7", "3.7")] == [None, None]
+    for process in made.values():
+        process.kill()
+        process.wait()
