@@ -46,7 +46,7 @@ from tegd.effects import (
     Start,
 )
 from tegd.node import Node
-from tegd.settings import HostSettings
+from tegd.settings import HostSettings, absent_mask
 from tegd.telemetry.model import RawSample, rates, sample_of
 from tegd.telemetry.sample import Sampler
 from tegd.workload import Life, Workload
@@ -101,6 +101,7 @@ class HostService:
             settings.slot_class,
             settings.cpu_milli or (psutil.cpu_count() or 1) * 1000,
             settings.mem_bytes or psutil.virtual_memory().total,
+            absent_mask(settings.log2_slots, settings.slots),
         )
         self._agent = AgentSide(
             place, store.next_boot(), settings.seed, settings.tokens, clock.now_ns(), settings.slots_as
@@ -252,9 +253,14 @@ class HostService:
         self._agent.sensed(sample_of(model))
 
     async def _measure(self) -> None:
-        reply = await self._airlock.call("usage")
+        found: list[dict[str, Any]] = []
+        more = True
+        while more:
+            page = await self._airlock.call("usage", **({"after": found[-1]["workload"]} if found else {}))
+            found += page["usage"]
+            more = page.get("more", False)
         now_ns = self._clock.now_ns()
-        self._usage = {used["workload"]: Usage(now_ns, used["rss_bytes"], used["cpu_ns"]) for used in reply["usage"]}
+        self._usage = {used["workload"]: Usage(now_ns, used["rss_bytes"], used["cpu_ns"]) for used in found}
 
     # --- effects ----------------------------------------------------------------------------------------------------
 

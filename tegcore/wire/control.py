@@ -5,6 +5,7 @@ A request and its replies are length-prefixed MessagePack on a Unix stream socke
 that asking again after a lost answer changes nothing twice.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import msgspec
@@ -18,6 +19,19 @@ CONTROL_BYTES_MAX = 4 << 20
 ARGV_BYTES_MAX = 32 << 10
 FILES_MAX, FILES_BYTES_MAX = 64, 2 << 20
 """Of the input files that come with one submission."""
+ENV_BYTES_MAX = 128 << 10
+STDIN_BYTES_MAX = 1 << 20
+ENTRY_PATTERN = "[A-Za-z_][A-Za-z0-9_]*"
+"""What can name an entry of an environment: what a shell can hand on."""
+LIMITS = ("as", "core", "cpu", "data", "fsize", "memlock", "nofile", "nproc", "rss", "stack")
+"""Soft limits that go with work, as `RLIMIT_` names them."""
+LEASE_ENTRIES = frozenset(
+    {
+        *("TEG_NAME", "TEG_SLOTS", "TEG_WORKLOAD", "TEG_AIRLOCK", "TEG_CHECKPOINT", "TEG_MARK"),
+        *("TEG_RANK", "TEG_WORLD", "TEG_MASTER"),
+    }
+)
+"""What work is told of its own lease: it wins over the environment that it brings."""
 
 Count = Annotated[int, Meta(ge=0, le=2**62)]
 Ucr = Annotated[int, Meta(ge=0, le=UCR_MAX)]
@@ -50,7 +64,7 @@ class WorkloadSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     Attributes:
         name: Unique among the living workloads of a host; empty: one is made.
         argv: Command and arguments.
-        env: Added to a minimal environment.
+        env: Its environment, beside what its lease says; of PATH and HOME there is always one.
         cwd: Working folder; empty: the workload's state folder.
         sizes: log2 of the slots of each block, one to four: `[2]` is a 2 x 2 block.
         share_permille: A part of one slot, in thousandths; 0: whole slots.
@@ -67,6 +81,8 @@ class WorkloadSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         hook: Its checkpoint hook, if it has one.
         checkpoint_every_s: Save in passing so often, and keep a copy at its home; 0: only when it has to leave.
         here: Only on the host where it is submitted.
+        umask: Of the modes of files that it makes.
+        limits: Soft limits by name (`LIMITS`), as far as its host allows; -1: none.
     """
 
     argv: tuple[str, ...]
@@ -91,6 +107,8 @@ class WorkloadSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     hook: Hook | None = None
     checkpoint_every_s: Annotated[int, Meta(ge=0, le=2**31)] = 0
     here: bool = False
+    umask: Annotated[int, Meta(ge=0, le=0o777)] = 0o022
+    limits: dict[str, Annotated[int, Meta(ge=-1, le=2**63 - 1)]] = {}
 
 
 class Submit(Request, frozen=True, tag="submit"):
@@ -98,11 +116,13 @@ class Submit(Request, frozen=True, tag="submit"):
 
     Attributes:
         files: Small input files by name, put into the working folder wherever it runs.
+        stdin: What it reads as its standard input; None: nothing.
     """
 
     spec: WorkloadSpec
     key: Key
     files: dict[str, bytes] = {}
+    stdin: bytes | None = None
 
 
 class Workloads(Request, frozen=True, tag="workloads"):
@@ -320,6 +340,16 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
 
 _request_decoder: msgspec.msgpack.Decoder[AnyRequest] = msgspec.msgpack.Decoder(AnyRequest)
 _reply_decoder: msgspec.msgpack.Decoder[Reply] = msgspec.msgpack.Decoder(Reply)
+
+
+def env_bytes(env: Mapping[str, str]) -> int:
+    """What an environment takes, as the kernel counts it."""
+    return sum(len(os_bytes(name)) + len(os_bytes(value)) + 2 for name, value in env.items())
+
+
+def os_bytes(text: str) -> bytes:
+    """A text as the kernel has it, whatever bytes it came from."""
+    return text.encode(errors="surrogateescape")
 
 
 def decode_request(raw: bytes) -> AnyRequest:

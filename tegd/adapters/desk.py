@@ -7,6 +7,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import msgspec
+
 from tegcore.errors import RefusedError
 from tegcore.wire import control
 from tegd import possible, submission, updating, views
@@ -118,21 +120,26 @@ class Desk:
             return control.Reply(data={"name": name, "ref": known})
         tenant = tenant_for(peer.uid, spec.tenant, settings.tenants, settings.operators)
         submission.check(spec, tenant, settings.tokens, self._node.workloads.values())
-        submission.check_files(request.files)
+        submission.check_files(request.files, request.stdin)
+        files = request.files | submission.brought(spec, request.stdin)
+        overridden = submission.overridden(spec, settings.slots_as)
+        spec = msgspec.structs.replace(spec, env={})
         shown = ticket()
-        if request.files:
-            await self._take_files(shown, request.files)
+        if files:
+            await self._take_files(shown, files)
         ref = self._store.next_ref()
         work = Workload.accepted(ref, tenant, (peer.uid, peer.gid), request.key, spec)
         work.submitted_tick = self._node.tick
         work.note(self._node.tick, "accepted")
-        work.submitted_tick = self._node.tick
-        work.ticket, work.files = shown, tuple(sorted(request.files))
-        if request.files:
+        if overridden:
+            work.note(self._node.tick, f"its lease says {', '.join(overridden)}, whatever its environment says")
+        work.ticket, work.files = shown, tuple(sorted(files))
+        if files:
             self._places.accept_files(shown, work)
         self._carry_out([Keep(work)])
         self._carry_out(self._node.submitted(work))
-        return control.Reply(data={"name": work.name, "ref": ref})
+        told = {"overridden": overridden} if overridden else {}
+        return control.Reply(data={"name": work.name, "ref": ref} | told)
 
     async def _demand_possible(self, spec: control.WorkloadSpec) -> None:
         """Refuse what the zone can never give, by a count that began after this was asked: a host may have just come.
