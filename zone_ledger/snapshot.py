@@ -17,6 +17,7 @@ from zone_ledger.book.base import Book, HostShape, Seat
 from zone_ledger.leases import Counters, HostSession, Lease, Order, Rates
 from zone_ledger.rules import rule_set
 from zone_ledger.state import Outcome, State
+from zone_ledger.terms import TermsOfAll
 
 FORMAT = 1
 
@@ -60,6 +61,7 @@ class _Contents(msgspec.Struct, array_like=True):
     subsidy_epoch_ucr: int = 0
     rules: int = 1
     incomes: dict[int, int] = {}
+    terms: TermsOfAll = msgspec.field(default_factory=TermsOfAll)
 
 
 def pack(state: State) -> bytes:
@@ -96,6 +98,7 @@ def pack(state: State) -> bytes:
         state.subsidy_epoch_ucr,
         state.rules.number,
         state.incomes,
+        state.terms,
     )
     return msgspec.msgpack.encode(contents, enc_hook=_plain)
 
@@ -127,7 +130,7 @@ def unpack(payload: bytes, book_of: Callable[[int], Book]) -> State:
         "anchors",
     ):
         setattr(state, name, getattr(contents, name))
-    for name in ("last_lease", "last_token", "last_serial", "due", "subsidy_epoch_ucr", "incomes"):
+    for name in ("last_lease", "last_token", "last_serial", "due", "subsidy_epoch_ucr", "incomes", "terms"):
         setattr(state, name, getattr(contents, name))
     state.hosts = {host.number: host for host in contents.hosts}
     state.tenant_numbers = {name: number for number, name in state.tenants.items()}

@@ -22,6 +22,7 @@ from zone_ledger.placement import Scales
 from zone_ledger.rows import HASH_BYTES, Rows
 from zone_ledger.rules import LATEST, RuleSet, rule_set
 from zone_ledger.runs import Runs
+from zone_ledger.terms import TermsOfAll
 
 BIDS_KEPT_MAX = 1 << 16
 
@@ -55,6 +56,7 @@ class State:
         rules: The rule set that holds now.
         refs: (host, ref) of every order and lease.
         incomes: By tenant, what it is minted a period, or `INCOME_STANDING`; 0: who has no rate of its own.
+        terms: Of tenants, as operators set them by command.
         short_of_money: Tenants of which a lease was told that their account runs dry: derived.
         anchors: By class, the reserve as it was set and the peg (joules per credit) that held then.
         caps: Price cap (6) on free slots by packed region, ucr per slot-period.
@@ -111,6 +113,7 @@ class State:
     rules: RuleSet = field(default_factory=lambda: rule_set(LATEST))
     incomes: dict[int, int] = field(default_factory=dict)
     short_of_money: set[int] = field(default_factory=set)
+    terms: TermsOfAll = field(default_factory=TermsOfAll)
 
     def __post_init__(self) -> None:
         self.runs = Runs(slots=1 << 2 * self.genesis.zone_k)
@@ -280,6 +283,7 @@ class State:
         ]
         if self.rules.accounts_pay:
             few += [self.rules.number, *_counted(word for pair in sorted(self.incomes.items()) for word in pair)]
+            few += self.terms.words()
         digest = blake2b(struct.pack(f"<{len(few)}q", *few), digest_size=HASH_BYTES)
         digest.update(rows.accounts.settled(self._account_row))
         digest.update(rows.hosts.settled(self._placed_row))
@@ -384,6 +388,7 @@ class State:
         later = [*caps, *transfers, *([self.subsidy_epoch_ucr] if self.subsidy_epoch_ucr else [])]
         if self.rules.accounts_pay:
             later += [self.rules.number, *(word for pair in sorted(self.incomes.items()) for word in pair)]
+            later += self.terms.words()
         return later
 
     def _host_row(self, number: int) -> list[int]:

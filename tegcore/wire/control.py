@@ -13,6 +13,7 @@ from msgspec import Meta
 
 from tegcore.errors import DecodeError
 from tegcore.units import BLOCKS_PER_ORDER_MAX, CLASS_COUNT_MAX, PERMILLE, PRICE_UCR_MAX, UCR_MAX, ZONE_K_MAX
+from tegcore.wire.records import TENANT_WEIGHT_MAX
 
 CONTROL_VERSION = 1
 CONTROL_BYTES_MAX = 4 << 20
@@ -36,6 +37,8 @@ LEASE_ENTRIES = frozenset(
 Count = Annotated[int, Meta(ge=0, le=2**62)]
 Ucr = Annotated[int, Meta(ge=0, le=UCR_MAX)]
 Key = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+USERS_ASKED_MAX = 64
+Uids = Annotated[tuple[Annotated[int, Meta(ge=0, le=2**32 - 1)], ...], Meta(max_length=USERS_ASKED_MAX)]
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="verb"):
@@ -228,15 +231,30 @@ class Tenants(Request, frozen=True, tag="tenants"):
 
 
 class AddTenant(Request, frozen=True, tag="tenant_add"):
-    """zone-ledger, operators: open a tenant's account.
+    """zone-ledger, operators: open a tenant's account, or change what a tenant has; what is None stays as it is.
 
     Attributes:
-        hour_ucr: Its income, as in `SetIncome`; None: that of all who have none of their own.
+        hour_ucr: Its income, as in `SetIncome`; until it is set, that of all who have none of their own.
+        weight: Its weight among all tenants; 1 until it is set.
+        users: By number, who may spend as it from now on, beside those who may.
     """
 
     tenant: str
     key: Key
     hour_ucr: Annotated[int, Meta(ge=-1, le=UCR_MAX)] | None = None
+    weight: Annotated[int, Meta(ge=1, le=TENANT_WEIGHT_MAX)] | None = None
+    users: Uids = ()
+
+
+class RemoveTenant(Request, frozen=True, tag="tenant_remove"):
+    """zone-ledger, operators: close a tenant to new orders; or, where users are named, keep those from spending as it.
+
+    What runs goes on in either case.
+    """
+
+    tenant: str
+    key: Key
+    users: Uids = ()
 
 
 class DrainHost(Request, frozen=True, tag="drain"):
@@ -307,6 +325,7 @@ AnyRequest = (
     | ZoneView
     | Tenants
     | AddTenant
+    | RemoveTenant
     | DrainHost
     | CordonSlot
     | PinLease
