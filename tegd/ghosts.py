@@ -1,5 +1,6 @@
 """How a ghost comes to a seat: quotes in rounds, an order, and what the ledger answers (DESIGN 5, "Ghost")."""
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,6 +8,7 @@ from tegcore import rng
 from tegcore.wire.records import Market, Op, Reason, Record, Region
 from tegd.effects import Effect, Keep
 from tegd.roster import Agent, Roster
+from tegd.seek import clear_of, least_region
 from tegd.workload import Life, Waits, Workload
 
 FUNDS_RETRY_TICKS = 100
@@ -16,6 +18,10 @@ _NOT_HERE = _NO_ROOM | {Reason.PRICE, Reason.STAYED}
 """Answers after which it looks farther, and then waits a while."""
 _NO_MONEY = frozenset({Reason.BUDGET, Reason.ENDOWMENT, Reason.BANKRUPT})
 """Its own money does not do: nothing changes that but a top-up."""
+ASKED_PER_CYCLE_MAX = 128
+"""Quotes that go out with one message, and that the ledger answers with one."""
+RUNNING_MAX = 1200
+"""Of a host's own work that has a seat, or is about to: the airlock side holds these and all parts of others' work."""
 
 
 @dataclass
@@ -24,20 +30,26 @@ class Ghosts(Roster):
 
     def ghosts(self) -> list[int]:
         """Refs of those that seek, in order."""
-        return [ref for ref, work in sorted(self.workloads.items()) if work.life is Life.SEEKING]
+        return [work.ref for work in self.in_order() if work.life is Life.SEEKING]
 
     def _ask(self) -> list[Effect]:
         """Who has waited longest asks first. Whose own money is all gone has nothing to ask with."""
         assert self.zone is not None
         effects: list[Effect] = []
-        for ref in self.ghosts():
-            work, agent = self.workloads[ref], self.agents[ref]
+        self.busy = sum(work.life not in {Life.SEEKING, Life.PARKED, Life.ENDED} for work in self.workloads.values())
+        room = min(RUNNING_MAX - self.busy, ASKED_PER_CYCLE_MAX)
+        due = [ref for ref in self.ghosts() if self.agents[ref].search.may_ask(self.cycle)]
+        if len(due) > max(0, room):
+            after = bisect_right(due, self.asked_last)
+            due = (due[after:] + due[:after])[: max(0, room)]
+            self.asked_last = due[-1] if due else self.asked_last
+        for ref in due:
+            work = self.workloads[ref]
             if work.own_ucr == 0:
                 effects += self._park(work, work.cost_ucr + self.edge_ucr(work))
-            elif agent.search.may_ask(self.cycle):
-                region = self._region(work)
-                self.link.quotes.append(Record(Op.FOK, 0, self.link.boot, 0, self._fok(work, region)))
-                agent.search.asked(self.cycle)
+                continue
+            self.link.quotes.append(Record(Op.FOK, 0, self.link.boot, 0, self._fok(work, self._region(work))))
+            self.agents[ref].search.asked(self.cycle)
         return effects
 
     def _region(self, work: Workload) -> Region:
@@ -45,7 +57,17 @@ class Ghosts(Roster):
         assert self.zone is not None
         if (own := self._own_region(work)) is not None:
             return own
-        return self.agents[work.ref].search.region(self.slots.get(work.ref, 0), work.shape, self.zone.zone_k)
+        search, zone_k = self.agents[work.ref].search, self.zone.zone_k
+        region = search.region(self.slots.get(work.ref, 0), work.shape, zone_k)
+        if not work.avoided:
+            return region
+        return clear_of(region, work.avoided_regions, least_region(work), zone_k, search.rounds) or region
+
+    def _looks_widest(self, work: Workload) -> bool:
+        """Whether it looks as far as it can, but for hosts that it avoids."""
+        assert self.zone is not None
+        zone_k, search = self.zone.zone_k, self.agents[work.ref].search
+        return work.stays_home or search.region(0, work.shape, zone_k).log2 >= 2 * zone_k
 
     def _own_region(self, work: Workload) -> Region | None:
         """The only region in which it can run, if there is one."""
@@ -58,7 +80,7 @@ class Ghosts(Roster):
             return []
         agent, reason = self.agents[work.ref], Reason(body.reason)
         region = self._region(work)
-        widest = work.stays_home or region.log2 >= 2 * self.zone.zone_k
+        widest = self._looks_widest(work)
         if body.price_ucr:
             work.cost_ucr = work.charge_ucr(body.price_ucr)
             work.derive_limit(body.price_ucr)
@@ -88,7 +110,11 @@ class Ghosts(Roster):
     def _order(self, work: Workload, region: Region, now_ns: int) -> None:
         """Bid. In the whole zone also where it will be refused: only so it is known to wait, and sets rents."""
         agent = self.agents[work.ref]
+        if self.busy >= RUNNING_MAX:
+            agent.search.put_off(self.cycle, FUNDS_RETRY_TICKS)
+            return
         if self.link.put(Op.FOK, self._fok(work, region), now_ns):
+            self.busy += 1
             agent.ordered_ns, agent.ordered_log2, agent.search.asked_cycle = now_ns, region.log2, None
             work.become(Life.ORDERED, self.tick, f"ordered {work.shape.slots} slots in {region.slots}")
 

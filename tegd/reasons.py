@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from tegcore.units import NS_PER_S, TICK_NS, TICKS_PER_HOUR, UCR_PER_CREDIT, credits_text
 from tegcore.wire.messages import ClassStock, Stock
 from tegcore.wire.records import Reason
+from tegd.ghosts import RUNNING_MAX
 from tegd.modes import Mode
 from tegd.node import Node
 from tegd.possible import cores, gib
@@ -247,6 +248,11 @@ def _pending(node: Node, work: Workload) -> list[Row]:
         rows.append(row)
     if work.stays_home and work.life is not Life.PARKED:
         rows.append(_home(work))
+    for host, (_, _, cause) in work.avoided.items():
+        rows.append(Row("avoided", f"it avoids {host}, which cannot run it: {cause}", f"put right what {host} lacks"))
+    if work.life is Life.SEEKING and node.busy >= RUNNING_MAX:
+        text = f"this host runs {node.busy} jobs, the most that it holds: it waits until one ends"
+        rows.append(Row("host_full", text, "submit it on another host", node.busy - RUNNING_MAX + 1, "jobs"))
     if not rows and work.life is Life.PARKED:
         text = f"its {work.money_word} does not cover one more period"
         rows.append(Row("budget", text, f"`tegctl top-up {work.name} CREDITS` lets it go on"))

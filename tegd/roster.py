@@ -72,6 +72,8 @@ class Roster:
         told: Leases that the ledger has told of in this session and that are not over.
         order_ms: Round trips of orders since they were last taken away, in ms.
         said: Name and text of what people are to read in the log, until it is taken away.
+        busy: How many have a seat or are about to, as of this cycle.
+        asked_last: Who asked for a quote last: next time others are asked for first.
         travel: Work that sits elsewhere, and parts of others' that sit here. Without it, what this host has ordered is
             taken to run here wherever its slots are: nobody carries it.
         stock: What the zone has, as the ledger told last.
@@ -97,9 +99,15 @@ class Roster:
     order_ms: list[float] = field(default_factory=list)
     said: deque[tuple[str, str]] = field(default_factory=lambda: deque(maxlen=SAID_MAX))
     expansions: int = 0
+    busy: int = 0
+    asked_last: int = 0
     travel: Travel | None = None
     stock: Stock | None = None
     offers: HostKind | None = None
+
+    def in_order(self) -> list[Workload]:
+        """All workloads, by number."""
+        return [self.workloads[ref] for ref in sorted(self.workloads)]
 
     def happen(self, happening: Happening) -> None:
         """Change the mode."""

@@ -41,7 +41,8 @@ class Seats(Leaving):
         work.lease, work.token, work.price_ucr = body.lease, body.token, body.price_ucr
         work.blocks = tuple((block.base, block.log2) for block in unpack_blocks(body.blocks0, body.blocks1))
         work.base = self.zone.base
-        work.purse_ucr, work.mass_micro, work.waits = body.purse_ucr, body.mass_micro, Waits()
+        work.keep_purse(body.purse_ucr)
+        work.mass_micro, work.waits = body.mass_micro, Waits()
         if fresh:
             work.held_bytes = work.spec.mem_bytes * work.slots_here
             work.promised_tick = -1
@@ -141,7 +142,8 @@ class Seats(Leaving):
     @staticmethod
     def _account(work: Workload, body: Any) -> None:
         """What a period has cost, and what the next one will; a limit that nobody named follows the reserve."""
-        work.price_ucr, work.purse_ucr = body.next_price_ucr, body.purse_ucr
+        work.price_ucr = body.next_price_ucr
+        work.keep_purse(body.purse_ucr)
         work.paid_ucr += max(0, body.rent_ucr + body.memory_ucr + body.tax_ucr - body.subsidy_ucr)
         work.cost_ucr = work.charge_ucr(body.next_price_ucr) + body.memory_ucr + body.tax_ucr
         if body.reserve_ucr and not work.named:

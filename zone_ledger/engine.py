@@ -93,6 +93,8 @@ class Engine:
             Op.EVICT: self._evict,
             Op.INCOME: self._income,
             Op.RULES: self._later_rules,
+            Op.TENANT_USER: self._tenant_user,
+            Op.TENANT_SET: self._tenant_set,
         }
 
     @property
@@ -150,6 +152,9 @@ class Engine:
             outgo_ucr[lease.tenant] += lease.outgo_ucr
             assert lease.pays is Pays.PURSE or lease.purse_ucr == 0, f"lease {lease.number} keeps what its account lent"
         assert state.rents.outgo_ucr == {tenant: amount for tenant, amount in outgo_ucr.items() if amount}
+        changes = [terms.changed for terms in state.terms.by_tenant.values()]
+        assert changes == sorted(set(changes))
+        assert changes[-1:] in ([], [state.terms.changes])
 
     # --- sessions ---------------------------------------------------------------------------------------------------
 
@@ -534,6 +539,20 @@ class Engine:
             return Outcome(Reason.TENANT)
         self.state.incomes[tenant] = rate_ucr
         return Outcome(subject=tenant)
+
+    def _tenant_user(self, record: Record) -> Outcome:
+        tenant, uid, on = record.body
+        if tenant not in self.state.tenants:
+            return Outcome(Reason.TENANT)
+        kept = self.state.terms.set_user(tenant, uid, on=bool(on))
+        return Outcome(Reason.OK if kept else Reason.LIMIT, subject=tenant)
+
+    def _tenant_set(self, record: Record) -> Outcome:
+        tenant, weight, closed = record.body
+        if tenant not in self.state.tenants:
+            return Outcome(Reason.TENANT)
+        kept = self.state.terms.set(tenant, weight, closed=bool(closed))
+        return Outcome(Reason.OK if kept else Reason.LIMIT, subject=tenant)
 
     def _later_rules(self, record: Record) -> Outcome:
         """From here on another rule set holds; what is there goes on as it was paid for."""

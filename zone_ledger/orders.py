@@ -101,7 +101,7 @@ def cap_of(state: State, region: Region) -> int:
 
 def objection(state: State, order: Order) -> tuple[Reason, int]:
     """Why an order cannot even wait for a tick, and the number that is missing."""
-    if not order.tenant:
+    if not order.tenant or state.terms.is_closed(order.tenant):
         return Reason.TENANT, 0
     if order.region.end > 1 << 2 * state.genesis.zone_k:
         return Reason.REGION, 0

@@ -17,6 +17,7 @@ from zone_ledger.book.base import Book, HostShape, Seat
 from zone_ledger.leases import Counters, HostSession, Lease, Order, Rates
 from zone_ledger.rules import rule_set
 from zone_ledger.state import Outcome, State
+from zone_ledger.terms import TermsOfAll
 from zone_ledger.waiters import Promise, Waiter
 
 FORMAT = 1
@@ -64,6 +65,7 @@ class _Contents(msgspec.Struct, array_like=True):
     waiters: list[Waiter] = []
     promise: Promise | None = None
     room: bool = False
+    terms: TermsOfAll = msgspec.field(default_factory=TermsOfAll)
 
 
 def pack(state: State) -> bytes:
@@ -103,6 +105,7 @@ def pack(state: State) -> bytes:
         list(state.queue.waiters.values()),
         state.promise,
         state.room,
+        state.terms,
     )
     return msgspec.msgpack.encode(contents, enc_hook=_plain)
 
@@ -134,7 +137,9 @@ def unpack(payload: bytes, book_of: Callable[[int], Book]) -> State:
         "anchors",
     ):
         setattr(state, name, getattr(contents, name))
-    for name in ("last_lease", "last_token", "last_serial", "due", "subsidy_epoch_ucr", "incomes", "promise", "room"):
+    for name in ("last_lease", "last_token", "last_serial", "due", "subsidy_epoch_ucr"):
+        setattr(state, name, getattr(contents, name))
+    for name in ("incomes", "promise", "room", "terms"):
         setattr(state, name, getattr(contents, name))
     state.hosts = {host.number: host for host in contents.hosts}
     state.tenant_numbers = {name: number for number, name in state.tenants.items()}

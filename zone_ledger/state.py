@@ -22,6 +22,7 @@ from zone_ledger.placement import Scales
 from zone_ledger.rows import HASH_BYTES, Rows
 from zone_ledger.rules import LATEST, RuleSet, rule_set
 from zone_ledger.runs import Runs
+from zone_ledger.terms import TermsOfAll
 from zone_ledger.waiters import Promise, Queue
 
 BIDS_KEPT_MAX = 1 << 16
@@ -65,6 +66,7 @@ class State:
         queue: Work whose orders found no room.
         promise: Slots that are kept for one of it.
         room: Whether room may have appeared since those that wait were last looked at.
+        terms: Of tenants, as operators set them by command.
         short_of_money: Tenants of which a lease was told that their account runs dry: derived.
         anchors: By class, the reserve as it was set and the peg (joules per credit) that held then.
         caps: Price cap (6) on free slots by packed region, ucr per slot-period.
@@ -124,6 +126,7 @@ class State:
     queue: Queue = field(default_factory=Queue)
     promise: Promise | None = None
     room: bool = False
+    terms: TermsOfAll = field(default_factory=TermsOfAll)
 
     def __post_init__(self) -> None:
         self.runs = Runs(slots=1 << 2 * self.genesis.zone_k)
@@ -305,6 +308,7 @@ class State:
         if self.rules.accounts_pay:
             few += [self.rules.number, *_counted(word for pair in sorted(self.incomes.items()) for word in pair)]
             few += [*self.genesis[_FIELDS_OF_SET_1:], self.room, *self._promise_words()]
+            few += self.terms.words()
         digest = blake2b(struct.pack(f"<{len(few)}q", *few), digest_size=HASH_BYTES)
         digest.update(rows.accounts.settled(self._account_row))
         digest.update(rows.hosts.settled(self._placed_row))
@@ -426,6 +430,7 @@ class State:
         if self.rules.accounts_pay:
             later += [*self.genesis[_FIELDS_OF_SET_1:], self.room, len(self.queue.waiters), *self._promise_words()]
             later += [self.rules.number, *(word for pair in sorted(self.incomes.items()) for word in pair)]
+            later += self.terms.words()
         return later
 
     def _host_row(self, number: int) -> list[int]:

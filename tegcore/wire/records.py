@@ -67,6 +67,8 @@ class Op(IntEnum):
     EVICT = 43
     INCOME = 44
     RULES = 45
+    TENANT_USER = 48
+    TENANT_SET = 49
 
     FILLED = 128
     REFUSED = 129
@@ -624,6 +626,25 @@ class Income(NamedTuple):
     rate_ucr: Annotated[int, Bounds(INCOME_STANDING, UCR_MAX)]
 
 
+TENANT_WEIGHT_MAX = 10_000
+
+
+class TenantUser(NamedTuple):
+    """A user, by number, may spend as a tenant, or no longer: also where the settings' tables say otherwise."""
+
+    tenant: Count
+    uid: Annotated[int, Bounds(0, 2**32 - 1)]
+    on: Flag
+
+
+class TenantSet(NamedTuple):
+    """The terms of a tenant: its weight among all, and whether it is closed to new orders."""
+
+    tenant: Count
+    weight: Annotated[int, Bounds(1, TENANT_WEIGHT_MAX)]
+    closed: Flag
+
+
 class SetRules(NamedTuple):
     """From here on the journal is under a later rule set; see `zone_ledger.rules`."""
 
@@ -843,6 +864,8 @@ BODIES: dict[Op, type[Any]] = {
     Op.EVICT: Evict,
     Op.INCOME: Income,
     Op.RULES: SetRules,
+    Op.TENANT_USER: TenantUser,
+    Op.TENANT_SET: TenantSet,
     Op.FILLED: Filled,
     Op.REFUSED: Refused,
     Op.EVICTING: Evicting,
@@ -877,6 +900,8 @@ OPERATOR_OPS = frozenset(
         Op.TRANSFER_OUT,
         Op.TRANSFER_IN,
         Op.INCOME,
+        Op.TENANT_USER,
+        Op.TENANT_SET,
     }
 )
 """Commands that an operator may give."""

@@ -30,7 +30,8 @@ from tegd.airlock.model import Cause, Held, Hook, Spec, Workload
 from tegd.airlock.protocol import Reason, Refusal, Request
 from tegd.airlock.transitions import State
 
-WORKLOADS_MAX = 256
+WORKLOADS_MAX = 2048
+"""More than the agent side lets run: what ended and is not forgotten yet has room too."""
 FRESH_PER_ROUND_MAX = 32
 """Workloads that come in one round: each brings a command of up to a packet, and a frame of the journal is bounded."""
 WAKE_NS = 1_000_000_000
@@ -63,6 +64,7 @@ class Airlock:
         guard: What looks after the host's memory, where that can be done.
         stalls: Descriptor that wakes it when tasks stall on memory.
         uid_min: Least user whose work is started; in groups below it only who is in them anyway.
+        own_uid: User that this side runs as: root starts the work of all, anyone else his own.
         folders: Of the workloads, where this side makes them.
     """
 
@@ -75,6 +77,7 @@ class Airlock:
         epoll: select.epoll,
         server: Server,
         clock: Clock,
+        own_uid: int,
         guard: Guard | None = None,
         stalls: int | None = None,
         uid_min: int = 0,
@@ -86,6 +89,7 @@ class Airlock:
         self._epoll = epoll
         self._server = server
         self._clock = clock
+        self._own_uid = own_uid
         self._guard = guard
         self._stalls = stalls
         self._uid_min = uid_min
@@ -96,6 +100,7 @@ class Airlock:
         self._waiting: deque[_Told] = deque()
         self._answers: list[tuple[_Asker, str]] = []
         self._log_look_ns = 0
+        self._used: dict[str, dict[str, int]] | None = None
         self._stopping = False
 
     def stop(self) -> None:
@@ -259,7 +264,7 @@ class Airlock:
                 views = [self._view(self._workloads[name]) for name in sorted(self._workloads) if name > after]
                 self._server.send(client, protocol.reply(request.number, protocol.page(views)))
             case "usage":
-                self._server.send(client, protocol.reply(request.number, self._usage()))
+                self._server.send(client, protocol.reply(request.number, self._usage(request.fields.get("after", ""))))
             case "memory":
                 self._server.send(client, protocol.reply(request.number, self._memory(request.fields["after_ns"])))
             case "start":
@@ -305,8 +310,8 @@ class Airlock:
             return self._refuse(asker, Reason.CONFLICT, f"{spec.workload} is there, under token {known.spec.token}")
         if known is None and len(self._workloads) >= WORKLOADS_MAX:
             return self._refuse(asker, Reason.TOO_MANY, f"{WORKLOADS_MAX} workloads are there: forget some that ended")
-        if spec.uid != os.geteuid() != 0:
-            return self._refuse(asker, Reason.NO_RIGHTS, f"uid {os.geteuid()} cannot start work of uid {spec.uid}")
+        if spec.uid != self._own_uid != 0:
+            return self._refuse(asker, Reason.NO_RIGHTS, f"uid {self._own_uid} cannot start work of uid {spec.uid}")
         if spec.uid < self._uid_min or (spec.gid < self._uid_min and not in_group(spec.uid, spec.gid)):
             whose = f"work of {spec.uid}:{spec.gid} is not started"
             message = f"{whose}: uid_min is {self._uid_min} in the airlock's settings"
@@ -349,12 +354,16 @@ class Airlock:
         problems = dict(protocol.fitting(list(view["problems"].items()), protocol.PAGE_BYTES_MAX // 2))
         return {**view, "problems": problems, "history": history[::-1]}
 
-    def _usage(self) -> dict[str, Any]:
-        """Of what the agent side started; units of others are not its to pay for."""
-        used = self._hands.usage(entry for entry in self._workloads.values() if not entry.spec.unit)
-        own = used.pop("")
-        sums = [{"workload": name, **each} for name, each in used.items()]
-        return {"airlock": own, "usage": protocol.fitting(sums, protocol.PAGE_BYTES_MAX)}
+    def _usage(self, after: str) -> dict[str, Any]:
+        """Of what the agent side started; units of others are not its to pay for. The pages are of one look."""
+        if not after or self._used is None:
+            self._used = self._hands.usage(entry for entry in self._workloads.values() if not entry.spec.unit)
+        own = self._used.get("", {})
+        sums = [{"workload": name, **each} for name, each in sorted(self._used.items()) if name > after]
+        page = protocol.fitting(sums, protocol.PAGE_BYTES_MAX)
+        if len(page) == len(sums):
+            self._used = None
+        return {"airlock": own, "usage": page, "more": len(page) < len(sums)}
 
     def _act(self, workload: Workload, effects: tuple[Effect, ...]) -> None:
         outcomes = self._hands.act(workload, effects)

@@ -523,6 +523,34 @@ def test_work_that_another_host_cannot_run_is_not_lost_by_leaving(hook: Hook | N
     assert zone.done[f"h0.{work.ref}"] == list(range(1, UNITS + 1))
 
 
+def test_a_part_whose_hook_failed_is_known_at_home_and_begins_anew_elsewhere() -> None:
+    zone = Zone(1, 0.0)
+    for _ in range(30):
+        zone.cycle()
+    zone.drain("h0", True)
+    work = zone.submit("h0", checkpoint_every_s=3)
+    for _ in range(100):
+        zone.cycle()
+    parts = [(host, part) for host in zone.hosts.values() for part in host.node.workloads.values() if part.home]
+    ((seat, part),) = parts
+    failed = Run(part.airlock_id, "running", hook_failed="no mark")
+    zone.carry_out(seat, seat.node.run_changed(failed, zone.now_ns))
+    for _ in range(60):
+        zone.cycle()
+    kept = zone.work("h0", work.ref)
+    assert (kept.life, kept.hook_failed, kept.hook) == (Life.AWAY, "no mark", None)
+    zone.drain("h0", False)
+    zone.drain(seat.name, True)
+    for _ in range(30):
+        zone.cycle()
+    assert seat.runs[part.airlock_id]["state"] == "running", "it has until its notice is over"
+    settle(zone)
+    kept = zone.work("h0", work.ref)
+    assert (kept.life, kept.exit_code) == (Life.ENDED, 0), kept.history
+    done = zone.done[f"h0.{work.ref}"]
+    assert done.count(1) == 2, "from its beginning, although it was saved in passing before"
+
+
 @pytest.mark.parametrize("stood_s", [5, 3600])
 def test_work_starts_at_once_on_a_host_that_said_nothing_while_the_ledger_stood_still(stood_s: int) -> None:
     """Its guess of the ledger's ticks is early by all that time: the term seems over before it began."""

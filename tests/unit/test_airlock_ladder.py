@@ -10,6 +10,7 @@ from tegd.airlock import core, proof, will
 from tegd.airlock.core import Act, Input, Kind, Refused, Step
 from tegd.airlock.dumper import requests
 from tegd.airlock.model import Cause, Held, Hook, Proof, Spec, Status, Then, Way, Workload
+from tegd.airlock.readings import Life, Member, Reading, of
 from tegd.airlock.transitions import TABLE, State
 from tegd.airlock.will import Last
 
@@ -240,6 +241,17 @@ def test_a_dump_at_the_end_of_a_term_is_no_save() -> None:
 def test_the_strongest_are_dealt_with_first() -> None:
     ranks = [at(State.FROZEN, replace(BOTH, workload=name, rank=rank)) for name, rank in (("a", 1.0), ("b", 3.0))]
     assert [entry.spec.workload for entry in will.in_order(ranks)] == ["b", "a"]
+
+
+def test_of_equals_in_rank_the_later_gives_way_first() -> None:
+    specs = [replace(BOTH, workload=name, submitted=tick) for name, tick in (("a", 70), ("b", 20), ("c", 50))]
+    assert [entry.spec.workload for entry in will.in_order(at(State.FROZEN, spec) for spec in specs)] == ["b", "c", "a"]
+    members = tuple(
+        Member(spec.workload, 0.0, Life.RUNNING, resident_bytes=size, submitted=spec.submitted)
+        for spec, size in zip(specs, (9, 1, 5), strict=True)
+    )
+    reading = Reading(0, 1, 1, 0, 0, 0, 0, 0, members)
+    assert [member.name for member in of(reading, Life.RUNNING)] == ["a", "c", "b"]
 
 
 # --- the dumper's requests --------------------------------------------------------------------------------------------

@@ -260,6 +260,17 @@ async def test_a_snapshot_that_is_broken_is_passed_over(made: Maker) -> None:
     assert newest.name in snapshots.broken[0]
 
 
+async def test_an_income_is_set_by_the_hour_and_counted_by_the_period(made: Maker) -> None:
+    zone = await made()
+    period = zone.service.engine.state.genesis.period_ticks
+    await zone.ask(control.SetIncome(tenant="ada", hour_ucr=7_200_000, key=101))
+    await zone.ask(control.SetIncome(tenant="", hour_ucr=0, key=102))
+    state = zone.service.engine.state
+    assert state.income_of(state.tenant_numbers["ada"]) == 100 * period
+    await zone.ask(control.SetIncome(tenant="", hour_ucr=-1, key=103))
+    assert state.incomes == {0: -1, state.tenant_numbers["ada"]: 100 * period}
+
+
 @pytest.mark.parametrize(
     ("request_", "text"),
     [
@@ -268,6 +279,8 @@ async def test_a_snapshot_that_is_broken_is_passed_over(made: Maker) -> None:
         (control.PinLease(lease=99, on=True, key=1), "there is no such lease"),
         (control.DrainHost(host="nobody", on=True, key=1), "there is no host 'nobody'"),
         (control.MintCredits(tenant="ada", amount_ucr=UCR_MAX, key=1), "more than this ledger can count"),
+        (control.SetIncome(tenant="Ada!", hour_ucr=5, key=1), "cannot name a tenant"),
+        (control.SetIncome(tenant="ada", hour_ucr=1, key=1), "comes to nothing a period"),
     ],
 )
 async def test_what_an_operator_cannot_mean_is_refused_and_changes_nothing(

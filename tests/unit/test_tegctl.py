@@ -23,7 +23,7 @@ from tegcore.errors import (
     UnavailableError,
 )
 from tegcore.wire import control
-from tegctl import alone
+from tegctl import alone, cost
 from tegctl.main import command
 from tegctl.quantities import Bytes, Slots
 from tegctl.session import Session
@@ -83,7 +83,7 @@ async def answer_by_name(peer: Peer, request: control.AnyRequest) -> control.Rep
     match request:
         case control.MintCredits(tenant="mallory"):
             raise PermissionDeniedError("user 5 is no operator", "ask one")
-        case control.MintCredits() | control.CordonSlot() | control.SetMarket():
+        case control.MintCredits() | control.SetIncome() | control.CordonSlot() | control.SetMarket():
             return control.Reply(data={"subject": 1})
         case control.Why(name="nobody"):
             raise RefusedError("there is no workload 'nobody'", "look")
@@ -136,6 +136,11 @@ TABLE = [
     (["mint", "ada", "much"], 2, "is not an amount of credits"),
     (["cordon", "3"], 0, "slot 3 is cordoned"),
     (["mode", "bazaar"], 2, "'bazaar' is not one of"),
+    (["mint", "ada", "--rate", "2"], 0, "income of ada: 2.00 credits an hour"),
+    (["mint", "--all", "--standing"], 0, "income of all without one of their own: what is charged at fixed prices"),
+    (["mint", "ada"], 2, "say what: AMOUNT, --rate CREDITS_PER_HOUR or --standing"),
+    (["mint", "ada", "5", "--rate", "2"], 2, "say what"),
+    (["mint", "--rate", "2"], 2, "say whose: TENANT, or --all with an income"),
     (["why", "w1"], 0, "w1 (ada) is pending\n  its account is short\n    -> mint 5\n         2 s ago  accepted"),
     (["update", "w1", "--bid", "7.2/h"], 0, "w1 is pending: it asks anew"),
     (["update", "w1", "--bid", "much"], 2, "is not an amount of credits"),
@@ -252,6 +257,9 @@ def test_what_is_run_is_what_was_said(state: Path) -> None:
         "0.5",
         "--endow",
         "9",
+        "--budget",
+        "20",
+        "--no-requeue",
         "--sla",
         "7",
     ]
@@ -259,7 +267,22 @@ def test_what_is_run_is_what_was_said(state: Path) -> None:
     spec = next(request.spec for request in asked if isinstance(request, control.Submit))
     assert (spec.argv, spec.sizes, spec.mem_bytes, spec.cpu_milli) == (("train", "--fast"), (4, 3), 2 << 30, 1500)
     assert (spec.limit_ucr, spec.endow_ucr, spec.sla_priority) == (500_000, 9_000_000, 7)
+    assert (spec.budget_ucr, spec.requeue) == (20_000_000, False)
     assert spec.hook == control.Hook()
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({}, "costs at most 57.60 credits an hour at today's prices"),
+        ({"named": True}, "costs at most 57.60 credits an hour"),
+        ({"share_permille": 250}, "costs at most 3.60 credits an hour at today's prices"),
+        ({"budget_ucr": 2_500_000}, "costs at most 57.60 credits an hour at today's prices, and 2.50 in all"),
+    ],
+)
+def test_what_work_costs_at_most_is_said_by_the_hour(changes: dict[str, object], text: str) -> None:
+    row = {"limit_ucr": 240_000, "slots": 4, "share_permille": 0, "period_ticks": 1200, "named": False, "budget_ucr": 0}
+    assert cost.most(row | changes) == text
 
 
 def test_a_file_submits_each_of_its_workloads(state: Path, tmp_path: Path) -> None:
