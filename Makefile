@@ -2,27 +2,39 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+RUNS   := $(VENV)/.runs
 STAMP  := $(VENV)/.installed
+COMPILED := $(wildcard zone_ledger/book/*.p*) $(wildcard zone_ledger/*ing.py) zone_ledger/placement.py $(wildcard tegcore/*/*_sum.p*) $(wildcard tegcore/dynamics/splitting.p*) $(wildcard tegsim/policies/*_sum.p*)
 
 .DEFAULT_GOAL := help
-.PHONY: testbed docs install-host airlock-histories help install demo test check lint types crash sim load scale deb vm-image vm-test vm-test-all vagrant-box vagrant-zone bench-book bench-ledger bench-physics bench-oom bench-idle claims claims-quick clean
+.PHONY: testbed docs install-host airlock-histories help install demo test test-all test-long check lint types crash sim load scale deb vm-image vm-test vm-test-all vagrant-box vagrant-zone bench-book bench-ledger bench-physics bench-oom bench-idle claims claims-quick clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(STAMP): pyproject.toml setup.py $(wildcard zone_ledger/book/*.p*) $(wildcard zone_ledger/*ing.py) $(wildcard tegcore/*/*_sum.p*) $(wildcard tegcore/dynamics/splitting.p*) $(wildcard tegsim/policies/*_sum.p*)
+$(RUNS): pyproject.toml setup.py $(COMPILED)
 	@$(PYTHON) -c 'import sys; sys.exit("TEG needs Python 3.11 or newer: try make PYTHON=python3.12") if sys.version_info < (3, 11) else None'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev,sim]'
+	@$(PYTHON) install/environment.py $(VENV)
 	@touch $@
 
-install: $(STAMP) ## make the virtual environment in .venv
+$(STAMP): $(RUNS)
+	@$(PYTHON) install/environment.py $(VENV) dev sim
+	@touch $@
 
-demo: $(STAMP) ## bring up the whole stack on this host and run twelve workloads
-	$(BIN)/tegctl demo
+install: $(STAMP) ## make the virtual environment in .venv, with what a change needs
 
-test: $(STAMP) ## run every test that this host can run
+demo: $(RUNS) ## bring up the whole stack on this host and run twelve jobs; installs what runs, and no more
+	@$(BIN)/tegctl demo
+
+test: $(STAMP) ## run the tests that take seconds each: as any user, in ten minutes
 	$(BIN)/pytest
+
+test-all: $(STAMP) ## the same, and those marked slow, and the short ones in virtual machines
+	$(BIN)/pytest -m "not vm and not long"
+	$(MAKE) vm-test
+
+test-long: $(STAMP) ## by hand: all that takes longer, for hours; PAGE=FILE (build/long.md) names the commit and what came of it
+	$(BIN)/python -m tests.long $(or $(PAGE),build/long.md)
 
 lint: $(STAMP)
 	$(BIN)/ruff check
@@ -31,14 +43,14 @@ lint: $(STAMP)
 types: $(STAMP)
 	$(BIN)/mypy
 
-check: lint types test ## style, types and tests: what a change must pass
+check: lint types test ## style, types and the quick tests; .ci/run is what a change must pass
 
 docs: $(STAMP) ## make the diagrams and tables in docs/reference from the code
 	$(BIN)/python -m docs.diagrams
 	$(BIN)/python -m docs.tables
 
 airlock-histories: $(STAMP) ## put the airlock through 10,000 random histories of a host's memory
-	TEG_HISTORIES=10000 $(BIN)/pytest -q tests/property/test_pressure.py
+	TEG_HISTORIES=10000 $(BIN)/pytest -q -m "not vm" tests/property/test_pressure.py
 
 sim: $(STAMP) ## run small clusters under faults: SEEDS of them from FIRST on; SCENARIO names what is run
 	$(BIN)/python -m tegsim --seeds $(or $(SEEDS),20) --first $(or $(FIRST),1) --scenario $(or $(SCENARIO),swarm)
@@ -50,7 +62,7 @@ load: $(STAMP) ## run ordinary load on a small zone for simulated hours, a line 
 	$(BIN)/python -m tegsim.load $(LOAD)
 
 crash: $(STAMP) ## kill the ledger under load, 200 times
-	TEG_KILLS=200 $(BIN)/pytest tests/crash/test_ledger_kill.py
+	TEG_KILLS=200 $(BIN)/pytest -m "not vm" tests/crash/test_ledger_kill.py
 
 deb: $(STAMP) ## make a Debian package of this tree in build/
 	$(BIN)/python install/deb.py build

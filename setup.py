@@ -1,5 +1,7 @@
 """The compiled part of the build; everything else stands in pyproject.toml."""
 
+import os
+
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
@@ -18,6 +20,7 @@ COMPILED = [
 they change."""
 
 setup(
+    options={"build_ext": {"parallel": os.cpu_count()}},
     ext_modules=cythonize(
         [
             Extension(path.removesuffix(".py").replace("/", "."), [path], extra_compile_args=["-O3"])
@@ -25,5 +28,5 @@ setup(
         ],
         language_level=3,
         build_dir="build/cython",
-    )
+    ),
 )

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tegcore.errors import RefusedError
-from tegcore.units import MIB
+from tegcore.units import MIB, credits_text
 from tegcore.wire import control
 from tegctl.commands.verify import verified
 from tegctl.samples.spin import unit
@@ -30,6 +30,9 @@ MEMORY = 4 << 30
 TENANT_CREDITS = 200
 LIMIT_S = 110.0
 FIRST_WAVE_S = 15.0
+CAPTION_S = 3.5
+"""Each caption stands so long at least, for it is read while the picture goes on."""
+TOP_UP_UCR = 3_000_000
 
 SETTINGS = StackSettings(
     zone="demo",
@@ -76,11 +79,11 @@ FIRST_WAVE = (
     Piece("whale", "bob", _spin(160), 400, 60_000),
     Piece("growing", "bob", ("grow", "--to-mib", "120", "--hold-s", "6"), 500, 8_000, mem_mib=24),
     Piece("pauper", "bob", _spin(200), 900, 900, mem_mib=512),
-    Piece("light-1", "ada", _spin(90), 300, 3_000),
-    Piece("light-2", "ada", _spin(90), 300, 3_000),
-    Piece("light-3", "ada", _spin(90), 300, 3_000),
-    Piece("light-4", "ada", _spin(90), 300, 3_000),
-    Piece("light-5", "bob", _spin(90), 300, 3_000),
+    Piece("light-1", "ada", _spin(120), 300, 3_000),
+    Piece("light-2", "ada", _spin(120), 300, 3_000),
+    Piece("light-3", "ada", _spin(120), 300, 3_000),
+    Piece("light-4", "ada", _spin(120), 300, 3_000),
+    Piece("light-5", "bob", _spin(120), 300, 3_000),
 )
 NUDGE = Piece("nudge", "ada", _spin(30), 310, 3_000)
 SECOND_WAVE = (
@@ -91,18 +94,89 @@ SECOND_WAVE = (
 
 
 @dataclass
+class Event:
+    """One of the five things that the demonstration is there to show.
+
+    Attributes:
+        title: What it is.
+        caption: What is to be seen when it happens: three lines of a terminal at most.
+        at_s: When it happened; None: it has not yet.
+    """
+
+    title: str
+    caption: str
+    at_s: float | None = None
+
+
+class Story:
+    """The five events, as they happen, and the caption that is to be read now."""
+
+    def __init__(self) -> None:
+        self.queue = Event(
+            "Jobs wait: all slots are taken",
+            "Every slot of this host is taken, and {job} waits. It is not refused: it gets a slot when one is free, or "
+            "when its bid is worth more than what runs.",
+        )
+        self.inertia = Event(
+            "A higher bid that does not displace",
+            "{job} bids {bid} credits a slot, more than the {least} of a running job, and still waits: to displace "
+            "work costs friction on top, so that small bids move nothing.",
+        )
+        self.price = Event(
+            "A second price",
+            "{job} bids up to {bid} credits a slot and pays {price}: what the best bid that lost would have paid, and "
+            "never its own. So it is safe to bid what a job is worth.",
+        )
+        self.eviction = Event(
+            "A bid that does displace",
+            "mesh needs four slots side by side, and bids enough for them: four jobs are preempted. Each is saved "
+            "first, waits, and goes on later from its checkpoint.",
+        )
+        self.purse = Event(
+            "A budget runs dry",
+            "The budget of {job} is spent: it is saved and suspended, not lost. Its owner adds {more} credits, and it "
+            "goes on from its checkpoint.",
+        )
+        self.events = (self.queue, self.inertia, self.price, self.eviction, self.purse)
+        self._to_read: list[Event] = []
+        self._read_since_s = 0.0
+
+    def happened(self, event: Event, at_s: float, **told: str) -> None:
+        """It is to be seen now; only the first time counts. What is told goes into its caption."""
+        if event.at_s is None:
+            event.at_s, event.caption = at_s, event.caption.format(**told)
+            self._to_read.append(event)
+            if len(self._to_read) == 1:
+                self._read_since_s = at_s
+
+    def now_read(self, now_s: float) -> Event | None:
+        """The event whose caption stands; each has its time before the next takes its place."""
+        while len(self._to_read) > 1 and now_s - self._read_since_s >= CAPTION_S:
+            self._to_read.pop(0)
+            self._read_since_s = now_s
+        return self._to_read[0] if self._to_read else None
+
+    def is_read(self, now_s: float) -> bool:
+        """Whether the last caption has had its time."""
+        self.now_read(now_s)
+        return len(self._to_read) < 2 and now_s - self._read_since_s >= CAPTION_S
+
+
+@dataclass
 class Scene:
-    """What is to be seen now."""
+    """What is to be seen now; without a ledger, the parts are being started."""
 
     seconds: float
     workloads: list[dict[str, Any]] = field(default_factory=list)
     ledger: dict[str, Any] = field(default_factory=dict)
     decision: dict[str, Any] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
+    events: tuple[Event, ...] = ()
+    caption: Event | None = None
 
 
 class Demonstration:
-    """Runs the scenario on a fresh stack.
+    """Runs the scenario on a fresh stack, as slowly as what happens in it can be read.
 
     Args:
         folder: Where the stack and the summary go.
@@ -114,11 +188,14 @@ class Demonstration:
         self._folder = folder
         self._watch = watch
         self._lines: list[str] = []
+        self._starts = True
         self._seen: set[tuple[str, int, str]] = set()
         self._queued: set[str] = set()
         self._parked: set[str] = set()
         self._second_prices: set[int] = set()
-        self._started_s = time.monotonic()
+        self._begun_s = self._started_s = time.monotonic()
+        self.story = Story()
+        self.first_picture_s = 0.0
         settings = StackSettings(**{**SETTINGS.__dict__, "broker": broker})
         self.stack = Stack(folder / "stack", settings, self._say)
         self._session = Session(self.stack.state_dir, "json")
@@ -132,21 +209,29 @@ class Demonstration:
         try:
             self.stack.start()
             self._started_s = time.monotonic()
+            self._starts = False
             for tenant in ("ada", "bob"):
                 mint = control.MintCredits(tenant=tenant, amount_ucr=TENANT_CREDITS * 1_000_000, key=fresh_key())
                 self._session.ask("ledger", mint)
             self._submit(*FIRST_WAVE)
             self._until(lambda scene: _seated(scene) >= len(FIRST_WAVE), FIRST_WAVE_S)
+            self._until(self._what_happened_is_read, FIRST_WAVE_S)
             self._submit(NUDGE)
             self._until(lambda scene: scene.ledger["inertia_refusals"] > 0, FIRST_WAVE_S)
+            self._until(self._what_happened_is_read, FIRST_WAVE_S)
             self._submit(*SECOND_WAVE)
-            self._until(self._top_up_the_parked, LIMIT_S)
+            self._until(self._all_is_over, LIMIT_S)
             return self._summary()
         finally:
             self.stack.stop()
 
     def _say(self, line: str) -> None:
-        self._lines.append(f"{time.monotonic() - self._started_s:5.1f} s  {line}")
+        self._lines.append(f"{self._now_s():5.1f} s  {line}")
+        if self._starts:
+            self._watch(Scene(self._now_s(), lines=self._lines))
+
+    def _now_s(self) -> float:
+        return time.monotonic() - self._started_s
 
     def _submit(self, *pieces: Piece) -> None:
         for piece in pieces:
@@ -164,7 +249,7 @@ class Demonstration:
 
     def _look(self) -> Scene:
         scene = Scene(
-            time.monotonic() - self._started_s,
+            self._now_s(),
             self._session.ask("tegd", control.Workloads()),
             self._session.ask("ledger", control.LedgerView()),
             self._session.ask("governor", control.GovernorView())["decision"] or {},
@@ -180,17 +265,40 @@ class Demonstration:
                 if mark not in self._seen and step["text"] != "accepted":
                     self._seen.add(mark)
                     self._say(f"{row['name']}: {step['text']}")
+        self._tell(scene, reserve_ucr)
         scene.lines = self._lines
+        scene.events, scene.caption = self.story.events, self.story.now_read(self._now_s())
+        self.first_picture_s = self.first_picture_s or time.monotonic() - self._begun_s
         return scene
 
-    def _top_up_the_parked(self, scene: Scene) -> bool:
+    def _tell(self, scene: Scene, reserve_ucr: int) -> None:
+        """Say of each of the five events what is to be seen, when it is."""
+        story, now_s = self.story, self._now_s()
+        waiting = [row["name"] for row in scene.workloads if row["life"] in {"seeking", "ordered", "waiting"}]
+        if waiting and _seated(scene) >= 1 << int(SETTINGS.host["log2_slots"]):
+            story.happened(story.queue, now_s, job=waiting[0])
+        if scene.ledger["inertia_refusals"]:
+            bid, least = (credits_text(piece.limit * 1000) for piece in (NUDGE, FIRST_WAVE[-1]))
+            story.happened(story.inertia, now_s, job=NUDGE.name, bid=bid, least=least)
+        for row in scene.workloads:
+            if reserve_ucr < row["price_ucr"] < row["limit_ucr"]:
+                bid, price = credits_text(row["limit_ucr"]), credits_text(row["price_ucr"])
+                story.happened(story.price, now_s, job=row["name"], bid=bid, price=price)
+        if scene.ledger["evictions"]:
+            story.happened(story.eviction, now_s)
+
+    def _what_happened_is_read(self, _scene: Scene) -> bool:
+        return self.story.is_read(self._now_s())
+
+    def _all_is_over(self, scene: Scene) -> bool:
         for row in scene.workloads:
             if row["life"] == "parked":
                 self._parked.add(row["name"])
-                top_up = control.TopUpWorkload(name=row["name"], amount_ucr=3_000_000, key=fresh_key())
+                top_up = control.TopUpWorkload(name=row["name"], amount_ucr=TOP_UP_UCR, key=fresh_key())
                 self._session.ask("tegd", top_up)
                 self._say(f"{row['name']}: its owner tops it up")
-        return all(row["life"] == "ended" for row in scene.workloads)
+                self.story.happened(self.story.purse, self._now_s(), job=row["name"], more=credits_text(TOP_UP_UCR))
+        return all(row["life"] == "ended" for row in scene.workloads) and self._what_happened_is_read(scene)
 
     # --- the end ----------------------------------------------------------------------------------------------------
 
@@ -225,6 +333,8 @@ class Demonstration:
             "expansions": host["expansions"],
             "epochs": self._session.ask("governor", control.GovernorView())["decision"]["epoch"],
             "seconds": round(scene.seconds, 1),
+            "first_picture_s": round(self.first_picture_s, 1),
+            "shown": {event.title: event.at_s and round(event.at_s, 1) for event in self.story.events},
         }
         path = self._folder / "summary.json"
         path.write_text(json.dumps(summary, indent=2) + "\n")

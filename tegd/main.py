@@ -1,6 +1,7 @@
 """`tegd`: the agent side of a host's daemon. The airlock side is `python -m tegd.airlock`."""
 
 import asyncio
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -38,17 +39,19 @@ async def _serve(settings: HostSettings) -> None:
     host = settings.host
     keyring = Keyring(read_key(members_file), None, lambda name: host_key if name == host else None)
     socket = socket_path(state_dir.parent, "tegd")
-    service = HostService(
-        settings,
-        keyring,
-        host_key,
-        MqttTransport(parse_broker(settings.broker), f"{settings.zone}-{host}", tls),
-        AirlockClient(socket_path(state_dir.parent, "airlock")),
-        Store(state_dir / "work.sqlite"),
-        SystemClock(),
-        state_dir.parent,
-    )
-    await serve(service, socket)
+    transport = MqttTransport(parse_broker(settings.broker), f"{settings.zone}-{host}", tls)
+    with contextlib.closing(Store(state_dir / "work.sqlite")) as store:
+        service = HostService(
+            settings,
+            keyring,
+            host_key,
+            transport,
+            AirlockClient(socket_path(state_dir.parent, "airlock")),
+            store,
+            SystemClock(),
+            state_dir.parent,
+        )
+        await serve(service, socket)
 
 
 async def _beside_the_airlock(settings: HostSettings) -> None:

@@ -50,7 +50,8 @@ def main(seeds: int, first: int, name: str, verbose: bool) -> None:
             click.echo(f"seed {seed}: {result.what} (faults: {', '.join(result.faults) or 'none'})")
             click.echo(f"  repeat it with: make sim SEEDS=1 FIRST={seed}" + (f" SCENARIO={name}" * (name != "swarm")))
         elif verbose:
-            click.echo(f"seed {seed}: settled after {result.settled_s:.2f} s, {result.counts}, {result.faults}")
+            told = f"settled after {result.settled_s:.2f} s, {result.counts}, {result.faults}, {result.state_hash}"
+            click.echo(f"seed {seed}: {told}")
         if time.monotonic() - told_s > TOLD_EVERY_S:
             told_s = time.monotonic()
             click.echo(f"{seed - first + 1} of {seeds} seeds, {failed} failed", err=True)

@@ -10,6 +10,7 @@ import click
 from tegcore.errors import ConfigError, JournalError
 from tegcore.ids import checked_name
 from tegcore.wire.signing import Key, governor_key, host_key, members_key, tenant_token
+from tegio import failpoints
 from tegio.clock import SystemClock
 from tegio.host import host_name
 from tegio.keys import make_key, read_key, secret_file, write_key, write_token
@@ -49,17 +50,21 @@ def _zone_secret(settings: LedgerSettings) -> Key:
 
 async def _serve(settings: LedgerSettings) -> None:
     gc.set_threshold(*GC_THRESHOLDS)
+    failpoints.arm()
     state_dir = private_dir(_state_dir(settings))
     tls_key = secret_file(settings.tls_key, "tls.key", Path())
     tls = certificates(settings.tls_ca, settings.tls_certificate, tls_key)
     transport = MqttTransport(parse_broker(settings.broker), f"{settings.zone}-ledger", tls)
+    secret = make_key(_key_file(settings))
     journal = Journal(state_dir / "journal.sqlite", settings.zone)
-    service = LedgerService(settings, make_key(_key_file(settings)), transport, journal, SystemClock())
     try:
-        await serve(service, socket_path(state_dir.parent, "ledger"))
+        service = LedgerService(settings, secret, transport, journal, SystemClock())
+        try:
+            await serve(service, socket_path(state_dir.parent, "ledger"))
+        finally:
+            event("ledger.stopped", tick=service.engine.state.tick)
     finally:
         journal.close()
-        event("ledger.stopped", tick=service.engine.state.tick)
 
 
 @click.group(invoke_without_command=True, context_settings=HELP)

@@ -92,6 +92,7 @@ def build(
         epoll=epoll,
         server=server,
         clock=SystemClock(),
+        own_uid=os.geteuid(),
         guard=guard,
         stalls=watch_stalls() if units else None,
         folders=Folders(Path("/var/lib") / folders) if folders else None,

@@ -63,6 +63,7 @@ class Airlock:
         guard: What looks after the host's memory, where that can be done.
         stalls: Descriptor that wakes it when tasks stall on memory.
         uid_min: Least user whose work is started; in groups below it only who is in them anyway.
+        own_uid: User that this side runs as: root starts the work of all, anyone else his own.
         folders: Of the workloads, where this side makes them.
     """
 
@@ -75,6 +76,7 @@ class Airlock:
         epoll: select.epoll,
         server: Server,
         clock: Clock,
+        own_uid: int,
         guard: Guard | None = None,
         stalls: int | None = None,
         uid_min: int = 0,
@@ -86,6 +88,7 @@ class Airlock:
         self._epoll = epoll
         self._server = server
         self._clock = clock
+        self._own_uid = own_uid
         self._guard = guard
         self._stalls = stalls
         self._uid_min = uid_min
@@ -305,8 +308,8 @@ class Airlock:
             return self._refuse(asker, Reason.CONFLICT, f"{spec.workload} is there, under token {known.spec.token}")
         if known is None and len(self._workloads) >= WORKLOADS_MAX:
             return self._refuse(asker, Reason.TOO_MANY, f"{WORKLOADS_MAX} workloads are there: forget some that ended")
-        if spec.uid != os.geteuid() != 0:
-            return self._refuse(asker, Reason.NO_RIGHTS, f"uid {os.geteuid()} cannot start work of uid {spec.uid}")
+        if spec.uid != self._own_uid != 0:
+            return self._refuse(asker, Reason.NO_RIGHTS, f"uid {self._own_uid} cannot start work of uid {spec.uid}")
         if spec.uid < self._uid_min or (spec.gid < self._uid_min and not in_group(spec.uid, spec.gid)):
             whose = f"work of {spec.uid}:{spec.gid} is not started"
             message = f"{whose}: uid_min is {self._uid_min} in the airlock's settings"

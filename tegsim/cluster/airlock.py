@@ -20,6 +20,8 @@ CLIENT, ENDS, FLUSHED = 1, 2, 3
 """Descriptors: the agent side's connection, processes that ended (and up), checkpoints that are durable."""
 
 FIRST_PROCESS = 100
+ROOT = 0
+"""User that it runs as, whoever runs the simulator."""
 KILLED = 137
 
 
@@ -304,6 +306,7 @@ class AirlockPart(Part):
             epoll=cast("Any", self._ready),
             server=cast("Any", self._socket),
             clock=self._machine.clock,
+            own_uid=ROOT,
         )
         self.airlock.recover()
         self.on_up()

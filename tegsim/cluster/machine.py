@@ -113,6 +113,7 @@ class Machine:
     Attributes:
         habit_of: How the work of a run behaves, by its name.
         on_exit: Told of each process that ends.
+        ran: Processes that have begun.
     """
 
     name: str
@@ -127,6 +128,7 @@ class Machine:
     on_exit: Callable[[Process], None] = lambda _: None
     on_mark: Callable[[Process], None] = lambda _: None
     killed_for_memory: int = 0
+    ran: int = 0
     _pid: int = 100
     _temperature_c: float = 24.0
     _sensed_ns: int = 0
@@ -145,6 +147,7 @@ class Machine:
 
     def go(self, process: Process) -> None:
         """It begins."""
+        self.ran += process.alive and not process.go
         self._changed(process, go=True)
 
     def stop(self, process: Process) -> None:

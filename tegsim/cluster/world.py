@@ -242,6 +242,8 @@ class Cluster:
             self._storm()
             result.settled_s = self._settle()
             self._judge()
+            if not any(host.machine.ran for host in self.hosts):
+                raise ViolationError("nothing exercised", "no work ever ran, so that little was put to the test")
         except ViolationError as broken:
             result.rule, result.what = broken.rule, str(broken)
         except JournalError as error:
@@ -303,7 +305,8 @@ class Cluster:
     def _counts(self) -> dict[str, int]:
         counts = {"events": self.kernel.events, "messages": self.network.carried, "checks": self.checkers.checks}
         counts |= {"crashes": sum(part.crashes for part in self.parts), "disk_faults": self.ledger.disk.faults}
-        counts |= {"work": len(self._submitted), "hosts_lost": self.ledger.lost, "power_cuts": self._power_cuts}
+        counts |= {"work": len(self._submitted), "ran": sum(host.machine.ran for host in self.hosts)}
+        counts |= {"hosts_lost": self.ledger.lost, "power_cuts": self._power_cuts}
         counts |= {f"told_{op.name.lower()}": times for op, times in sorted(self.checkers.told.items())}
         counts |= {"hosts_seated": self.checkers.hosts_seated, "leases": self.ledger.leases_granted}
         return counts

@@ -298,7 +298,8 @@ def test_a_disk_that_turns_read_only_refuses_and_goes_on(small_disk: Path) -> No
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     with pytest.raises((JournalError, OSError)):
         Journal(small_disk / "journal.sqlite", "z")
-    assert [batch.number for batch in Journal(small_disk / "journal.sqlite", read_only=True).read()] == [1]
+    with closing(Journal(small_disk / "journal.sqlite", read_only=True)) as seen:
+        assert [batch.number for batch in seen.read()] == [1]
     subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
     journal = Journal(small_disk / "journal.sqlite", "z")
     assert len(list(journal.read())) == 1

@@ -23,6 +23,7 @@ from zone_ledger.journal.store import Journal
 from zone_ledger.replay import recover, replay
 
 KILLS = int(os.environ.get("TEG_KILLS", "24"))
+KILLS_QUICK = 4
 LIVES_MAX = 12
 """Lives of one journal: the next begin with a fresh one."""
 
@@ -106,11 +107,14 @@ async def generation(folder: Path, broker: Broker, lives: list[str], rng: random
     return sum(len(host.filled) for host in link.hosts)
 
 
+@pytest.mark.parametrize("kills", [KILLS_QUICK, pytest.param(KILLS, marks=pytest.mark.slow)], ids=["few", "all"])
 @pytest.mark.parametrize("keep_batches", [0, 20], ids=["whole journal", "trimmed"])
-async def test_nothing_acknowledged_is_lost_and_nothing_is_applied_twice(tmp_path: Path, keep_batches: int) -> None:
+async def test_nothing_acknowledged_is_lost_and_nothing_is_applied_twice(
+    tmp_path: Path, keep_batches: int, kills: int
+) -> None:
     rng = random.Random(keep_batches)
     moments = [moment for moment in MOMENTS if keep_batches or moment != "trim"]
-    lives = [moments[life % len(moments)] for life in range(KILLS // 2)]
+    lives = [moments[life % len(moments)] for life in range(kills // 2)]
     with Broker(tmp_path) as broker:
         for first in range(0, len(lives), LIVES_MAX):
             some = lives[first : first + LIVES_MAX]

@@ -15,7 +15,7 @@ FIELD_OFF, RANDOM_WALK = Laws(field=False, heat=False), Laws(field=False, heat=F
 
 
 @pytest.mark.parametrize("laws", [Laws(), FIELD_OFF])
-@pytest.mark.parametrize("zone_k", [5, 6, 7])
+@pytest.mark.parametrize("zone_k", [5, *(pytest.param(zone_k, marks=pytest.mark.slow) for zone_k in (6, 7))])
 def test_a_full_load_is_seated_in_rounds_like_log_n_and_mostly_near_its_start(zone_k: int, laws: Laws) -> None:
     """As many ghosts as slots (10). 99 in 100 need at most a round a level and a few; nine in ten stay local."""
     settled = settle(zone_k, 600, 1, laws)
@@ -33,6 +33,7 @@ def test_a_random_walk_never_seats_them_all() -> None:
     assert 0 < settled.unseated < 0.1 * settled.ghosts
 
 
+@pytest.mark.slow
 def test_the_heat_layer_damps_the_run_for_what_falls_free() -> None:
     """10,000 ghosts, 1,024 slots. Where S_phys alone is felt, the crowd sees that they are taken only once they are."""
     felt, unfelt = shock(7, 10_000, 400, 1, Laws()), shock(7, 10_000, 400, 1, Laws(heat=False))
@@ -41,6 +42,7 @@ def test_the_heat_layer_damps_the_run_for_what_falls_free() -> None:
     assert felt.overshoot < 0.75 * unfelt.overshoot
 
 
+@pytest.mark.slow
 def test_without_a_field_nobody_runs() -> None:
     """The control: all seats are found by widening, and nobody crowds."""
     still = shock(7, 10_000, 250, 1, FIELD_OFF)

@@ -19,6 +19,9 @@ import pytest
 from tegcore import rng
 from tegcore.dynamics.langevin import Floats, Forces, Swarm, step
 
+pytestmark = pytest.mark.slow
+"""Ensembles that are let settle."""
+
 SIDE, COUNT, TICKS, HAZARD = 64.0, 4000, 80, 1 / 20
 TEMPERATURE, HEAT_WEIGHT = 0.5, 0.5
 CHARGED, HEAVY = (6.0, 2.0), (0.5, 8.0)

@@ -15,6 +15,9 @@ from tegcore.dynamics.langevin import Edges, Forces, Swarm, step
 from tegcore.field.dual import dual
 from tegcore.field.potential import FieldFrame, evaluate, interpolation_matrix
 
+pytestmark = pytest.mark.slow
+"""Ensembles that are let settle."""
+
 SIDE, GRID, CELLS, COUNT = 8.0, 8, 8, 10_000
 TEMPERATURE, FRICTION, DT = 0.7, 1.0, 0.2
 RELAXATION = SIDE**2 * FRICTION / (TEMPERATURE * math.pi**2)

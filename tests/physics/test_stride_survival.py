@@ -9,6 +9,9 @@ from tegcore import rng
 from tegcore.economics.stride import best_stride
 from tegsim.stride import AGENTS, Need, Survival
 
+pytestmark = pytest.mark.slow
+"""Fifty generations each."""
+
 GENERATIONS, COUNTED = 50, 20
 FLAT_GIB = 1 << 22
 """On a host this large the price (15) does not move with what 20 GiB are bought."""

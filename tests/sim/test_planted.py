@@ -7,6 +7,9 @@ from tegsim.__main__ import find, run_seed
 from tegsim.cluster.world import Result
 from tegsim.scenario import read
 
+pytestmark = pytest.mark.slow
+"""Up to eleven runs each."""
+
 WITHIN = 10
 """Seeds of its scenario in which each bug is found."""
 

@@ -17,6 +17,9 @@ from tegsim.scale.record import Run, Zone, digest
 from tegsim.scale.sitting import Kept, planned, sit
 from tegsim.scenario import read
 
+pytestmark = pytest.mark.slow
+"""Runs of several processes, begun again."""
+
 SMALL = """
 hosts = [8, 8]
 storm_s = [2, 2]

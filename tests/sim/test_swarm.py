@@ -64,3 +64,9 @@ def test_hosts_with_nothing_to_do_cost_little_and_agree_all_the_same(tmp_path: P
     assert not resting.rule, resting.what
     assert not awake.rule, awake.what
     assert resting.counts["events"] * 3 < awake.counts["events"] * 2
+
+
+@pytest.mark.parametrize("text", ["[work]\ncount = [0, 0]", "[faults.starts]\nchance = 1\nshare = [1, 1]"])
+def test_a_seed_in_which_no_work_ran_shows_nothing(text: str, tmp_path: Path) -> None:
+    """Nothing came, or nothing could be started: what holds then was not put to the test."""
+    assert run_seed(read(f"storm_s = [5, 5]\n{text}", "idle"), 1, tmp_path).rule == "nothing exercised"

@@ -23,7 +23,11 @@ from tegcore.wire.topics import Channel, Topic
 from tegctl import authority
 from tegio.tls import Certificates, client_context
 
-pytestmark = [pytest.mark.system, pytest.mark.skipif(MOSQUITTO is None, reason="mosquitto is not installed")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.system,
+    pytest.mark.skipif(MOSQUITTO is None, reason="mosquitto is not installed"),
+]
 
 UNITS = 90
 BALLAST = 3 << 20

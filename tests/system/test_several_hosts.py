@@ -11,7 +11,11 @@ from system.zone import MOSQUITTO, SURE_S, TERM_S, Zone, last_line, spin
 
 from tegcore.wire import control
 
-pytestmark = [pytest.mark.system, pytest.mark.skipif(MOSQUITTO is None, reason="mosquitto is not installed")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.system,
+    pytest.mark.skipif(MOSQUITTO is None, reason="mosquitto is not installed"),
+]
 
 
 @pytest.fixture

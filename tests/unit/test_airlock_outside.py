@@ -155,12 +155,12 @@ def airlock(tmp_path: Path, **others: Any) -> tuple[Airlock, Told]:
         epoll=others.pop("epoll", None),
         server=told,  # type: ignore[arg-type]
         clock=VirtualClock(10),
+        own_uid=others.pop("own_uid", 0),
         **others,
     )
     return made, told
 
 
-@ROOT
 def test_the_agent_side_cannot_have_work_started_in_a_group_that_its_user_is_not_in(tmp_path: Path) -> None:
     """Whoever is in the group `disk` has the disk."""
     side, told = airlock(tmp_path, uid_min=1000)

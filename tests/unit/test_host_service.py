@@ -2,7 +2,8 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -88,8 +89,10 @@ class Host:
 
 
 @pytest.fixture
-async def host(tmp_path: Path) -> Host:
-    return Host(tmp_path)
+async def host(tmp_path: Path) -> AsyncIterator[Host]:
+    made = Host(tmp_path)
+    yield made
+    made.store.close()
 
 
 # --- starts -----------------------------------------------------------------------------------------------------------
@@ -163,10 +166,10 @@ async def test_a_fault_of_ours_in_the_background_is_not_passed_over(host: Host) 
 
 
 def test_a_row_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    store = Store(tmp_path / "s")
-    store._db.execute("INSERT INTO workloads VALUES (5, 0, 0, 0, ?)", (b"\x81garbage",))
-    with pytest.raises(JournalError, match="workload 5"):
-        store.load()
+    with closing(Store(tmp_path / "s")) as store:
+        store._db.execute("INSERT INTO workloads VALUES (5, 0, 0, 0, ?)", (b"\x81garbage",))
+        with pytest.raises(JournalError, match="workload 5"):
+            store.load()
 
 
 def test_who_is_dropped_is_not_read_again_and_its_number_not_given_again(tmp_path: Path) -> None:
@@ -177,6 +180,7 @@ def test_who_is_dropped_is_not_read_again_and_its_number_not_given_again(tmp_pat
     store.drop(2)
     assert [work.ref for work in store.load()] == [2]
     assert store.next_ref() == 3
+    store.close()
 
 
 # --- submissions ------------------------------------------------------------------------------------------------------

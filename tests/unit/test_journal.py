@@ -1,7 +1,7 @@
 """The journal on a real disk: what was written is what is read, and anything else stops with a reason."""
 
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -54,6 +54,32 @@ def opened(path: Path, zone: str = "z") -> None:
         replay(journal.read())
     finally:
         journal.close()
+
+
+def held(path: Path) -> list[str]:
+    """Files of a journal that this process has open."""
+    found = []
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):
+            found.append(str(descriptor.readlink()))
+    return [name for name in found if name.startswith(str(path.with_suffix("")))]
+
+
+@pytest.mark.parametrize("fault", [KeyError, sqlite3.OperationalError])
+def test_whatever_keeps_a_journal_from_being_opened_leaves_nothing_open(path: Path, fault: type[Exception]) -> None:
+    """The traceback of what went wrong may keep the journal for long."""
+
+    def through(_: sqlite3.Connection) -> sqlite3.Connection:
+        raise fault
+
+    with pytest.raises((fault, JournalError)) as kept:
+        Journal(path, "z", through=through)
+    assert held(path) == [], kept
+    path.with_suffix(".mark").unlink()
+    path.with_suffix(".mark").mkdir()
+    with pytest.raises((OSError, JournalError), match=r"mark|directory") as another:
+        Journal(path, "z")
+    assert held(path) == [], another
 
 
 def test_replay_reaches_the_state_and_goes_on(path: Path) -> None:

@@ -14,7 +14,7 @@ def filled(seed: int, ticks: int = 600) -> World:
     return world
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_more_work_than_slots_all_comes_to_its_end(seed: int) -> None:
     world = filled(seed)
     assert world.lives()[Life.ENDED] == 120
@@ -39,6 +39,7 @@ def phase_after(ticks: int, *pieces: Piece) -> Phase:
     return world.governor.phase
 
 
+@pytest.mark.slow
 def test_held_and_idle_while_others_wait_is_heat_death() -> None:
     """Hold and wait: every slot is held by work that uses nothing, and that those who wait cannot outbid."""
     holders = [Piece(number % 8, 5000, 400_000, use=0.0) for number in range(64)]
@@ -46,12 +47,14 @@ def test_held_and_idle_while_others_wait_is_heat_death() -> None:
     assert phase_after(420, *holders, *waiting) is Phase.DEATH
 
 
+@pytest.mark.slow
 def test_a_herd_of_ghosts_over_a_busy_zone_is_turbulence() -> None:
     holders = [Piece(number % 8, 5000, 400_000) for number in range(64)]
     herd = [Piece(number % 8, 5000, 300_000) for number in range(400)]
     assert phase_after(220, *holders, *herd) is Phase.TURBULENT
 
 
+@pytest.mark.slow
 def test_a_busy_zone_is_laminar_and_an_empty_one_cold() -> None:
     assert phase_after(220, *(Piece(number % 8, 5000, 400_000) for number in range(60))) is Phase.LAMINAR
     assert phase_after(220, *(Piece(number % 8, 5000, 400_000) for number in range(3))) is Phase.STASIS

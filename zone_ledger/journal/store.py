@@ -76,13 +76,14 @@ class Journal:
         self.last_number, self._last_crc = 0, 0
         try:
             self._open(zone)
-        except (JournalError, sqlite3.Error):
+        except BaseException:
             self._unlock()
             raise
 
     def _open(self, zone: str) -> None:
-        self._db = open_read_only(self.path) if self._read_only else self._through(open_durable(self.path, _SCHEMA))
+        found = open_read_only(self.path) if self._read_only else open_durable(self.path, _SCHEMA)
         try:
+            self._db = found if self._read_only else self._through(found)
             meta = dict(self._db.execute("SELECT key, value FROM meta"))
             self._format = int(meta.get("format", FORMAT))
             if self._format > FORMAT:
@@ -98,13 +99,13 @@ class Journal:
                 self._bring_up(meta)
                 self._mark = Mark(self.path.with_suffix(".mark"))
         except sqlite3.DatabaseError as error:
-            self._db.close()
+            found.close()
             raise refused(Case.C, self.path, f"SQLite cannot read it: {error}") from None
         except ValueError as error:
-            self._db.close()
+            found.close()
             raise refused(Case.C, self.path, f"what it says of itself is garbled: {error}") from None
-        except JournalError:
-            self._db.close()
+        except BaseException:
+            found.close()
             raise
 
     def _bring_up(self, meta: dict[str, str]) -> None:
