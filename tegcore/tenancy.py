@@ -26,17 +26,18 @@ class Users:
         return listed + [uid for uid, on in changed.items() if on and uid not in listed]
 
     def tenants_of(self, uid: int, name: str) -> list[str]:
-        """Tenants that a user called `name` may spend as, its first choice first: those that list it, then its name's.
+        """Tenants that a user called `name` may spend as: its own first, then those that it was added to by command.
 
-        A tenant of its name that lists others is theirs, unless nothing lists this user; who was removed from it is the
-        tenant of its number.
+        Its own is the one under which the settings list it, else the one of its name, unless that lists others and this
+        user is listed elsewhere; who was removed from the tenant of its name is the one of its number.
         """
-        tenants = [*self.table, *(tenant for tenant in self.changed if tenant not in self.table)]
-        listed = [tenant for tenant in tenants if self._lists(tenant, uid)]
+        listed = [tenant for tenant in self.table if self._lists(tenant, uid)]
+        added = sorted(tenant for tenant in self.changed if tenant not in listed and self._lists(tenant, uid))
         removed = not self.changed.get(name, {}).get(uid, True)
-        if not listed:
+        if not listed and not added:
             return [f"u{uid}" if removed else name]
-        return listed if removed or self.of(name) else [*listed, name]
+        is_named = name not in {*listed, *added} and not removed and not self.of(name)
+        return [*listed, *([name] if is_named else []), *added]
 
     def _lists(self, tenant: str, uid: int) -> bool:
         return self.changed.get(tenant, {}).get(uid, uid in self.table.get(tenant, ()))

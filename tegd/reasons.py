@@ -117,7 +117,7 @@ def reasons(node: Node, work: Workload, now_ns: int) -> list[Row]:
         rows.append(_away(node, work, now_ns))
     if work.tenant not in node.tokens and not work.home:
         text = f"this host may not spend the credits of tenant {work.tenant!r}"
-        rows.append(Row("token", text, f"an operator's `zone-ledger provision --tenant {work.tenant}` allows it", 1))
+        rows.append(Row("token", text, f"an operator's `tegctl tenant add {work.tenant}` allows it", 1))
     match work.life:
         case Life.LEAVING:
             rows.append(_leaving(node, work))
@@ -328,8 +328,8 @@ _AGAIN = "it asks again by itself"
 _TEXTS = {
     Reason.OK.name: ("there are slots for it, and it is asking for them", _AGAIN),
     Reason.TENANT.name: (
-        "the ledger does not know its tenant",
-        "`tegctl accounts` opens your account; `tegctl tenant add` opens another's (operators)",
+        "the ledger does not know its tenant, or the tenant is closed",
+        "`tegctl accounts` opens your account; `tegctl tenant add` opens another's, or again (operators)",
     ),
     Reason.REGION.name: ("this host is not where the ledger thinks it is", "an operator restarts tegd on this host"),
     Reason.SHAPE.name: ("no block can have the shape that it asks for", "cancel it, and ask for 1, 2, 4, 8 ... slots"),

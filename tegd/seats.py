@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tegcore.economics.fixed import friction_ucr
-from tegcore.units import TICK_NS, UCR_MAX, credits_text
+from tegcore.units import TICK_NS, TICKS_PER_HOUR, UCR_MAX, credits_text
 from tegcore.wire.records import Expand, Market, Op, Reason, Record, Region, Renew, unpack_blocks
 from tegd.bidding import Stride, Usage, expansion_bytes, predicted_bytes, use_permille
 from tegd.effects import Bound, Effect, Extend, Keep, Start
@@ -151,7 +151,10 @@ class Seats(Leaving):
 
     def at_price(self, work: Workload) -> str:
         """What people are told of the price of a seat."""
-        return f" at {credits_text(work.price_ucr)} credits per slot and period" if self.minds_money(work) else ""
+        if self.zone is None or not self.minds_money(work):
+            return ""
+        hour_ucr = -(-work.price_ucr * TICKS_PER_HOUR // self.zone.period_ticks)
+        return f" at {credits_text(hour_ucr)} credits per GPU-hour"
 
     def _weigh(self, work: Workload, agent: Agent) -> None:
         """Ask, once a period, what the cheapest seat in the zone would cost."""

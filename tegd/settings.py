@@ -58,7 +58,9 @@ class HostSettings(Struct, frozen=True, kw_only=True):
     temp_crit_c: Annotated[float, Meta(description="Temperature that counts as all heat, where no sensor says.")] = 95.0
     seed: Annotated[int, Meta(ge=0, description="Of the agents' random streams.")] = 0
     tokens: Annotated[dict[str, int], Meta(description="Token of each tenant that may submit here.")] = {}
-    tenants: Annotated[dict[str, tuple[int, ...]], Meta(description="Users, by number, of each tenant.")] = {}
+    tenants: Annotated[
+        dict[str, tuple[int, ...]], Meta(description="Users, by number, of each tenant; `tegctl tenant` changes them.")
+    ] = {}
     operators: Annotated[tuple[int, ...], Meta(description="Users, by number, that may act for any tenant.")] = ()
 
 

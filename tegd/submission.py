@@ -52,7 +52,7 @@ def check(spec: control.WorkloadSpec, tenant: str, tokens: Collection[str], work
         ) from None
     if tenant not in tokens:
         known = ", ".join(sorted(tokens)) or "none"
-        hint = f"an operator's `zone-ledger provision --tenant {tenant}` gives it one; it has those of: {known}"
+        hint = f"an operator's `tegctl tenant add {tenant}` gives it one; it has those of: {known}"
         raise RefusedError(f"this host holds no token of tenant {tenant!r}", hint)
 
 

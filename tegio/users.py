@@ -43,15 +43,17 @@ def user_number(name: str) -> int | None:
         return None
 
 
-def tenant_for(uid: int, wanted: str, users: Users, operators: Collection[int]) -> str:
+def tenant_for(uid: int, wanted: str, users: Users, operators: Collection[int], spendable: Collection[str] = ()) -> str:
     """The tenant that a request is made for: one of the user's own, or for operators whichever they name.
+
+    Where none is named, the first of the user's own that can be spent as here, if any can.
 
     Raises:
         PermissionDeniedError: If someone names another's.
     """
     own = own_tenants(uid, users)
     if wanted in {"", *own} or is_operator(uid, operators):
-        return wanted or own[0]
+        return wanted or next((tenant for tenant in own if tenant in spendable), own[0])
     hint = f"leave --tenant out, or an operator's `tegctl tenant add {wanted} --user {user_name(uid)}`"
     raise PermissionDeniedError(f"user {uid} is tenant {' or '.join(own)!r}, not {wanted!r}", hint)
 

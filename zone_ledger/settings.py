@@ -69,7 +69,7 @@ class LedgerSettings(Struct, frozen=True, kw_only=True):
     operators: Annotated[tuple[int, ...], Meta(description="Users, by number, that may operate beside root.")] = ()
     tenants: Annotated[
         dict[str, tuple[int, ...]],
-        Meta(description="Users, by number, of each tenant; others are tenants by their own name."),
+        Meta(description="Users, by number, of each tenant, to begin with; others are tenants by their own name."),
     ] = {}
 
     @property

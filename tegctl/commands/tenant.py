@@ -77,7 +77,11 @@ def add(session: Session, tenant: str, users: tuple[int, ...], weight: int | Non
     """
     request = control.AddTenant(tenant=tenant, hour_ucr=income, weight=weight, users=users, key=fresh_key())
     answer = session.ask("ledger", request)
-    _say(session, answer, f"{tenant} has an account; `tegctl mint {tenant} CREDITS` fills it")
+    told = [f"its weight is {weight}"] if weight is not None else []
+    told += [f"its income is {credits_text(income)} credits an hour"] if income is not None else []
+    told += [f"{len(users)} more may spend as it"] if users else []
+    told = told or [f"`tegctl mint {tenant} CREDITS` fills it"]
+    _say(session, answer, f"{tenant} has an account; {', '.join(told)}")
 
 
 @command.command(name="remove")

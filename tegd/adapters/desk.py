@@ -127,7 +127,7 @@ class Desk:
         if (known := self._store.by_key(peer.uid, request.key)) is not None:
             name = self._node.workloads[known].name if known in self._node.workloads else f"w{known}"
             return control.Reply(data={"name": name, "ref": known})
-        tenant = tenant_for(peer.uid, spec.tenant, self._tenancy.users, self._settings.operators)
+        tenant = self._tenant_for(peer, spec.tenant)
         if self._tenancy.is_closed(tenant):
             hint = f"an operator's `tegctl tenant add {tenant}` opens it again"
             raise RefusedError(f"tenant {tenant!r} is closed: it takes no new work", hint)
@@ -162,9 +162,12 @@ class Desk:
                 return
             await asyncio.sleep(STOCK_LOOK_S)
 
+    def _tenant_for(self, peer: Peer, wanted: str) -> str:
+        return tenant_for(peer.uid, wanted, self._tenancy.users, self._settings.operators, self._tenancy.tokens)
+
     def _takes_work_of(self, peer: Peer, wanted: str) -> bool:
         try:
-            tenant = tenant_for(peer.uid, wanted, self._tenancy.users, self._settings.operators)
+            tenant = self._tenant_for(peer, wanted)
         except PermissionDeniedError:
             return False
         return tenant in self._tenancy.tokens and not self._tenancy.is_closed(tenant)

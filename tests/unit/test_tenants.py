@@ -264,9 +264,9 @@ def test_the_ledger_bounds_what_it_keeps_of_tenants() -> None:
 
 def test_who_is_listed_spends_as_several_and_who_was_removed_as_none_of_them() -> None:
     users = Users({"ada": (1, 2)}, {"lab": {1: True, 3: True}, "ada": {2: False}, "eve": {7: False}})
-    assert users.tenants_of(1, "one") == ["ada", "lab", "one"]
+    assert users.tenants_of(1, "one") == ["ada", "one", "lab"]
     assert users.tenants_of(2, "two") == ["two"]
-    assert users.tenants_of(3, "three") == ["lab", "three"]
+    assert users.tenants_of(3, "three") == ["three", "lab"]
     assert users.tenants_of(3, "ada") == ["lab"], "a tenant of its name is another's"
     assert users.tenants_of(7, "eve") == ["u7"]
 
