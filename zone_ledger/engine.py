@@ -567,7 +567,7 @@ class Engine:
             elif state.rules.accounts_pay:
                 solvency.look_at_lease(state, lease)
         elif due is Due.TERM_OVER:
-            lease.protected = False
+            lease.protected_until = 0
             state.rows.leases.mark(lease.number)
             state.refresh_threshold(lease)
         else:

@@ -58,6 +58,9 @@ def begin(state: State, won: Won) -> None:
     order.blocks, order.price_ucr = won.placement.blocks, won.price_ucr
     order.rule = won.rule
     order.incumbents = [lease.number for lease in incumbents]
+    order.protected_until = max(
+        (lease.protected_until for lease in incumbents if lease.number == order.leaves), default=0
+    )
     save_ticks = min(max(lease.traits.save_ticks for lease in incumbents), state.term_ticks)
     deadline = state.tick + max(state.genesis.notice_ticks, save_ticks)
     if state.rules.named_displace and (short_ucr := _hold_notice(state, order, incumbents, deadline)):

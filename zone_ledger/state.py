@@ -315,8 +315,8 @@ class State:
         counts = [len(lease.ranges), len(lease.heard)]
         row = [*self._lease_row(number), *counts, *shape, *terms, *blocks, *leaving]
         if self.rules.accounts_pay:
-            row += [lease.pays, lease.budget_ucr, lease.covered, lease.protected, lease.noticed, lease.spared_ucr]
-            row += [lease.low]
+            row += [lease.pays, lease.budget_ucr, lease.covered, lease.protected_until, lease.noticed]
+            row += [lease.spared_ucr, lease.low]
         return row
 
     def _order_row(self, key: OrderKey) -> list[int] | None:
@@ -329,7 +329,7 @@ class State:
         blocks = _counted(word for block in order.blocks for word in block)
         row = [*key, *asked, *money, *clock, *blocks, *_counted(order.incumbents)]
         if self.rules.accounts_pay:
-            row += [order.pays, order.budget_ucr, order.held_ucr, order.notice_ucr]
+            row += [order.pays, order.budget_ucr, order.held_ucr, order.notice_ucr, order.protected_until]
         return row
 
     def hash(self) -> bytes:
