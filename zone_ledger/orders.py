@@ -126,6 +126,8 @@ def _cannot_pay(state: State, order: Order) -> tuple[Reason, int]:
             return Reason.ENDOWMENT, order.bid_ucr - order.budget_ucr
         missing = solvency.missing_ucr(state, order, _first_period_ucr(state, order))
         return (Reason.FUNDS, missing) if missing else (Reason.OK, 0)
+    if state.rules.accounts_pay and (missing := solvency.missing_ucr(state, order, 0)):
+        return Reason.FUNDS, missing
     if order.endow_ucr > state.accounts.balances[order.tenant]:
         return Reason.FUNDS, order.endow_ucr - state.accounts.balances[order.tenant]
     if order.endow_ucr < order.bid_ucr:
@@ -241,6 +243,8 @@ def fill(state: State, order: Order) -> None:
     state.counters.by_rule[order.rule] = state.counters.by_rule.get(order.rule, 0) + 1
     _count(state, Reason.OK)
     state.tell(lease, Op.FILLED, filled_event(lease))
+    if state.rules.accounts_pay:
+        solvency.look_at_lease(state, lease)
 
 
 def _takes_any_price(state: State, order: Order) -> bool:

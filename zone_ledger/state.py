@@ -6,7 +6,7 @@ what becomes of the challenger), `settlement` (periods, purses, ends), and `engi
 
 import heapq
 import struct
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -56,6 +56,7 @@ class State:
         refs: (host, ref) of every order and lease.
         incomes: By tenant, what it is minted a period, or `INCOME_STANDING`; 0: who has no rate of its own.
         short_of_money: Tenants of which a lease was told that their account runs dry: derived.
+        asked_ucr: By tenant, the first periods that its account holds for orders: derived.
         anchors: By class, the reserve as it was set and the peg (joules per credit) that held then.
         caps: Price cap (6) on free slots by packed region, ucr per slot-period.
         transfers: (zone, number) of every transfer that came in: each is credited once.
@@ -111,6 +112,7 @@ class State:
     rules: RuleSet = field(default_factory=lambda: rule_set(LATEST))
     incomes: dict[int, int] = field(default_factory=dict)
     short_of_money: set[int] = field(default_factory=set)
+    asked_ucr: Counter[int] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         self.runs = Runs(slots=1 << 2 * self.genesis.zone_k)
@@ -187,6 +189,8 @@ class State:
     def take_in(self, order: Order) -> None:
         """An order waits: for a tick that clears it, or for others to leave."""
         self.orders[order.key] = order
+        if order.pays is Pays.ACCOUNT:
+            self.asked_ucr[order.tenant] += order.held_ucr
         if order.state is OrderState.WAITING:
             self.waiting[order.key] = order
             self.rows.orders.mark(order.key)
@@ -213,6 +217,8 @@ class State:
     def let_go(self, order: Order) -> None:
         """An order has become a lease, or was refused."""
         del self.orders[order.key]
+        if order.pays is Pays.ACCOUNT:
+            self.asked_ucr[order.tenant] -= order.held_ucr
         self.waiting.pop(order.key, None)
         self.rows.orders.mark(order.key)
 
