@@ -4,8 +4,8 @@ A lease with a budget or a purse of its own is looked at at its boundaries. Acco
 ahead: what a tenant's leases take from its account, less its income, is R - I; while two periods' worth of that is
 there, every boundary until the next look is carried, those of leases with notice among them. Below it the newest leases
 get notice, until what stays is carried for another term or costs no more than the income; the same leases are told a
-term earlier. An order is taken in only if its tenant can carry it that far, with all else that it has asked for: work that
-comes back after an account was dry is not sent away again at once. No purse is filled with what the rest lives on.
+term earlier. An order is taken in only if its tenant can carry it that far, with all else that it has asked for: work
+that comes back after an account was dry is not sent away again at once. No purse is filled with what the rest lives on.
 """
 
 from tegcore.wire.records import Low, Op, Reason
