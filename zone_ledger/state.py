@@ -6,7 +6,7 @@ what becomes of the challenger), `settlement` (periods, purses, ends), and `engi
 
 import heapq
 import struct
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -58,6 +58,7 @@ class State:
         incomes: By tenant, what it is minted a period, or `INCOME_STANDING`; 0: who has no rate of its own.
         terms: Of tenants, as operators set them by command.
         short_of_money: Tenants of which a lease was told that their account runs dry: derived.
+        asked_ucr: By tenant, the first periods that its account holds for orders: derived.
         anchors: By class, the reserve as it was set and the peg (joules per credit) that held then.
         caps: Price cap (6) on free slots by packed region, ucr per slot-period.
         transfers: (zone, number) of every transfer that came in: each is credited once.
@@ -114,6 +115,7 @@ class State:
     incomes: dict[int, int] = field(default_factory=dict)
     short_of_money: set[int] = field(default_factory=set)
     terms: TermsOfAll = field(default_factory=TermsOfAll)
+    asked_ucr: Counter[int] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         self.runs = Runs(slots=1 << 2 * self.genesis.zone_k)
@@ -190,6 +192,8 @@ class State:
     def take_in(self, order: Order) -> None:
         """An order waits: for a tick that clears it, or for others to leave."""
         self.orders[order.key] = order
+        if order.pays is Pays.ACCOUNT:
+            self.asked_ucr[order.tenant] += order.held_ucr
         if order.state is OrderState.WAITING:
             self.waiting[order.key] = order
             self.rows.orders.mark(order.key)
@@ -216,6 +220,8 @@ class State:
     def let_go(self, order: Order) -> None:
         """An order has become a lease, or was refused."""
         del self.orders[order.key]
+        if order.pays is Pays.ACCOUNT:
+            self.asked_ucr[order.tenant] -= order.held_ucr
         self.waiting.pop(order.key, None)
         self.rows.orders.mark(order.key)
 
@@ -319,8 +325,8 @@ class State:
         counts = [len(lease.ranges), len(lease.heard)]
         row = [*self._lease_row(number), *counts, *shape, *terms, *blocks, *leaving]
         if self.rules.accounts_pay:
-            row += [lease.pays, lease.budget_ucr, lease.covered, lease.protected, lease.noticed, lease.spared_ucr]
-            row += [lease.low]
+            row += [lease.pays, lease.budget_ucr, lease.covered, lease.protected_until, lease.noticed]
+            row += [lease.spared_ucr, lease.low]
         return row
 
     def _order_row(self, key: OrderKey) -> list[int] | None:
@@ -333,7 +339,7 @@ class State:
         blocks = _counted(word for block in order.blocks for word in block)
         row = [*key, *asked, *money, *clock, *blocks, *_counted(order.incumbents)]
         if self.rules.accounts_pay:
-            row += [order.pays, order.budget_ucr, order.held_ucr, order.notice_ucr]
+            row += [order.pays, order.budget_ucr, order.held_ucr, order.notice_ucr, order.protected_until]
         return row
 
     def hash(self) -> bytes:
