@@ -151,6 +151,10 @@ class Engine:
         for lease in state.leases.values():
             outgo_ucr[lease.tenant] += lease.outgo_ucr
             assert lease.pays is Pays.PURSE or lease.purse_ucr == 0, f"lease {lease.number} keeps what its account lent"
+        asked_ucr = Counter[int]()
+        for order in state.orders.values():
+            asked_ucr[order.tenant] += order.held_ucr if order.pays is Pays.ACCOUNT else 0
+        assert state.asked_ucr == asked_ucr
         assert state.rents.outgo_ucr == {tenant: amount for tenant, amount in outgo_ucr.items() if amount}
         changes = [terms.changed for terms in state.terms.by_tenant.values()]
         assert changes == sorted(set(changes))
@@ -389,6 +393,8 @@ class Engine:
             return Outcome(Reason.FUNDS, body.amount_ucr - balance)
         self.state.accounts.hold(lease.tenant, body.amount_ucr)
         lease.purse_ucr += body.amount_ucr
+        if self.state.rules.accounts_pay:
+            solvency.look_at_lease(self.state, lease)
         return Outcome(subject=lease.number)
 
     def _raise_budget(self, lease: Lease, amount_ucr: int) -> Outcome:
@@ -597,7 +603,7 @@ class Engine:
             elif state.rules.accounts_pay:
                 solvency.look_at_lease(state, lease)
         elif due is Due.TERM_OVER:
-            lease.protected = False
+            lease.protected_until = 0
             state.rows.leases.mark(lease.number)
             state.refresh_threshold(lease)
         elif due is Due.TIME_OVER:

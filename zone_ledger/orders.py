@@ -126,6 +126,8 @@ def _cannot_pay(state: State, order: Order) -> tuple[Reason, int]:
             return Reason.ENDOWMENT, order.bid_ucr - order.budget_ucr
         missing = solvency.missing_ucr(state, order, _first_period_ucr(state, order))
         return (Reason.FUNDS, missing) if missing else (Reason.OK, 0)
+    if state.rules.accounts_pay and (missing := solvency.missing_ucr(state, order, 0)):
+        return Reason.FUNDS, missing
     if order.endow_ucr > state.accounts.balances[order.tenant]:
         return Reason.FUNDS, order.endow_ucr - state.accounts.balances[order.tenant]
     if order.endow_ucr < order.bid_ucr:
@@ -240,7 +242,7 @@ def fill(state: State, order: Order) -> None:
     waiting.waits_no_more(state, order.key.host, order.ref)
     lease.ranges = _first_ranges(state, order, hosts)
     if state.rules.named_displace:
-        _protect(state, lease, state.leases.get(order.leaves))
+        _protect(state, lease, order)
     if lease.traits.time_ticks:
         state.appoint(state.tick + lease.traits.time_ticks, Due.TIME_OVER, lease.number)
     state.enter(lease)
@@ -253,6 +255,8 @@ def fill(state: State, order: Order) -> None:
     state.counters.by_rule[order.rule] = state.counters.by_rule.get(order.rule, 0) + 1
     _count(state, Reason.OK)
     state.tell(lease, Op.FILLED, filled_event(lease))
+    if state.rules.accounts_pay:
+        solvency.look_at_lease(state, lease)
 
 
 def _takes_any_price(state: State, order: Order) -> bool:
@@ -260,14 +264,15 @@ def _takes_any_price(state: State, order: Order) -> bool:
     return state.rules.accounts_pay and state.market is Market.FIXED and not order.named
 
 
-def _protect(state: State, lease: Lease, left: Lease | None) -> None:
+def _protect(state: State, lease: Lease, order: Order) -> None:
     """In its first term a lease cannot be displaced; who moves has what is left of that of its old seat."""
-    over_tick = lease.granted + state.term_ticks
-    if left is not None:
-        over_tick = left.granted + state.term_ticks if left.protected else 0
-    if over_tick > state.tick:
-        lease.protected = True
-        state.appoint(over_tick, Due.TERM_OVER, lease.number)
+    until_tick = lease.granted + state.term_ticks
+    if order.leaves:
+        left = state.leases.get(order.leaves)
+        until_tick = left.protected_until if left is not None else order.protected_until
+    if until_tick > state.tick:
+        lease.protected_until = until_tick
+        state.appoint(until_tick, Due.TERM_OVER, lease.number)
 
 
 def _press(state: State, order: Order, blocks: tuple[Region, ...]) -> None:

@@ -6,7 +6,7 @@ what becomes of the challenger), `settlement` (periods, purses, ends), and `engi
 
 import heapq
 import struct
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -68,6 +68,7 @@ class State:
         room: Whether room may have appeared since those that wait were last looked at.
         terms: Of tenants, as operators set them by command.
         short_of_money: Tenants of which a lease was told that their account runs dry: derived.
+        asked_ucr: By tenant, the first periods that its account holds for orders: derived.
         anchors: By class, the reserve as it was set and the peg (joules per credit) that held then.
         caps: Price cap (6) on free slots by packed region, ucr per slot-period.
         transfers: (zone, number) of every transfer that came in: each is credited once.
@@ -127,6 +128,7 @@ class State:
     promise: Promise | None = None
     room: bool = False
     terms: TermsOfAll = field(default_factory=TermsOfAll)
+    asked_ucr: Counter[int] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         self.runs = Runs(slots=1 << 2 * self.genesis.zone_k)
@@ -213,6 +215,8 @@ class State:
     def take_in(self, order: Order) -> None:
         """An order waits: for a tick that clears it, or for others to leave."""
         self.orders[order.key] = order
+        if order.pays is Pays.ACCOUNT:
+            self.asked_ucr[order.tenant] += order.held_ucr
         if order.state is OrderState.WAITING:
             self.waiting[order.key] = order
             self.rows.orders.mark(order.key)
@@ -239,6 +243,8 @@ class State:
     def let_go(self, order: Order) -> None:
         """An order has become a lease, or was refused."""
         del self.orders[order.key]
+        if order.pays is Pays.ACCOUNT:
+            self.asked_ucr[order.tenant] -= order.held_ucr
         self.waiting.pop(order.key, None)
         self.rows.orders.mark(order.key)
 
@@ -360,8 +366,8 @@ class State:
         counts = [len(lease.ranges), len(lease.heard)]
         row = [*self._lease_row(number), *counts, *shape, *terms, *blocks, *leaving]
         if self.rules.accounts_pay:
-            row += [lease.pays, lease.budget_ucr, lease.covered, lease.protected, lease.noticed, lease.spared_ucr]
-            row += [lease.low, lease.since, lease.traits.time_ticks]
+            row += [lease.pays, lease.budget_ucr, lease.covered, lease.protected_until, lease.noticed]
+            row += [lease.spared_ucr, lease.low, lease.since, lease.traits.time_ticks]
         return row
 
     def _order_row(self, key: OrderKey) -> list[int] | None:
@@ -374,7 +380,8 @@ class State:
         blocks = _counted(word for block in order.blocks for word in block)
         row = [*key, *asked, *money, *clock, *blocks, *_counted(order.incumbents)]
         if self.rules.accounts_pay:
-            row += [order.pays, order.budget_ucr, order.held_ucr, order.notice_ucr, order.traits.time_ticks]
+            row += [order.pays, order.budget_ucr, order.held_ucr, order.notice_ucr, order.protected_until]
+            row += [order.traits.time_ticks]
         return row
 
     def hash(self) -> bytes:
