@@ -153,6 +153,7 @@ class Lease:
         noticed: Tick from which its challenger pays for it, 0 while none does.
         spared_ucr: What challengers have paid of the present period.
         low: Its host was told that money for it runs out.
+        low_tick: Tick that it was told then: before, it has no notice because its account is dry.
     """
 
     number: int
@@ -197,6 +198,7 @@ class Lease:
     noticed: int = 0
     spared_ucr: int = 0
     low: bool = False
+    low_tick: int = 0
 
     @property
     def friction_ucr(self) -> int:

@@ -19,6 +19,7 @@ from tegcore.wire.records import (
     Renew,
     SetMode,
     Shape,
+    TopUp,
 )
 from zone_ledger.leases import LeaseState, charge_ucr
 
@@ -211,3 +212,15 @@ def test_a_lease_that_waits_for_money_is_not_to_be_had_below_the_reserve() -> No
         zone.renew_all()
         zone.ticks(PERIOD)
         assert lease.limit_ucr >= RESERVE
+
+
+def test_a_top_up_takes_no_money_that_what_runs_lives_on() -> None:
+    zone = Zone()
+    zone.fok(1, 2_000, endow=-1)
+    zone.fok(2, 2_000, endow=8_000)
+    zone.ticks()
+    purse, kept = zone.lease(2), (2 + TERM_PERIODS) * RESERVE
+    amount = zone.state.accounts.balances[1] - kept
+    more = TopUp(purse.number, purse.token, 1, amount + 1)
+    assert (zone.command(Op.TOP_UP, more).reason, zone.told(Op.ANSWER)[-1].missing) == (Reason.FUNDS, 1)
+    assert zone.command(Op.TOP_UP, more._replace(amount_ucr=amount)).reason is Reason.OK
