@@ -391,6 +391,8 @@ class Engine:
         balance = self.state.accounts.balances[lease.tenant]
         if body.amount_ucr > balance:
             return Outcome(Reason.FUNDS, body.amount_ucr - balance)
+        if self.state.rules.accounts_pay and (missing := solvency.short_ucr(self.state, lease.tenant, body.amount_ucr)):
+            return Outcome(Reason.FUNDS, missing)
         self.state.accounts.hold(lease.tenant, body.amount_ucr)
         lease.purse_ucr += body.amount_ucr
         if self.state.rules.accounts_pay:

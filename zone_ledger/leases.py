@@ -154,6 +154,7 @@ class Lease:
         spared_ucr: What challengers have paid of the present period.
         low: Its host was told that money for it runs out.
         since: Tick since when its work had waited.
+        low_tick: Tick that it was told then: before, it has no notice because its account is dry.
     """
 
     number: int
@@ -199,6 +200,7 @@ class Lease:
     spared_ucr: int = 0
     low: bool = False
     since: int = 0
+    low_tick: int = 0
 
     @property
     def friction_ucr(self) -> int:

@@ -286,7 +286,8 @@ def _escrow_period(state: State, lease: Lease) -> bool:
     if lease.purse_ucr < wanted_ucr:
         affordable = _limit_within(max(0, lease.purse_ucr - ranges_ucr), lease)
         if lease.state is LeaseState.HELD:
-            lease.limit_ucr = affordable
+            least_ucr = lease.price_ucr if state.rules.accounts_pay else 0
+            lease.limit_ucr = max(affordable, least_ucr)
         if affordable < lease.price_ucr:
             if lease.pays is Pays.ACCOUNT:  # what there is pays for the notice
                 lease.escrow_ucr, lease.purse_ucr = lease.escrow_ucr + lease.purse_ucr, 0

@@ -367,7 +367,7 @@ class State:
         row = [*self._lease_row(number), *counts, *shape, *terms, *blocks, *leaving]
         if self.rules.accounts_pay:
             row += [lease.pays, lease.budget_ucr, lease.covered, lease.protected_until, lease.noticed]
-            row += [lease.spared_ucr, lease.low, lease.since, lease.traits.time_ticks]
+            row += [lease.spared_ucr, lease.low, lease.low_tick, lease.since, lease.traits.time_ticks]
         return row
 
     def _order_row(self, key: OrderKey) -> list[int] | None:

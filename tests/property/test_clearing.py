@@ -122,6 +122,8 @@ auctions = st.one_of(
     st.tuples(st.just([]), st.lists(plain_bids, min_size=1, max_size=7), rule_sets),
 )
 NOW = rule_set(LATEST)
+auctions_now = auctions.filter(lambda auction: auction[2] == NOW)
+"""Rule set 1 forgets rivals of other regions where a lease or memory joins them: it stays as journals have it."""
 
 
 def orders_of(drawn) -> list[Order]:
@@ -141,7 +143,7 @@ def with_limit(asked: Sequence[Order], number: int, limit_ucr: int) -> list[Orde
 
 
 @settings(max_examples=150, deadline=None)
-@given(auctions)
+@given(auctions_now)
 def test_a_winner_pays_the_least_limit_with_which_it_would_have_won(auction) -> None:
     leases, drawn, rules = auction
     asked = orders_of(drawn)
@@ -161,7 +163,7 @@ def test_a_winner_pays_the_least_limit_with_which_it_would_have_won(auction) -> 
 
 
 @settings(max_examples=150, deadline=None)
-@given(auctions, st.data())
+@given(auctions_now, st.data())
 def test_no_other_value_gains_anything(auction, data) -> None:
     leases, drawn, rules = auction
     asked = orders_of(drawn)

@@ -5,6 +5,7 @@ from worlds import HERE, PERIOD, RESERVE, TERM, TERM_PERIODS, Zone
 
 from tegcore.units import GIB
 from tegcore.wire.records import (
+    INCOME_STANDING,
     Cancel,
     Fok,
     HostUp,
@@ -16,7 +17,9 @@ from tegcore.wire.records import (
     Record,
     Region,
     Renew,
+    SetMode,
     Shape,
+    TopUp,
 )
 from zone_ledger.leases import LeaseState, charge_ucr
 
@@ -164,3 +167,60 @@ def test_who_has_less_than_a_term_is_told_so_when_it_is_seated(market: Market) -
     (low,) = zone.told(Op.LOW)
     assert low.until_tick == zone.lease(1).granted + PERIOD
     assert low.missing_ucr == charge_ucr(RESERVE, Shape((0,))) * TERM_PERIODS - 500
+
+
+@pytest.mark.parametrize("how", ["the auction begins", "the income ends", "the money is gone"])
+def test_nobody_has_notice_for_money_that_it_was_not_told_of_a_term_ahead(how: str) -> None:
+    market = Market.FIXED if how == "the auction begins" else Market.AUCTION
+    zone = Zone(market)
+    zone.operate(Op.INCOME, Income(1, INCOME_STANDING if market is Market.FIXED else 2 * RESERVE))
+    for ref in (1, 2, 3):
+        zone.fok(ref, RESERVE + 1, endow=-1)
+        zone.ticks(20)
+    keep(zone, 1, 0 if how != "the money is gone" else 5 * RESERVE)
+    match how:
+        case "the auction begins":
+            zone.operate(Op.MODE, SetMode(Market.AUCTION))
+        case "the income ends":
+            zone.operate(Op.INCOME, Income(1, 0))
+        case _:
+            keep(zone, 1, 0)
+            zone.operate(Op.INCOME, Income(1, RESERVE))
+    told: dict[int, int] = {}
+    noticed: dict[int, int] = {}
+    for _ in range(8 * TERM):
+        if zone.state.tick % 40 == 0:
+            zone.renew_all()
+        zone.ticks()
+        for body in zone.told(Op.LOW):
+            told.setdefault(body.lease, zone.state.tick)
+        for body in zone.told(Op.NOTICE):
+            noticed.setdefault(body.lease, zone.state.tick)
+    assert set(noticed) >= {2, 3}
+    assert all(noticed[number] - told[number] >= TERM for number in noticed)
+    assert sorted(noticed, key=lambda number: (noticed[number], -number)) == sorted(noticed, reverse=True)
+
+
+def test_a_lease_that_waits_for_money_is_not_to_be_had_below_the_reserve() -> None:
+    zone = Zone(mu_ucr=0)
+    zone.fok(1, 2_000, endow=-1, size=2)
+    zone.ticks()
+    zone.pass_first_term()
+    keep(zone, 1, 0)
+    lease = zone.lease(1)
+    for _ in range(TERM_PERIODS + 2):
+        zone.renew_all()
+        zone.ticks(PERIOD)
+        assert lease.limit_ucr >= RESERVE
+
+
+def test_a_top_up_takes_no_money_that_what_runs_lives_on() -> None:
+    zone = Zone()
+    zone.fok(1, 2_000, endow=-1)
+    zone.fok(2, 2_000, endow=8_000)
+    zone.ticks()
+    purse, kept = zone.lease(2), (2 + TERM_PERIODS) * RESERVE
+    amount = zone.state.accounts.balances[1] - kept
+    more = TopUp(purse.number, purse.token, 1, amount + 1)
+    assert (zone.command(Op.TOP_UP, more).reason, zone.told(Op.ANSWER)[-1].missing) == (Reason.FUNDS, 1)
+    assert zone.command(Op.TOP_UP, more._replace(amount_ucr=amount)).reason is Reason.OK
