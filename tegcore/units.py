@@ -8,7 +8,8 @@ TICK_NS = 50_000_000
 """Length of one tick: the ledger never ticks faster than this on its boot-time clock."""
 
 NS_PER_S = 1_000_000_000
-TICKS_PER_HOUR = 3600 * NS_PER_S // TICK_NS
+TICKS_PER_S = NS_PER_S // TICK_NS
+TICKS_PER_HOUR = 3600 * TICKS_PER_S
 
 UCR_PER_CREDIT = 1_000_000
 UCR_MAX = 2**62

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from tegcore.units import PERMILLE, PRICE_UCR_MAX, UCR_MAX, ZONE_K_MAX, credits_text, credits_ucr
+from tegcore.wire.control import TIME_S_MAX
 
 BYTES_MAX = 1 << 50
 SLOTS_MAX = 1 << 2 * ZONE_K_MAX
@@ -34,6 +35,37 @@ class Credits(click.ParamType[int]):
         return amount_ucr
 
 
+class Time(click.ParamType[int]):
+    """A time as Slurm writes it or with a unit: MINUTES, MM:SS, HH:MM:SS, D-HH[:MM[:SS]], 90s, 15m, 2h, 3d; in s."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """See `click.ParamType.convert`."""
+        if isinstance(value, int):
+            return value
+        seconds = _time_s(str(value).strip().lower())
+        if seconds is None or not 0 < seconds <= TIME_S_MAX:
+            self.fail(f"{value!r} is no time: such as 90s, 15m, 2h, 01:30:00 or 2-12; at most 38 days", param, ctx)
+        return seconds
+
+
+def _time_s(text: str) -> int | None:
+    if match := re.fullmatch(r"(\d+)(s|m|h|d)", text):
+        return int(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86_400}[match[2]]
+    days, dash, rest = text.rpartition("-")
+    parts = rest.split(":")
+    if not all(part.isdecimal() for part in parts) or (dash and not days.isdecimal()) or len(parts) > 3:
+        return None
+    numbers = [int(part) for part in parts]
+    if dash:
+        hours, minutes, seconds = (*numbers, 0, 0)[:3]
+    else:
+        hours, minutes, seconds = {1: (0, *numbers, 0), 2: (0, *numbers), 3: tuple(numbers)}[len(numbers)]
+    return int(days or 0) * 86_400 + hours * 3600 + minutes * 60 + seconds
+
+
+TIME = Time()
 PRICE = Credits(PRICE_UCR_MAX)
 AMOUNT = Credits()
 

@@ -13,6 +13,7 @@ import os
 import pwd
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -25,6 +26,8 @@ from typing import Any
 from tegcore.errors import TegError, UnavailableError
 from tegcore.wire import control
 from tegcore.wire.signing import Key, governor_key, host_key, members_key, tenant_token
+from tegctl import farewell
+from tegctl.farewell import Fate
 from tegio.control import ControlClient
 from tegio.host import host_name
 from tegio.keys import make_key, write_key
@@ -33,10 +36,18 @@ from tegio.paths import private_dir, socket_path
 
 READY_S_MAX = 30.0
 END_S_MAX = 10.0
+SAVE_S_MAX = 15.0
+"""Longest that a stop waits for saves: longer than a hook may take."""
+HURRY_S = 1.0
+LOOK_S = 0.1
+KILL_ROUNDS = 10
+GRACE_NS = 1_000_000_000
 BROKER_S_MAX = 5.0
 PAUSE_S_MIN, PAUSE_S_MAX = 0.2, 5.0
 STEADY_S = 10.0
 PARTS = ("broker", "ledger", "governor", "airlock", "tegd")
+
+_WAITING = {"seeking", "ordered", "waiting", "parked"}
 
 
 @dataclass(frozen=True)
@@ -46,6 +57,7 @@ class StackSettings:
     Attributes:
         tenants: Whose tokens the host holds beside the user's own.
         ledger, governor, host: Settings of the programs, over the defaults here.
+        sets: More of them, KEY=VALUE, by part.
         broker: URL of a broker; empty: the built-in one.
     """
 
@@ -55,6 +67,7 @@ class StackSettings:
     ledger: Mapping[str, Any] = field(default_factory=dict)
     governor: Mapping[str, Any] = field(default_factory=dict)
     host: Mapping[str, Any] = field(default_factory=dict)
+    sets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass
@@ -74,12 +87,20 @@ class Stack:
         state_dir: Where everything is kept; one stack at a time.
         settings: See `StackSettings`.
         say: Told one line an event.
+        hurry: Whether a stop is to be quick rather than careful; a start is broken off then.
     """
 
-    def __init__(self, state_dir: Path, settings: StackSettings, say: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        state_dir: Path,
+        settings: StackSettings,
+        say: Callable[[str], None] = lambda _: None,
+        hurry: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.state_dir = private_dir(state_dir.absolute())
         self._settings = settings
         self._say = say
+        self._hurry = hurry
         self._parts: dict[str, _Part] = {}
         self._lock = -1
 
@@ -93,6 +114,7 @@ class Stack:
             ConfigError: If the broker's URL is none.
         """
         self._take_lock()
+        farewell.take_back(self.state_dir)
         if self._settings.broker:
             _demand_broker(self._settings.broker)
         broker = self._settings.broker or self._own_broker()
@@ -119,19 +141,44 @@ class Stack:
                 part.restarts += 1
                 self._launch(part)
 
-    def stop(self) -> None:
-        """End every part, the agent side first, and the workloads that are left."""
+    def stop(self, *, keep: bool = False) -> None:
+        """End every part, the agent side first, and the work: what has a hook is saved, and seeks again when next up.
+
+        Args:
+            keep: What has none is left running, for the next start to take up again.
+        """
+        known = self._known() if "tegd" in self._parts and self._parts["tegd"].process is not None else []
+        fates = {row["ref"]: Fate.WAITS for row in known if row["life"] in _WAITING and not row["run"]}
         for name in reversed(PARTS):
             part = self._parts.get(name)
             if part is None or part.process is None:
                 continue
             if name == "airlock":
-                self._end_workloads()
-            _end(part.process)
+                fates |= self._end_workloads(keep=keep)
+            self._end(part.process)
+            if name == "airlock":
+                self._kill_left({ref for ref, fate in fates.items() if fate is Fate.LEFT})
         if self._lock >= 0:
+            farewell.leave(self.state_dir, fates)
             os.close(self._lock)
             self._lock = -1
+        for line in farewell.lines(fates, {row["ref"]: row["name"] for row in known}):
+            self._say(line)
         self._say("down")
+
+    def _end(self, process: subprocess.Popen[bytes]) -> None:
+        """End a part in order, or at once where there is haste."""
+        if process.poll() is None:
+            process.terminate()
+            until_s = time.monotonic() + END_S_MAX
+            while process.poll() is None:
+                if time.monotonic() >= until_s or (self._hurry() and until_s > time.monotonic() + HURRY_S):
+                    until_s = min(until_s, time.monotonic() + HURRY_S)
+                if time.monotonic() >= until_s:
+                    process.kill()
+                    break
+                time.sleep(LOOK_S / 5)
+        process.wait()
 
     def pid(self, name: str) -> int:
         """Process id of a part."""
@@ -150,7 +197,7 @@ class Stack:
     # --- making -----------------------------------------------------------------------------------------------------
 
     def _take_lock(self) -> None:
-        self._lock = os.open(self.state_dir / "stack.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._lock = os.open(self.state_dir / farewell.LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -191,7 +238,8 @@ class Stack:
             path = state / f"{name}.toml"
             path.write_text(_toml(values))
             path.chmod(0o600)
-            self._parts[name] = _Part(name, [sys.executable, "-m", f"{package}.main", "--config", str(path)])
+            sets = [word for entry in settings.sets.get(name, ()) for word in ("--set", entry)]
+            self._parts[name] = _Part(name, [sys.executable, "-m", f"{package}.main", "--config", str(path), *sets])
         airlock = ["--state-dir", str(state / "airlock"), "--socket", str(folders["run"] / "airlock.sock")]
         self._parts["airlock"] = _Part("airlock", [sys.executable, "-m", "tegd.airlock", *airlock])
 
@@ -199,7 +247,10 @@ class Stack:
 
     def _launch(self, part: _Part) -> None:
         with (self.state_dir / f"{part.name}.log").open("ab") as log:
-            part.process = subprocess.Popen(part.argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL)  # noqa: S603
+            # In sessions of their own: what a terminal sends to all of its processes is for who tends them alone.
+            part.process = subprocess.Popen(  # noqa: S603 - our own programs
+                part.argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
+            )
         part.started_s, part.not_before_s = time.monotonic(), 0.0
         self._say(f"{part.name} started, pid {part.process.pid}")
 
@@ -207,6 +258,9 @@ class Stack:
         until_s = time.monotonic() + READY_S_MAX
         what = f"{name} did not come up"
         while time.monotonic() < until_s:
+            if self._hurry():
+                what = f"stopped while {name} came up"
+                break
             if dead := next(filter(_is_dead, self._parts.values()), None):
                 name, what = dead.name, f"{dead.name} died"
                 break
@@ -234,31 +288,119 @@ class Stack:
             return reply.ok and (name != "tegd" or reply.data["mode"] == "run")
         return False
 
-    def _end_workloads(self) -> None:
-        """Ask the airlock side to end what it still runs: nothing of ours is left behind."""
-        path = socket_path(self.state_dir, "airlock")
+    # --- the end ----------------------------------------------------------------------------------------------------
+
+    def _known(self) -> list[dict[str, Any]]:
+        """Every workload that tegd knows, where it still answers."""
+        with contextlib.suppress(TegError):
+            reply = self.client("tegd").ask(control.Workloads())
+            return list(reply.data) if reply.ok else []
+        return []
+
+    def _end_workloads(self, *, keep: bool) -> dict[int, Fate]:
+        """Have the airlock side save what has a hook, and end the rest or leave it; which became what.
+
+        Nothing of ours is left behind that nobody said was to be left.
+        """
+        fates: dict[int, Fate] = {}
         with (
             contextlib.suppress(OSError, ValueError, KeyError),
             socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as link,
         ):
             link.settimeout(END_S_MAX)
-            link.connect(str(path))
+            link.connect(str(socket_path(self.state_dir, "airlock")))
+            self._end_all(_Airlock(link), fates, keep=keep)
+        return fates
 
-            def ask(verb: str, **fields: Any) -> dict[str, Any]:
-                link.send(json.dumps({"v": 1, "id": 1, "verb": verb, **fields}).encode())
-                while True:
-                    answer: dict[str, Any] = json.loads(link.recv(64 << 10))
-                    if answer.get("id") == 1:
-                        return answer
+    def _kill_left(self, kept: set[int]) -> None:
+        """Kill what the airlock side had no time to end: with thousands of processes each end takes it long."""
+        mark = f"TEG_AIRLOCK={self.state_dir / 'airlock' / 'workloads'}".encode()
+        for _ in range(KILL_ROUNDS):
+            found = [pid for pid, ref in _marked(mark) if ref not in kept]
+            for pid in found:
+                with contextlib.suppress(OSError):
+                    os.kill(pid, signal.SIGKILL)
+            if not found:
+                return
+            time.sleep(LOOK_S)
 
-            until_s = time.monotonic() + END_S_MAX
-            while time.monotonic() < until_s:
-                living = [run for run in ask("list", after="")["workloads"] if run["state"] != "ended"]
-                if not living:
-                    return
-                for run in living:
-                    ask("end", workload=run["workload"], token=run["token"], grace_ns=10**9)
-                time.sleep(0.1)
+    def _end_all(self, airlock: "_Airlock", fates: dict[int, Fate], *, keep: bool) -> None:
+        until_s, told, hurried = time.monotonic() + SAVE_S_MAX, False, False
+        asked: set[str] = set()
+        while living := [run for run in airlock.runs() if run["state"] not in {"ended", "parked"}]:
+            hurried = hurried or self._hurry() or time.monotonic() >= until_s
+            wanted = [run for run in living if run["checkpoint"] or not keep]
+            fates |= {_ref(run): Fate.LEFT for run in living if not run["checkpoint"] and keep}
+            for run in wanted:
+                fates.setdefault(_ref(run), Fate.SAVED if run["checkpoint"] else Fate.ENDED)
+            if not wanted or time.monotonic() >= until_s + END_S_MAX or self._hurry():
+                break
+            if not told:
+                saves = sum(bool(run["checkpoint"]) for run in wanted)
+                self._say(f"stopping: {saves} to save, {len(wanted) - saves} to end (Ctrl-C again ends all at once)")
+                told = True
+            for run in sorted(wanted, key=lambda run: not run["checkpoint"]):
+                if self._hurry() or time.monotonic() >= until_s + END_S_MAX:
+                    break
+                self._end_one(airlock, run, hurried=hurried, asked=asked)
+            time.sleep(LOOK_S)
+        saved = {_ref(run) for run in airlock.runs() if run["saved_ns"] and run["state"] in {"ended", "parked"}}
+        fates |= {ref: Fate.UNSAVED for ref, fate in fates.items() if fate is Fate.SAVED and ref not in saved}
+
+    def _end_one(self, airlock: "_Airlock", run: dict[str, Any], *, hurried: bool, asked: set[str]) -> None:
+        """Ask once in each way: to save and end, and to end whatever does not come to an end so."""
+        name, savable = run["workload"], bool(run["checkpoint"])
+        way = "save" if savable and not hurried else "end"
+        if f"{way} {name}" in asked or (way == "save" and run["state"] == "starting"):
+            return
+        asked.add(f"{way} {name}")
+        if way == "save":
+            airlock.ask("save", workload=name, token=run["token"], then="end")
+        else:
+            airlock.ask("end", workload=name, token=run["token"], grace_ns=GRACE_NS)
+
+
+class _Airlock:
+    """The airlock side, asked one thing after the other."""
+
+    def __init__(self, link: socket.socket) -> None:
+        self._link = link
+
+    def ask(self, verb: str, **fields: Any) -> dict[str, Any]:
+        self._link.send(json.dumps({"v": 1, "id": 1, "verb": verb, **fields}).encode())
+        while True:
+            answer: dict[str, Any] = json.loads(self._link.recv(64 << 10))
+            if answer.get("id") == 1:
+                return answer
+
+    def runs(self) -> list[dict[str, Any]]:
+        """All that it holds, to the last page."""
+        found: list[dict[str, Any]] = []
+        while True:
+            page = self.ask("list", after=found[-1]["workload"] if found else "")
+            found += page["workloads"]
+            if not page["more"]:
+                return found
+
+
+def _marked(mark: bytes) -> list[tuple[int, int]]:
+    """Pid and workload's number of all processes that carry the mark of an airlock side's folder."""
+    found = []
+    for entry in os.scandir("/proc"):
+        if not entry.name.isdigit():
+            continue
+        with contextlib.suppress(OSError):
+            entries = (Path(entry.path) / "environ").read_bytes().split(b"\0")
+            of = [word for word in entries if word.startswith(b"TEG_WORKLOAD=")]
+            if mark in entries and of:
+                found.append((int(entry.name), _ref({"workload": of[-1].partition(b"=")[2].decode(errors="replace")})))
+    return found
+
+
+def _ref(run: Mapping[str, Any]) -> int:
+    """The number of the workload that a run is of."""
+    ref = str(run["workload"]).partition(".")[0]
+    return int(ref) if ref.isdigit() else 0
 
 
 def _is_dead(part: _Part) -> bool:
@@ -268,16 +410,6 @@ def _is_dead(part: _Part) -> bool:
 def remove(state_dir: Path) -> None:
     """Forget a stack that is down."""
     shutil.rmtree(state_dir, ignore_errors=True)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        process.terminate()
-        try:
-            process.wait(END_S_MAX)
-        except subprocess.TimeoutExpired:
-            process.kill()
-    process.wait()
 
 
 def _ending(code: int) -> str:

@@ -6,6 +6,7 @@ on disk before what is said in the same cycle leaves.
 
 from collections import deque
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -57,6 +58,10 @@ SLOTS_ENTRY = "TEG_SLOTS"
 """Of a workload's environment: the numbers of its slots on its host, from 0, as `0,1`."""
 
 
+_mass = lru_cache(maxsize=1 << 14)(mass)
+"""Asked for in every cycle, while what it follows from seldom changes."""
+
+
 class Place(NamedTuple):
     """What a host introduces itself with; see `tegcore.wire.messages.Hello`."""
 
@@ -66,6 +71,7 @@ class Place(NamedTuple):
     slot_class: int
     cpu_milli: int
     mem_bytes: int
+    absent_mask: int = 0
 
 
 class Say(NamedTuple):
@@ -189,7 +195,7 @@ class AgentSide:
             return float("nan")
         seated = [work for work in node.workloads.values() if work.lease and work.here]
         offered = (place.log2_slots, place.slot_class, place.cpu_milli, place.mem_bytes)
-        return fragmentation(node.zone.base, *offered, seated, self._mix)
+        return fragmentation(node.zone.base, *offered, seated, self._mix, place.absent_mask)
 
     # --- a cycle ----------------------------------------------------------------------------------------------------
 
@@ -206,7 +212,7 @@ class AgentSide:
                 self._flight = Flight(self._seed, node.zone.zone_k)
             ghosts = node.ghosts()
             works = [node.workloads[ref] for ref in ghosts]
-            masses = [mass(work.spec.mem_bytes, work.endow_ucr, work.shape.slots) for work in works]
+            masses = [_mass(work.spec.mem_bytes, work.endow_ucr, work.shape.slots) for work in works]
             charges = [charge(work.spec.sla_priority, 0.0) for work in works]
             node.slots = self._flight.step(ghosts, masses, charges, node.tick)
         return node.step(usage, now_ns)

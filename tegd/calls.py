@@ -12,6 +12,8 @@ END_GRACE_NS = 2_000_000_000
 SAVE_NS_MAX = 10_000_000_000
 _BY_HOOK = "hook: "
 """What the airlock side puts before the flaw of a hook that did not show that it saves."""
+ENVIRONMENT, STDIN = ".teg-environment", ".teg-stdin"
+"""Files beside a workload's input files: the environment that it brings, and what it reads as standard input."""
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -62,7 +64,7 @@ def start_calls(work: Workload, zone: Welcome | None, folder: str, home: str, to
     fields = {
         "lease": work.lease,
         "argv": list(spec.argv),
-        "env": {"PATH": PATH, "HOME": home, "TEG_NAME": work.name, **told, **spec.env},
+        "env": {"PATH": PATH, "HOME": home, **spec.env, "TEG_NAME": work.name, **told},
         "cwd": spec.cwd or folder,
         "uid": work.uid,
         "gid": work.gid,
@@ -72,6 +74,10 @@ def start_calls(work: Workload, zone: Welcome | None, folder: str, home: str, to
         "save_ns": SAVE_NS_MAX,
         "grace_ns": zone.grace_ticks * TICK_NS // 2 if zone else 0,
         "resume": work.resume,
+        "umask": spec.umask,
+        "limits": spec.limits,
+        "environment": f"{folder}/{ENVIRONMENT}" if ENVIRONMENT in work.files else "",
+        "stdin": f"{folder}/{STDIN}" if STDIN in work.files else "",
         "rank": rank(_own_left_ucr(work), work.charge_ucr(work.price_ucr), work.mass_micro),
         "submitted": work.submitted_tick,
     }

@@ -1,19 +1,27 @@
 """How a ghost comes to a seat: quotes in rounds, an order, and what the ledger answers (DESIGN 5, "Ghost")."""
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from typing import Any
 
 from tegcore import rng
 from tegcore.wire.records import Market, Op, Reason, Record, Region
 from tegd.effects import Effect, Keep
-from tegd.roster import Roster
+from tegd.roster import Agent, Roster
+from tegd.seek import clear_of, least_region
 from tegd.workload import Life, Waits, Workload
 
 FUNDS_RETRY_TICKS = 100
-_NO_ROOM = frozenset({Reason.NO_FIT, Reason.TAKEN, Reason.PRICE, Reason.STAYED})
+_NO_ROOM = frozenset({Reason.NO_FIT, Reason.TAKEN})
+"""Answers after which it looks farther; to an order that looked everywhere: the ledger tells when there is room."""
+_NOT_HERE = _NO_ROOM | {Reason.PRICE, Reason.STAYED}
 """Answers after which it looks farther, and then waits a while."""
 _NO_MONEY = frozenset({Reason.BUDGET, Reason.ENDOWMENT, Reason.BANKRUPT})
 """Its own money does not do: nothing changes that but a top-up."""
+ASKED_PER_CYCLE_MAX = 128
+"""Quotes that go out with one message, and that the ledger answers with one."""
+RUNNING_MAX = 1200
+"""Of a host's own work that has a seat, or is about to: the airlock side holds these and all parts of others' work."""
 
 
 @dataclass
@@ -22,28 +30,48 @@ class Ghosts(Roster):
 
     def ghosts(self) -> list[int]:
         """Refs of those that seek, in order."""
-        return [ref for ref, work in sorted(self.workloads.items()) if work.life is Life.SEEKING]
+        return [work.ref for work in self.in_order() if work.life is Life.SEEKING]
 
     def _ask(self) -> list[Effect]:
         """Who has waited longest asks first. Whose own money is all gone has nothing to ask with."""
         assert self.zone is not None
         effects: list[Effect] = []
-        for ref in self.ghosts():
-            work, agent = self.workloads[ref], self.agents[ref]
+        self.busy = sum(work.life not in {Life.SEEKING, Life.PARKED, Life.ENDED} for work in self.workloads.values())
+        room = min(RUNNING_MAX - self.busy, ASKED_PER_CYCLE_MAX)
+        due = [ref for ref in self.ghosts() if self.agents[ref].search.may_ask(self.cycle)]
+        if len(due) > max(0, room):
+            after = bisect_right(due, self.asked_last)
+            due = (due[after:] + due[:after])[: max(0, room)]
+            self.asked_last = due[-1] if due else self.asked_last
+        for ref in due:
+            work = self.workloads[ref]
             if work.own_ucr == 0:
                 effects += self._park(work, work.cost_ucr + self.edge_ucr(work))
-            elif agent.search.may_ask(self.cycle):
-                region = self._region(work)
-                self.link.quotes.append(Record(Op.FOK, 0, self.link.boot, 0, self._fok(work, region)))
-                agent.search.asked(self.cycle)
+                continue
+            self.link.quotes.append(Record(Op.FOK, 0, self.link.boot, 0, self._fok(work, self._region(work))))
+            self.agents[ref].search.asked(self.cycle)
         return effects
 
     def _region(self, work: Workload) -> Region:
         """Where a ghost looks now."""
         assert self.zone is not None
-        if work.stays_home and self.travel is not None:
-            return self.travel.own_region()
-        return self.agents[work.ref].search.region(self.slots.get(work.ref, 0), work.shape, self.zone.zone_k)
+        if (own := self._own_region(work)) is not None:
+            return own
+        search, zone_k = self.agents[work.ref].search, self.zone.zone_k
+        region = search.region(self.slots.get(work.ref, 0), work.shape, zone_k)
+        if not work.avoided:
+            return region
+        return clear_of(region, work.avoided_regions, least_region(work), zone_k, search.rounds) or region
+
+    def _looks_widest(self, work: Workload) -> bool:
+        """Whether it looks as far as it can, but for hosts that it avoids."""
+        assert self.zone is not None
+        zone_k, search = self.zone.zone_k, self.agents[work.ref].search
+        return work.stays_home or search.region(0, work.shape, zone_k).log2 >= 2 * zone_k
+
+    def _own_region(self, work: Workload) -> Region | None:
+        """The only region in which it can run, if there is one."""
+        return self.travel.own_region() if work.stays_home and self.travel is not None else None
 
     def _quoted(self, record: Record, now_ns: int) -> list[Effect]:
         body = record.body
@@ -52,7 +80,7 @@ class Ghosts(Roster):
             return []
         agent, reason = self.agents[work.ref], Reason(body.reason)
         region = self._region(work)
-        widest = work.stays_home or region.log2 >= 2 * self.zone.zone_k
+        widest = self._looks_widest(work)
         if body.price_ucr:
             work.cost_ucr = work.charge_ucr(body.price_ucr)
             work.derive_limit(body.price_ucr)
@@ -63,10 +91,9 @@ class Ghosts(Roster):
             work.waits = Waits(reason.name, body.missing, body.price_ucr)
         if reason is Reason.PRICE and widest and short_ucr:
             return self._park(work, short_ucr)
-        rivals = {Reason.PRICE} if self.market is Market.FIXED else {Reason.PRICE, Reason.TAKEN}
-        if reason is Reason.OK or (reason in rivals and widest):
+        if reason is Reason.OK or (reason in _NO_ROOM | {Reason.PRICE} and widest):
             self._order(work, region, now_ns)
-        elif reason in _NO_ROOM:
+        elif reason in _NOT_HERE:
             self._round_failed(work, Region(0, 2 * self.zone.zone_k) if widest else region)
         elif reason in _NO_MONEY:
             return self._park(work, body.missing + self.edge_ucr(work))
@@ -81,10 +108,14 @@ class Ghosts(Roster):
         return max(1, work.charge_ucr(price_ucr) + self.edge_ucr(work) - work.own_ucr)
 
     def _order(self, work: Workload, region: Region, now_ns: int) -> None:
-        """Bid. In the whole zone also where it will be refused: a bid that is not made sets nobody's rent."""
+        """Bid. In the whole zone also where it will be refused: only so it is known to wait, and sets rents."""
         agent = self.agents[work.ref]
+        if self.busy >= RUNNING_MAX:
+            agent.search.put_off(self.cycle, FUNDS_RETRY_TICKS)
+            return
         if self.link.put(Op.FOK, self._fok(work, region), now_ns):
-            agent.ordered_ns, agent.search.asked_cycle = now_ns, None
+            self.busy += 1
+            agent.ordered_ns, agent.ordered_log2, agent.search.asked_cycle = now_ns, region.log2, None
             work.become(Life.ORDERED, self.tick, f"ordered {work.shape.slots} slots in {region.slots}")
 
     def _round_failed(self, work: Workload, region: Region) -> None:
@@ -92,6 +123,37 @@ class Ghosts(Roster):
         search = self.agents[work.ref].search
         jitter = float(rng.uniform(self.seed, "back-off", self.cycle, [work.ref])[0])
         search.failed(self.cycle, region, self.zone.zone_k, self.zone.period_ticks, jitter)
+
+    def _no_room(self, work: Workload, agent: Agent) -> None:
+        """An order found no room: where it looked everywhere, the ledger remembers it; else it looks farther."""
+        assert self.zone is not None
+        if work.stays_home or agent.ordered_log2 >= 2 * self.zone.zone_k:
+            self._wait_for_room(work)
+        else:
+            self._round_failed(work, Region(0, agent.ordered_log2))
+
+    def _wait_for_room(self, work: Workload) -> None:
+        assert self.zone is not None
+        jitter = float(rng.uniform(self.seed, "back-off", self.cycle, [work.ref])[0])
+        search, root = self.agents[work.ref].search, Region(0, 2 * self.zone.zone_k)
+        search.wait_for_room(self.cycle, root, self.zone.period_ticks, jitter)
+
+    def _woken(self, body: Any, now_ns: int) -> list[Effect]:
+        """There is room, held for a moment: order it, wherever it is."""
+        work = self.workloads.get(body.ref)
+        if work is None or self.zone is None or work.life is not Life.SEEKING:
+            return []
+        self._order(work, self._own_region(work) or Region(0, 2 * self.zone.zone_k), now_ns)
+        return []
+
+    def _promised(self, body: Any) -> list[Effect]:
+        work = self.workloads.get(body.ref)
+        if work is None or work.life not in {Life.SEEKING, Life.ORDERED}:
+            return []
+        work.promised_tick = body.start_tick
+        when = f"from tick {body.start_tick} on" if body.start_tick else "as soon as they drain"
+        work.note(self.tick, f"{body.slots} slots are kept for it {when}")
+        return [Keep(work)]
 
     def _refused(self, body: Any, now_ns: int) -> list[Effect]:
         work = self.workloads.get(body.ref)
@@ -106,6 +168,8 @@ class Ghosts(Roster):
         if reason in _NO_MONEY:
             return self._park(work, body.missing + self.edge_ucr(work))
         if reason in _NO_ROOM:
+            self._no_room(work, agent)
+        elif reason in _NOT_HERE:
             self._round_failed(work, Region(0, 2 * self.zone.zone_k))
         elif body.retry_tick:
             agent.search.put_off(self.cycle, body.retry_tick - self.tick)

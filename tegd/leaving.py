@@ -191,6 +191,8 @@ class Leaving(Roster):
             return self.over(work, "cancelled")
         if why is Reason.DONE:
             return self.over(work, work.outcome or f"exit code {work.exit_code}")
+        if why is Reason.TIME:
+            return self.over(work, f"ended at its time limit of {work.spec.time_s} s")
         anew = work.hook is None
         if anew and not work.spec.requeue:
             return self.over(work, f"ended, as its grant said: {why.name.lower()}")

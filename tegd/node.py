@@ -24,6 +24,7 @@ from tegd.workload import Life, Workload
 SILENCE_NS = 3_000_000_000
 TOP_UPS_KEPT_MAX = 32
 DROP_EVERY_CYCLES = 200
+_SITTING = frozenset({Life.SEATED, Life.LEAVING})
 
 
 @dataclass
@@ -115,6 +116,10 @@ class Node(Ghosts, Seats):
                 return self._noticed(body, now_ns)
             case Op.WITHDRAWN:
                 return self._withdrawn(body)
+            case Op.WOKEN:
+                return self._woken(body, now_ns)
+            case Op.PROMISED:
+                return self._promised(body)
             case Op.LOW:
                 return self._low(body)
             case Op.RENEWED:
@@ -133,6 +138,7 @@ class Node(Ghosts, Seats):
         work.cancelled = True
         match work.life:
             case Life.SEEKING | Life.PARKED:
+                self.link.put(Op.CANCEL, Cancel(work.ref), now_ns)
                 return self.over(work, "cancelled")
             case Life.ORDERED | Life.WAITING:
                 self.link.put(Op.CANCEL, Cancel(work.ref), now_ns)
@@ -181,8 +187,10 @@ class Node(Ghosts, Seats):
         effects += self.travel.step(now_ns) if self.travel is not None else []
         if self.cycle % DROP_EVERY_CYCLES == 0:
             effects += self._drop_old()
-        for ref, work in sorted(self.workloads.items()):
-            agent = self.agents[ref]
+        for work in self.in_order():
+            if work.life not in _SITTING:
+                continue
+            agent = self.agents[work.ref]
             if work.life is Life.LEAVING:
                 effects += self._leave_when_due(work, agent)
                 if self.runs.get(work.airlock_id) == "ended" and not agent.released:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from tegcore.units import NS_PER_S, TICK_NS, TICKS_PER_HOUR, UCR_PER_CREDIT, credits_text
 from tegcore.wire.messages import ClassStock, Stock
 from tegcore.wire.records import Reason
+from tegd.ghosts import RUNNING_MAX
 from tegd.modes import Mode
 from tegd.node import Node
 from tegd.possible import cores, gib
@@ -23,6 +24,7 @@ LEAVING_FOR = {
     Reason.BANKRUPT: "preempted",
     Reason.BUDGET: "preempted",
     Reason.MOVED: "saving",
+    Reason.TIME: "ending",
 }
 """What a job that gives up its slots is called, by why; `ending` for all other reasons."""
 RUN_STATES = {
@@ -115,7 +117,7 @@ def reasons(node: Node, work: Workload, now_ns: int) -> list[Row]:
         rows.append(_away(node, work, now_ns))
     if work.tenant not in node.tokens and not work.home:
         text = f"this host may not spend the credits of tenant {work.tenant!r}"
-        rows.append(Row("token", text, f"an operator's `zone-ledger provision --tenant {work.tenant}` allows it", 1))
+        rows.append(Row("token", text, f"an operator's `tegctl tenant add {work.tenant}` allows it", 1))
     match work.life:
         case Life.LEAVING:
             rows.append(_leaving(node, work))
@@ -195,6 +197,7 @@ _LEAVING = {
     Reason.EXPIRED: ("its lease was not renewed in time", "was the ledger away? `tegctl hosts`"),
     Reason.HOST_GONE: ("its host was lost", "`tegctl hosts` shows which hosts are heard"),
     Reason.MOVED: ("it leaves for cheaper slots", ""),
+    Reason.TIME: ("its time is over: it is asked to save, and ended", "`--time` says how long a job runs at most"),
     Reason.DONE: ("it has come to its end, and its slots are being given back", ""),
 }
 
@@ -239,10 +242,17 @@ def _expansion(work: Workload) -> Row:
 
 def _pending(node: Node, work: Workload) -> list[Row]:
     rows = []
+    if work.promised_tick >= 0:
+        rows.append(_promise(node, work))
     if work.waits.reason and (row := _refused(node, work)) is not None:
         rows.append(row)
     if work.stays_home and work.life is not Life.PARKED:
         rows.append(_home(work))
+    for host, (_, _, cause) in work.avoided.items():
+        rows.append(Row("avoided", f"it avoids {host}, which cannot run it: {cause}", f"put right what {host} lacks"))
+    if work.life is Life.SEEKING and node.busy >= RUNNING_MAX:
+        text = f"this host runs {node.busy} jobs, the most that it holds: it waits until one ends"
+        rows.append(Row("host_full", text, "submit it on another host", node.busy - RUNNING_MAX + 1, "jobs"))
     if not rows and work.life is Life.PARKED:
         text = f"its {work.money_word} does not cover one more period"
         rows.append(Row("budget", text, f"`tegctl top-up {work.name} CREDITS` lets it go on"))
@@ -251,9 +261,21 @@ def _pending(node: Node, work: Workload) -> list[Row]:
     search = node.agents[work.ref].search
     pause = max(0, search.next_cycle - node.cycle)
     if work.life is Life.SEEKING and node.mode is Mode.RUN and (pause or not rows):
-        again = f"it asks again in {seconds(pause)}" if pause else "it is looking for slots"
+        again = f"it asks again in {seconds(pause)} at the latest" if pause else "it is looking for slots"
+        if work.waits.reason in {Reason.NO_FIT.name, Reason.TAKEN.name} and pause:
+            again = f"it is told as soon as there is room, and asks by itself in {seconds(pause)}"
         rows.append(Row("pause", f"{again}; it has asked {search.rounds} times since it began", "", pause, "ticks"))
     return rows
+
+
+def _promise(node: Node, work: Workload) -> Row:
+    """When slots are kept for it, and on what that rests."""
+    left = max(0, work.promised_tick - node.tick)
+    if work.promised_tick:
+        text = f"it starts in {seconds(left)} at the latest, as those who hold its slots have declared by --time"
+        return Row("promised", text, "work that ends before goes first; nothing else does", left, "ticks")
+    text = "it was passed over for long: slots are kept for it, and it starts when those who hold them have ended"
+    return Row("promised", text, "`--time` lets others be told how long they wait")
 
 
 def _home(work: Workload) -> Row:
@@ -306,8 +328,8 @@ _AGAIN = "it asks again by itself"
 _TEXTS = {
     Reason.OK.name: ("there are slots for it, and it is asking for them", _AGAIN),
     Reason.TENANT.name: (
-        "the ledger does not know its tenant",
-        "`tegctl accounts` opens your account; `tegctl tenant add` opens another's (operators)",
+        "the ledger does not know its tenant, or the tenant is closed",
+        "`tegctl accounts` opens your account; `tegctl tenant add` opens another's, or again (operators)",
     ),
     Reason.REGION.name: ("this host is not where the ledger thinks it is", "an operator restarts tegd on this host"),
     Reason.SHAPE.name: ("no block can have the shape that it asks for", "cancel it, and ask for 1, 2, 4, 8 ... slots"),
@@ -333,6 +355,7 @@ _TEXTS = {
     Reason.CANCELLED.name: ("its order was taken back", _AGAIN),
     Reason.DONE.name: ("its last run is over", _AGAIN),
     Reason.MOVED.name: ("it left for cheaper slots", _AGAIN),
+    Reason.TIME.name: ("its time was over", _AGAIN),
     Reason.LEASE.name: ("its lease is over", _AGAIN),
     Reason.TOKEN.name: ("its lease has passed to a later run", _AGAIN),
     Reason.STATE.name: ("its order came at the wrong moment", _AGAIN),

@@ -18,7 +18,14 @@ MEM_OFFERED_PERCENT = 95
 
 
 def fragmentation(
-    base: int, log2_slots: int, slot_class: int, cpu_milli: int, mem_bytes: int, works: Iterable[Workload], mix: Mix
+    base: int,
+    log2_slots: int,
+    slot_class: int,
+    cpu_milli: int,
+    mem_bytes: int,
+    works: Iterable[Workload],
+    mix: Mix,
+    absent_mask: int = 0,
 ) -> float:
     """The share of the host's free slots that the mix cannot use, in [0, 1].
 
@@ -30,9 +37,9 @@ def fragmentation(
         mem_bytes: Of the host.
         works: Those that have a seat here.
         mix: Of orders.
+        absent_mask: Bit i set: slot i of the host is absent.
     """
-    slots = 1 << log2_slots
-    free = [WHOLE] * slots
+    free = [0 if absent_mask >> slot & 1 else WHOLE for slot in range(1 << log2_slots)]
     mem_left = mem_bytes * MEM_OFFERED_PERCENT // 100
     for work in works:
         taken = work.slots_within(base, log2_slots)

@@ -7,9 +7,9 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from tegcore.units import credits_text
+from tegcore.units import TICKS_PER_S, credits_text
 from tegcore.wire.messages import HostKind, Stock, Welcome
-from tegcore.wire.records import Fok, Market, Op, OrderFlag, Reason, Region, Release, Traits
+from tegcore.wire.records import TIME_TICKS_MAX, Fok, Market, Op, OrderFlag, Reason, Region, Release, Traits
 from tegd.bidding import Stride, Usage
 from tegd.effects import Drop, Effect, Keep
 from tegd.link import Link
@@ -28,6 +28,7 @@ class Agent:
 
     Attributes:
         ordered_ns: When its order that is out was sent, boot-time clock; 0: none is.
+        ordered_log2: Of the region that its latest order looked in.
         renew_cycle: When it was last renewed.
         renew_seq, expand_seq: Numbers of its commands that wait for an answer; 0: none does.
         last_use: What its run was last seen to use.
@@ -42,6 +43,7 @@ class Agent:
 
     search: Search = field(default_factory=Search)
     ordered_ns: int = 0
+    ordered_log2: int = 0
     renew_cycle: int = 0
     renew_seq: int = 0
     expand_seq: int = 0
@@ -70,6 +72,8 @@ class Roster:
         told: Leases that the ledger has told of in this session and that are not over.
         order_ms: Round trips of orders since they were last taken away, in ms.
         said: Name and text of what people are to read in the log, until it is taken away.
+        busy: How many have a seat or are about to, as of this cycle.
+        asked_last: Who asked for a quote last: next time others are asked for first.
         travel: Work that sits elsewhere, and parts of others' that sit here. Without it, what this host has ordered is
             taken to run here wherever its slots are: nobody carries it.
         stock: What the zone has, as the ledger told last.
@@ -95,9 +99,15 @@ class Roster:
     order_ms: list[float] = field(default_factory=list)
     said: deque[tuple[str, str]] = field(default_factory=lambda: deque(maxlen=SAID_MAX))
     expansions: int = 0
+    busy: int = 0
+    asked_last: int = 0
     travel: Travel | None = None
     stock: Stock | None = None
     offers: HostKind | None = None
+
+    def in_order(self) -> list[Workload]:
+        """All workloads, by number."""
+        return [self.workloads[ref] for ref in sorted(self.workloads)]
 
     def happen(self, happening: Happening) -> None:
         """Change the mode."""
@@ -126,7 +136,7 @@ class Roster:
             flags |= OrderFlag.BUDGETED
         if work.stays_home and self.travel is not None:
             flags |= OrderFlag.CONFINED
-        traits = Traits(flags, 0, min(255, spec.sla_priority))
+        traits = Traits(flags, 0, min(255, spec.sla_priority), min(TIME_TICKS_MAX, spec.time_s * TICKS_PER_S))
         return Fok(
             work.ref,
             self.tokens.get(work.tenant, 0),

@@ -19,9 +19,9 @@ from tegcore.clock import Clock
 from tegcore.errors import JournalError, RefusedError, TegError, UnavailableError
 from tegcore.units import TICK_NS
 from tegcore.wire import control
-from tegcore.wire.messages import AnyMessage, Rejected
+from tegcore.wire.messages import SCHEMA, AnyMessage, Ask, Beat, Rejected, Tenants, Welcome
 from tegcore.wire.records import Reason
-from tegcore.wire.signing import Key, Keyring
+from tegcore.wire.signing import Key, Keyring, opened_token
 from tegcore.wire.topics import Channel, Topic
 from tegcore.wire.transport import Transport
 from tegd.adapters.airlock_client import AirlockClient
@@ -45,10 +45,12 @@ from tegd.effects import (
     SaveInPassing,
     Start,
 )
+from tegd.modes import Mode
 from tegd.node import Node
-from tegd.settings import HostSettings
+from tegd.settings import HostSettings, absent_mask
 from tegd.telemetry.model import RawSample, rates, sample_of
 from tegd.telemetry.sample import Sampler
+from tegd.tenancy import Tenancy
 from tegd.workload import Life, Workload
 from tegio.control import Peer
 from tegio.executive import Executive, Window
@@ -86,6 +88,7 @@ class HostService:
         state_dir: Path,
     ) -> None:
         self._settings = settings
+        self._key = key
         self._wire = Wire(transport, keyring)
         self._airlock = airlock
         self._store = store
@@ -101,10 +104,11 @@ class HostService:
             settings.slot_class,
             settings.cpu_milli or (psutil.cpu_count() or 1) * 1000,
             settings.mem_bytes or psutil.virtual_memory().total,
+            absent_mask(settings.log2_slots, settings.slots),
         )
-        self._agent = AgentSide(
-            place, store.next_boot(), settings.seed, settings.tokens, clock.now_ns(), settings.slots_as
-        )
+        self._tenancy = Tenancy(settings.tenants, settings.tokens, store.tenants())
+        tokens = self._tenancy.tokens
+        self._agent = AgentSide(place, store.next_boot(), settings.seed, tokens, clock.now_ns(), settings.slots_as)
         self._courier = Courier(
             settings,
             key,
@@ -115,7 +119,9 @@ class HostService:
             store.next_ref,
             clock.now_ns,
         )
-        self._desk = Desk(settings, self.node, store, self._places, self._courier, self._carry_out, clock.now_ns)
+        self._desk = Desk(
+            settings, self.node, store, self._places, self._courier, self._carry_out, clock.now_ns, self._tenancy
+        )
         self._raw: RawSample | None = None
         self._usage: dict[str, Usage] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -237,6 +243,9 @@ class HostService:
             event("work.told", workload=name, text=text)
         for say in self._agent.sayings():
             self._say(say)
+        if node.zone is not None and (after := self._tenancy.question(node.cycle)) is not None:
+            ask = Ask(SCHEMA, self._settings.host, node.link.boot, tenants_after=after)
+            self._say(Say(Channel.ORDERS, ask))
         if node.cycle % WATCHDOG_EVERY_CYCLES == 0:
             notify("WATCHDOG=1")
 
@@ -252,9 +261,14 @@ class HostService:
         self._agent.sensed(sample_of(model))
 
     async def _measure(self) -> None:
-        reply = await self._airlock.call("usage")
+        found: list[dict[str, Any]] = []
+        more = True
+        while more:
+            page = await self._airlock.call("usage", **({"after": found[-1]["workload"]} if found else {}))
+            found += page["usage"]
+            more = page.get("more", False)
         now_ns = self._clock.now_ns()
-        self._usage = {used["workload"]: Usage(now_ns, used["rss_bytes"], used["cpu_ns"]) for used in reply["usage"]}
+        self._usage = {used["workload"]: Usage(now_ns, used["rss_bytes"], used["cpu_ns"]) for used in found}
 
     # --- effects ----------------------------------------------------------------------------------------------------
 
@@ -361,6 +375,20 @@ class HostService:
         if isinstance(message, Rejected):
             event("ledger.rejected", logging.WARNING, reason=Reason(message.reason).name, detail=message.detail)
         self._carry_out(self._agent.heard(message, self._clock.now_ns()))
+        if self.node.mode is not Mode.SAFE:
+            self._hear_of_tenants(message)
+
+    def _hear_of_tenants(self, message: AnyMessage) -> None:
+        match message:
+            case Welcome() if message.boot == self.node.link.boot:
+                self._tenancy.begin_anew()
+            case Beat():
+                self._tenancy.beaten(message.tenants)
+            case Tenants() if message.boot == self.node.link.boot:
+                told = self._tenancy.take(message, lambda raw, name: opened_token(raw, self._key, name))
+                if told is not None:
+                    self._durable(lambda: self._store.keep_tenants(told))
+                    event("tenants.told", tenants=len(told))
 
     # --- people -----------------------------------------------------------------------------------------------------
 

@@ -4,6 +4,10 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from tegcore.errors import ConfigError
+
+_MASKED_LOG2_MAX = 5
+"""A host of more slots has all of them: the word that says which are absent has 63 bits."""
 _NAME = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 
 
@@ -35,6 +39,9 @@ class HostSettings(Struct, frozen=True, kw_only=True):
         int, Meta(ge=0, description="Work of other hosts runs here as users from this number on; 0: root too.")
     ] = 1000
     log2_slots: Annotated[int, Meta(ge=0, le=16, description="This host has 2^this slots.")] = 3
+    slots: Annotated[
+        int, Meta(ge=0, le=1 << 16, description="How many of them there are: the last ones are absent; 0: all.")
+    ] = 0
     base: Annotated[int, Meta(ge=-1, description="Morton base of its slots; -1: the ledger chooses.")] = -1
     slot_class: Annotated[int, Meta(ge=0, le=7, description="Class of its slots.")] = 0
     slots_as: Annotated[
@@ -51,5 +58,25 @@ class HostSettings(Struct, frozen=True, kw_only=True):
     temp_crit_c: Annotated[float, Meta(description="Temperature that counts as all heat, where no sensor says.")] = 95.0
     seed: Annotated[int, Meta(ge=0, description="Of the agents' random streams.")] = 0
     tokens: Annotated[dict[str, int], Meta(description="Token of each tenant that may submit here.")] = {}
-    tenants: Annotated[dict[str, tuple[int, ...]], Meta(description="Users, by number, of each tenant.")] = {}
+    tenants: Annotated[
+        dict[str, tuple[int, ...]], Meta(description="Users, by number, of each tenant; `tegctl tenant` changes them.")
+    ] = {}
     operators: Annotated[tuple[int, ...], Meta(description="Users, by number, that may act for any tenant.")] = ()
+
+
+def absent_mask(log2_slots: int, slots: int) -> int:
+    """Which slots of a run are absent, bit by bit, where a host has only the first so many of them; 0: all.
+
+    Raises:
+        ConfigError: If there are more than the run has, or too few to say so.
+    """
+    run = 1 << log2_slots
+    if slots in (0, run):
+        return 0
+    if slots > run:
+        hint = f"set log2_slots to {(slots - 1).bit_length()}"
+        raise ConfigError(f"slots = {slots}, and log2_slots = {log2_slots} gives {run}", hint)
+    if log2_slots > _MASKED_LOG2_MAX:
+        what = f"slots = {slots}: a host of more than {1 << _MASKED_LOG2_MAX} slots has a power of two of them"
+        raise ConfigError(what, f"offer {run // 2} or {run}")
+    return (1 << run) - (1 << slots)

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from tegcore.wire.peer import NOT_YET, STALE_TOKEN, Answer, Brief, Report
-from tegcore.wire.records import Reason, unpack_blocks
+from tegcore.wire.peer import CANNOT, NOT_YET, STALE_TOKEN, Answer, Brief, Report
+from tegcore.wire.records import Reason, Region, unpack_blocks
 from tegd.effects import Clear, Effect, Fetch, Forget, Keep, SaveAndEnd, Start, TellHome
 from tegd.errands import Errands
 from tegd.handover import Stay, StayEvent, next_stay
@@ -48,6 +48,11 @@ class Stays(Errands):
         if living >= PARTS_MAX:
             return Answer(ok=False, reason=NOT_YET, message=f"{PARTS_MAX} parts are here already")
         return None
+
+    def cannot(self, why: str) -> Answer:
+        """This host can never run what a brief is about."""
+        own = self.own_region()
+        return Answer(ok=False, reason=CANNOT, message=why, base=own.base, log2=own.log2)
 
     def ask_about(self, lease: int) -> list[Effect]:
         """A brief came for a lease whose party is not known yet."""
@@ -111,6 +116,7 @@ class Stays(Errands):
         over = part.stay is Stay.OVER
         done = over and part.why_leaving == Reason.DONE
         problem = part.outcome if over else ""
+        own = self.own_region() if problem and self.node.zone is not None else Region(-1, 0)
         return Report(
             part.home_ref,
             part.lease,
@@ -123,6 +129,8 @@ class Stays(Errands):
             part.exit_code if over else None,
             problem.removeprefix("cannot be executed: "),
             part.hook_failed,
+            own.base,
+            own.log2,
         )
 
     def home_answered(self, ref: int, report: Report, *, ok: bool) -> list[Effect]:

@@ -1,5 +1,7 @@
 """What a submission must be before it is taken in: each refusal says what to do instead."""
 
+import re
+import shlex
 from collections.abc import Collection, Iterable
 
 from tegcore.errors import RefusedError, TegError
@@ -7,9 +9,13 @@ from tegcore.ids import is_name
 from tegcore.wire import control
 from tegcore.wire.peer import is_path
 from tegcore.wire.records import Shape
+from tegd.calls import ENVIRONMENT, STDIN
+from tegd.ghosts import RUNNING_MAX
 from tegd.workload import Life, Workload, shape_of
 
-WORKLOADS_MAX = 1000
+WAITING_MAX = 10_000
+WORKLOADS_MAX = WAITING_MAX + RUNNING_MAX
+_ENTRY = re.compile(control.ENTRY_PATTERN)
 
 
 def check(spec: control.WorkloadSpec, tenant: str, tokens: Collection[str], works: Iterable[Workload]) -> None:
@@ -28,13 +34,16 @@ def check(spec: control.WorkloadSpec, tenant: str, tokens: Collection[str], work
         raise RefusedError("there is no command", "tegctl run -- COMMAND [ARGUMENT ...]")
     if sum(len(part.encode()) + 1 for part in spec.argv) > control.ARGV_BYTES_MAX:
         raise RefusedError(f"the command is longer than {control.ARGV_BYTES_MAX} bytes")
+    check_context(spec)
     if spec.name and not is_name(spec.name):
         raise RefusedError(f"{spec.name!r} cannot name a workload", "use lower-case letters, digits, '-', '_' and '.'")
     living = [work for work in works if work.life is not Life.ENDED]
     if any(work.name == spec.name for work in living):
         raise RefusedError(f"a workload {spec.name!r} is alive already", "choose another name")
     if len(living) >= WORKLOADS_MAX:
-        raise RefusedError(f"{WORKLOADS_MAX} workloads are alive on this host", "wait for some to end")
+        raise RefusedError(
+            f"{WORKLOADS_MAX} jobs wait or run on this host, the most that it holds", "wait for some to end"
+        )
     try:
         Shape.unpacked(shape_of(spec).packed())
     except (TegError, ValueError) as error:
@@ -43,15 +52,16 @@ def check(spec: control.WorkloadSpec, tenant: str, tokens: Collection[str], work
         ) from None
     if tenant not in tokens:
         known = ", ".join(sorted(tokens)) or "none"
-        hint = f"an operator's `zone-ledger provision --tenant {tenant}` gives it one; it has those of: {known}"
+        hint = f"an operator's `tegctl tenant add {tenant}` gives it one; it has those of: {known}"
         raise RefusedError(f"this host holds no token of tenant {tenant!r}", hint)
 
 
-def check_files(files: dict[str, bytes]) -> None:
+def check_files(files: dict[str, bytes], stdin: bytes | None = None) -> None:
     """Refuse input files that are too large, or are named as no file can be.
 
     Args:
         files: What is in each, by name.
+        stdin: What is read as standard input.
 
     Raises:
         RefusedError: Says which.
@@ -61,5 +71,36 @@ def check_files(files: dict[str, bytes]) -> None:
         most = f"{control.FILES_MAX} files of {control.FILES_BYTES_MAX >> 10} KiB together"
         raise RefusedError(f"{len(files)} files of {size} bytes: at most {most}", "name a path that every host has")
     for name in files:
-        if "/" in name or not is_path(name):
+        if "/" in name or not is_path(name) or name in (ENVIRONMENT, STDIN):
             raise RefusedError(f"{name[:80]!r} cannot name an input file", "use a plain file name")
+    if stdin is not None and len(stdin) > control.STDIN_BYTES_MAX:
+        what = f"its standard input has {len(stdin) >> 10} KiB: at most {control.STDIN_BYTES_MAX >> 10}"
+        raise RefusedError(what, "have the command read a file that its host has")
+
+
+def check_context(spec: control.WorkloadSpec) -> None:
+    """Refuse an environment that is none or too large, and limits that there are not.
+
+    Raises:
+        RefusedError: Says which; of an environment only names.
+    """
+    for name, value in spec.env.items():
+        if not _ENTRY.fullmatch(name) or "\0" in value:
+            raise RefusedError(f"{name[:80]!r} is no entry of an environment", "use letters, digits and '_' in names")
+    if (size := control.env_bytes(spec.env)) > control.ENV_BYTES_MAX:
+        what = f"the environment has {-(-size >> 10)} KiB: at most {control.ENV_BYTES_MAX >> 10}"
+        raise RefusedError(what, "name what the work needs, as --export=PATH,HOME,LANG")
+    if unknown := set(spec.limits) - set(control.LIMITS):
+        raise RefusedError(f"there is no limit {min(unknown)[:80]!r}", f"there are: {', '.join(control.LIMITS)}")
+
+
+def brought(spec: control.WorkloadSpec, stdin: bytes | None) -> dict[str, bytes]:
+    """What comes with work beside its input files, as files of its own: environment, in a shell's words, and input."""
+    lines = [f"export {name}={shlex.quote(value)}\n" for name, value in sorted(spec.env.items())]
+    environment = {ENVIRONMENT: control.os_bytes("".join(lines))} if lines else {}
+    return environment if stdin is None else environment | {STDIN: stdin}
+
+
+def overridden(spec: control.WorkloadSpec, slots_as: Collection[str]) -> list[str]:
+    """Entries of its environment that its lease says otherwise."""
+    return sorted(set(spec.env) & (control.LEASE_ENTRIES | set(slots_as)))

@@ -130,7 +130,8 @@ class Travel(Trips, Stays):
     def step(self, now_ns: int) -> list[Effect]:
         """One cycle: whatever is due."""
         effects: list[Effect] = []
-        for ref, work in sorted(self.node.workloads.items()):
+        for work in self.node.in_order():
+            ref = work.ref
             if work.home and work.stay not in {Stay.NONE, Stay.GONE}:
                 effects += self._tend_stay(work, now_ns)
             elif not work.home and work.trip:

@@ -10,6 +10,7 @@ from tegcore.wire.records import Cancel, Op, Reason, Region
 from tegd.effects import Collect, Copy, DropThere, Effect, Keep, TellSeat
 from tegd.errands import RETRY_CYCLES, Errands
 from tegd.handover import Trip, TripEvent, next_trip
+from tegd.seek import clear_of, least_region
 from tegd.workload import CANNOT_EXECUTE, HOOK_FAILED_MAX, Life, Low, Word, Workload
 
 LATE_CYCLES = 300
@@ -19,6 +20,9 @@ HEAR_SOON_CYCLES = 60
 HEAR_CYCLES = 1200
 HEAR_LOST_CYCLES = 200
 """The same where the term ran out, so that its seat was silent."""
+AVOIDS_MAX = 8
+"""After so many hosts that could not run it, a workload runs at home or not at all."""
+PROBLEM_KEPT_MAX = 300
 FETCH_FAILURES_MAX = 2
 """After so many, an older checkpoint will do where there is one."""
 
@@ -99,10 +103,9 @@ class Trips(Errands):
         self._failed(*key)
         if answer.reason != CANNOT:
             return []
-        work.homebound = len(work.seats) == 1 and work.shape.slots <= 1 << self.log2_slots
-        code = None if work.homebound else CANNOT_EXECUTE
-        work.words[rank] = Word(over=True, done=not work.homebound, exit_code=code, problem=answer.message)
-        work.note(self.node.tick, f"{work.seats[rank]} cannot run it: {answer.message}")
+        goes_on = self._avoid(work, rank, answer.message, Region(answer.base, answer.log2))
+        code = None if goes_on else CANNOT_EXECUTE
+        work.words[rank] = Word(over=True, done=not goes_on, exit_code=code, problem=answer.message)
         return self._happened(work, TripEvent.REFUSED, now_ns) + self._last_word(work, now_ns)
 
     def reported(self, sender: str, report: Report, now_ns: int) -> tuple[list[Effect], Answer]:
@@ -159,6 +162,34 @@ class Trips(Errands):
             return [Keep(work), *self._call_back(work, now_ns)]
         return [Keep(work), *(self._decide(work) if work.trip is Trip.OVER else [])]
 
+    def _avoid(self, work: Workload, rank: int, why: str, place: Region) -> bool:
+        """A host cannot run a workload: from now on it looks elsewhere; whether there is an elsewhere.
+
+        A host that does not say soundly where it is cannot be avoided: then there is only the workload's home.
+        """
+        node, host = self.node, work.seats[rank]
+        assert node.zone is not None
+        aligned = place.base >= 0 and 0 <= place.log2 < 2 * node.zone.zone_k and place.base % (1 << place.log2) == 0
+        holds = any(place.base <= base < place.end for base, _ in work.blocks) if aligned else False
+        if host == node.host or not holds or self._covers_home(place):
+            return self._only_home(work, f"{host} cannot run it: {why}")
+        work.avoided[host] = (place.base, place.log2, why[:PROBLEM_KEPT_MAX])
+        work.note(node.tick, f"{host} cannot run it, and it avoids {host}: {why}")
+        others = clear_of(Region(0, 0), work.avoided_regions, least_region(work), node.zone.zone_k, 0)
+        if others is None or len(work.avoided) >= AVOIDS_MAX:
+            return self._only_home(work, f"{len(work.avoided)} hosts could not run it")
+        return True
+
+    def _covers_home(self, place: Region) -> bool:
+        own = self.own_region()
+        return place.base < own.end and own.base < place.end
+
+    def _only_home(self, work: Workload, text: str) -> bool:
+        """There is no other host for it: whether this one has room for it, now and then."""
+        work.homebound = work.seats != [self.node.host] and work.shape.slots <= 1 << self.log2_slots
+        work.note(self.node.tick, f"{text}{': it runs here, or waits' if work.homebound else ''}")
+        return work.homebound
+
     def _call_back(self, work: Workload, now_ns: int) -> list[Effect]:
         """Ask the ledger to have the seats leave; again while the lease is not over."""
         if self._due("call", work.ref):
@@ -210,8 +241,8 @@ class Trips(Errands):
         return max(set.intersection(*held), default=None)
 
     def _heard_from(self, work: Workload, sender: str, report: Report) -> None:
-        before = work.words.get(report.rank, Word())
-        said = Word(report.saves, report.over, report.ran, report.done, report.exit_code, report.problem)
+        before, problem, place = work.words.get(report.rank, Word()), report.problem, (report.base, report.log2)
+        said = Word(report.saves, report.over, report.ran, report.done, report.exit_code, problem, *place)
         said.hook_failed = report.hook_failed
         work.words[report.rank] = said
         if before.hook_failed and not report.hook_failed:
@@ -242,7 +273,7 @@ class Trips(Errands):
             return [Keep(work)]
         if self._was_seat(work, sender, report):
             self._heard_from(work, sender, report)
-        if report.done and work.life in {Life.SEEKING, Life.PARKED}:
+        if report.done and not report.problem and work.life in {Life.SEEKING, Life.PARKED}:
             work.exit_code = report.exit_code
             return self.node.over(work, f"exit code {work.exit_code}")
         return [Keep(work)]
@@ -265,9 +296,15 @@ class Trips(Errands):
         ran = any(word.ran or (rank in work.taken and not word.over) for rank, word in enumerate(words))
         problem = next((word.problem for word in words if word.problem), "")
         fetched_badly = bool(problem) and not ran
+        goes_on = not work.cancelled and self._could_not_start(work, words)
         work.trip, work.taken = Trip.NONE, []
         work.unseat()
         self._forget_errands(work.ref)
+        if goes_on:
+            work.why_leaving = 0
+            self.node.seek_again(work)
+            work.become(Life.SEEKING, self.node.tick, "seeks a host that can run it")
+            return [Keep(work)]
         if done or why is Reason.DONE:
             codes = [word.exit_code for word in words if word.done and word.exit_code is not None]
             work.exit_code = next((code for code in codes if code), codes[0] if codes else None)
@@ -281,6 +318,16 @@ class Trips(Errands):
         self.node.seek_again(work, RETRY_CYCLES << min(work.fetch_failures, 5))
         work.become(Life.SEEKING, self.node.tick, f"never began there: {problem or why.name.lower()}")
         return [Keep(work)]
+
+    def _could_not_start(self, work: Workload, words: list[Word]) -> bool:
+        """Whether it was not its own failure, but that of a host that could not start it, and others may."""
+        goes_on: list[bool] = []
+        for rank, word in enumerate(words[: len(work.seats)]):
+            if word.problem and work.seats[rank] in work.avoided:
+                goes_on.append(not word.done)
+            elif word.problem and word.done:
+                goes_on.append(self._avoid(work, rank, word.problem, Region(word.base, word.log2)))
+        return bool(goes_on) and all(goes_on)
 
     def _note_bad_fetch(self, work: Workload) -> None:
         work.fetch_failures += 1

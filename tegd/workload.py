@@ -11,6 +11,7 @@ from either. Only what has a budget or a purse can run out of money of its own.
 """
 
 from enum import StrEnum
+from functools import lru_cache
 from typing import Self
 
 import msgspec
@@ -18,7 +19,7 @@ import msgspec
 from tegcore.units import PERMILLE
 from tegcore.wire.control import Hook, WorkloadSpec
 from tegcore.wire.peer import Source
-from tegcore.wire.records import Shape
+from tegcore.wire.records import Region, Shape
 from tegd.handover import Stay, Trip
 
 HISTORY_MAX = 40
@@ -81,6 +82,8 @@ class Word(msgspec.Struct):
     done: bool = False
     exit_code: int | None = None
     problem: str = ""
+    base: int = -1
+    log2: int = 0
     hook_failed: str = ""
 
 
@@ -90,8 +93,14 @@ def shape_of(spec: WorkloadSpec) -> Shape:
     Raises:
         ValueError: If it names a class below 0.
     """
-    mask = sum(1 << slot_class for slot_class in set(spec.slot_classes))
-    return Shape(tuple(sorted(spec.sizes, reverse=True)), mask, spec.share_permille)
+    return _shape(tuple(spec.sizes), tuple(spec.slot_classes), spec.share_permille)
+
+
+@lru_cache(maxsize=1024)
+def _shape(sizes: tuple[int, ...], slot_classes: tuple[int, ...], share_permille: int) -> Shape:
+    """There are few shapes, and each is asked for in every cycle."""
+    mask = sum(1 << slot_class for slot_class in set(slot_classes))
+    return Shape(tuple(sorted(sizes, reverse=True)), mask, share_permille)
 
 
 class Workload(msgspec.Struct):
@@ -133,6 +142,9 @@ class Workload(msgspec.Struct):
         ran: Whether it was ever started here.
         base: First slot of this host when it was seated here.
         homebound: Whether another host said that it can never run it: it runs where it was submitted, or waits.
+        promised_tick: Since when slots are kept for it: the tick in which they are free as declared, 0: when they
+            drain; -1: none are.
+        avoided: Hosts that could not run it: first slot, log2 of how many, and why.
         top_ups: Keys of the latest top-ups.
         history: The latest of what happened, for people.
     """
@@ -185,6 +197,8 @@ class Workload(msgspec.Struct):
     ran: bool = False
     homebound: bool = False
     base: int = 0
+    promised_tick: int = -1
+    avoided: dict[str, tuple[int, int, str]] = msgspec.field(default_factory=dict)
     budget_ucr: int = 0
     spent_ucr: int = 0
     paid_ucr: int = 0
@@ -235,6 +249,11 @@ class Workload(msgspec.Struct):
         """Whether it can sit on the host of its submission only."""
         hook = self.hook
         return self.spec.here or self.homebound or (hook is not None and ("/" in hook.checkpoint or "/" in hook.mark))
+
+    @property
+    def avoided_regions(self) -> list[Region]:
+        """Where the hosts are that could not run it."""
+        return [Region(base, log2) for base, log2, _ in self.avoided.values()]
 
     @property
     def slots_here(self) -> int:

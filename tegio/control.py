@@ -11,7 +11,7 @@ import logging
 import os
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +25,7 @@ from tegio.paths import SYSTEM_RUN
 
 IDLE_S_MAX = 60.0
 ANSWER_S_MAX = 30.0
+PAGE_BYTES = 1 << 20
 _LENGTH = struct.Struct("<I")
 _CREDENTIALS = struct.Struct("3i")
 
@@ -95,7 +96,8 @@ class ControlServer:
         try:
             answer = await self._handler(peer, decode_request(body))
             if isinstance(answer, Reply):
-                yield answer
+                for page in _pages(answer):
+                    yield page
                 return
             async for reply in answer:
                 yield reply
@@ -105,6 +107,22 @@ class ControlServer:
         except Exception as error:
             logging.getLogger("teg").exception("control.fault")
             yield Reply(ok=False, reason="FAULT", message=f"{type(error).__name__}: {error}", hint="see the log")
+
+
+def _pages(reply: Reply) -> Iterator[Reply]:
+    """An answer in parts of a bounded size, where it is a long list; `ControlClient.ask` puts it together again."""
+    rows = reply.data
+    if not isinstance(rows, list) or len(rows) < 2:
+        yield reply
+        return
+    start, size = 0, 0
+    for number, row in enumerate(rows):
+        taken = len(msgspec.msgpack.encode(row))
+        if number > start and size + taken > PAGE_BYTES:
+            yield msgspec.structs.replace(reply, data=rows[start:number], more=True)
+            start, size = number, 0
+        size += taken
+    yield msgspec.structs.replace(reply, data=rows[start:])
 
 
 async def _send(writer: asyncio.StreamWriter, reply: Reply) -> None:
@@ -128,7 +146,7 @@ class ControlClient:
         self._hint = hint
 
     def ask(self, request: AnyRequest) -> Reply:
-        """The first answer.
+        """The answer; a long list comes in parts, and is put together here.
 
         Raises:
             UnavailableError: If nobody answers.
@@ -136,7 +154,11 @@ class ControlClient:
             RefusedError: If the request is larger than any that is answered.
         """
         with contextlib.closing(self.stream(request)) as replies:
-            return next(replies)
+            first = next(replies)
+            if not first.more or not isinstance(first.data, list):
+                return first
+            rows = [row for reply in (first, *replies) for row in reply.data]
+            return msgspec.structs.replace(first, data=rows, more=False)
 
     def stream(self, request: AnyRequest) -> Generator[Reply]:
         """Every answer, up to the one that says no more follow."""

@@ -3,9 +3,10 @@
 import os
 import pwd
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
 from tegcore.errors import PermissionDeniedError
+from tegcore.tenancy import Users
 from tegcore.units import NAME_BYTES_MAX
 
 
@@ -14,16 +15,14 @@ def is_operator(uid: int, operators: Collection[int]) -> bool:
     return uid in {0, os.geteuid()} or uid in operators
 
 
-def own_tenant(uid: int, tenants: Mapping[str, Collection[int]]) -> str:
-    """The tenant that a user is: as the settings say, else one by the user's own name."""
-    for name, uids in tenants.items():
-        if uid in uids:
-            return name
+def own_tenants(uid: int, users: Users) -> list[str]:
+    """The tenants that a user may spend as, its own first: those that list it, else one by the user's own name."""
     try:
         name = pwd.getpwuid(uid).pw_name
     except KeyError:
         name = f"u{uid}"
-    return re.sub(r"[^a-z0-9._-]", "-", name.lower())[:NAME_BYTES_MAX].lstrip("._-") or f"u{uid}"
+    name = re.sub(r"[^a-z0-9._-]", "-", name.lower())[:NAME_BYTES_MAX].lstrip("._-") or f"u{uid}"
+    return users.tenants_of(uid, name)
 
 
 def user_name(uid: int) -> str:
@@ -34,16 +33,29 @@ def user_name(uid: int) -> str:
         return str(uid)
 
 
-def tenant_for(uid: int, wanted: str, tenants: Mapping[str, Collection[int]], operators: Collection[int]) -> str:
-    """The tenant that a request is made for: the user's own, or for operators whichever they name.
+def user_number(name: str) -> int | None:
+    """The number of a user by its name on this machine, or as it is where it is one; None: there is no such user."""
+    if name.isdecimal():
+        return int(name)
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except KeyError:
+        return None
+
+
+def tenant_for(uid: int, wanted: str, users: Users, operators: Collection[int], spendable: Collection[str] = ()) -> str:
+    """The tenant that a request is made for: one of the user's own, or for operators whichever they name.
+
+    Where none is named, the first of the user's own that can be spent as here, if any can.
 
     Raises:
         PermissionDeniedError: If someone names another's.
     """
-    own = own_tenant(uid, tenants)
-    if wanted in {"", own} or is_operator(uid, operators):
-        return wanted or own
-    raise PermissionDeniedError(f"user {uid} is tenant {own!r}, not {wanted!r}", "leave --tenant out")
+    own = own_tenants(uid, users)
+    if wanted in {"", *own} or is_operator(uid, operators):
+        return wanted or next((tenant for tenant in own if tenant in spendable), own[0])
+    hint = f"leave --tenant out, or an operator's `tegctl tenant add {wanted} --user {user_name(uid)}`"
+    raise PermissionDeniedError(f"user {uid} is tenant {' or '.join(own)!r}, not {wanted!r}", hint)
 
 
 def demand_operator(uid: int, operators: Collection[int]) -> None:

@@ -42,11 +42,12 @@ class Zone:
     """One host of four slots; ada on it, bob on another host without slots of interest."""
 
     rules = LATEST
+    engine_of = Engine
 
     def __init__(
         self, market: Market = Market.AUCTION, *, book: Callable[[int], Book] = ReferenceBook, **rates: int
     ) -> None:
-        self.engine = Engine(book, self.rules)
+        self.engine = self.engine_of(book, self.rules)
         self.keys = 0
         self.sent = {1: 0, 2: 0}
         self.system(Op.GENESIS, Genesis(2, PERIOD, TERM_PERIODS, 40, GRACE, NOTICE, 100, market))

@@ -75,22 +75,23 @@ def may_displace(book: Book, order: Order) -> bool:
 
 def clear_fixed(book: Book, orders: Sequence[Order], scales: Scales, rules: RuleSet) -> list[Result]:
     """Fixed prices: first come, first served. Winners' blocks stay taken in the book."""
-    results: list[Result] = []
-    for order in orders:
-        trial = Trial(book, order)
-        placement = trial.place(leased=False, scales=scales)
-        any_price = rules.accounts_pay and not order.named
-        most_ucr = charge_ucr(order.cap_ucr, order.shape) if any_price else order.free_bid_ucr
-        if placement is None:
-            taken = rules.named_displace and book.is_leased(order.region)
-            results.append(Lost(order, Reason.TAKEN if taken else Reason.NO_FIT, order.shape.slots, None))
-        elif most_ucr < placement.total_ucr:
-            trial.undo()
-            reason = Reason.CAP if any_price else Reason.PRICE
-            results.append(Lost(order, reason, max(1, _short(order, placement.total_ucr)), None))
-        else:
-            results.append(Won(order, placement, price_ucr(placement.cost_ucr, order.shape)))
-    return results
+    return [offer_fixed(book, order, scales, rules) for order in orders]
+
+
+def offer_fixed(book: Book, order: Order, scales: Scales, rules: RuleSet) -> Won | Lost:
+    """The cheapest free block at its cost, if there is one within what an order pays; a winner's stays taken."""
+    trial = Trial(book, order)
+    placement = trial.place(leased=False, scales=scales)
+    any_price = rules.accounts_pay and not order.named
+    most_ucr = charge_ucr(order.cap_ucr, order.shape) if any_price else order.free_bid_ucr
+    if placement is None:
+        taken = rules.named_displace and book.is_leased(order.region)
+        return Lost(order, Reason.TAKEN if taken else Reason.NO_FIT, order.shape.slots, None)
+    if most_ucr < placement.total_ucr:
+        trial.undo()
+        reason = Reason.CAP if any_price else Reason.PRICE
+        return Lost(order, reason, max(1, _short(order, placement.total_ucr)), None)
+    return Won(order, placement, price_ucr(placement.cost_ucr, order.shape))
 
 
 def clear_auction(book: Book, orders: Sequence[Order], scales: Scales, rules: RuleSet) -> list[Result]:
@@ -190,6 +191,7 @@ class Bid:
 
     Attributes:
         leased: Whether it competes for what is leased, too.
+        base, end: What it spans: no bid apart from that can change what it costs.
     """
 
     __slots__ = (
@@ -217,12 +219,24 @@ class Bid:
         self.free_ucr = order.free_bid_ucr
         self.limit_ucr = order.limit_ucr
         self.where = (shape.classes, order.region.base, order.region.log2)
-        self.base, self.end = order.region.base, order.region.end
         self.spot = reservation_number(order.serial, 0)
         self.trial: Trial | None = None
         self.leased = not rules.named_displace or (
             may_displace(book, order) and Trial(book, order).look(leased=False, scales=scales) is None
         )
+        self.base, self.end = order.region.base, order.region.end
+        if rules.named_displace:
+            self._reach()
+
+    def _reach(self) -> None:
+        """Widen what it spans to all that it can take of others: memory of a host, leases that go beyond its region."""
+        order, book = self.order, self.book
+        leases = set(book.leases_in(order.region)) if self.leased and order.region.log2 < 2 * book.zone_k else set()
+        runs = [block for lease in leases | {order.leaves} - {0} for block in book.seat_of(lease).blocks]
+        if order.cpu_milli or order.mem_bytes:
+            runs += [book.region_of(host) for host in book.hosts_of(Region(order.region.base, 0))]
+        for run in runs:
+            self.base, self.end = min(self.base, run.base), max(self.end, run.end)
 
     def cost_ucr(self) -> int:
         """What its blocks would cost now, with memory and cpu; -1 where they do not fit."""
@@ -284,9 +298,9 @@ def _settle_one(bid: Bid, ranked: Sequence[Bid], place: int) -> Won | Lost:
 
 
 def _that_matter(bid: Bid, ranked: Sequence[Bid], start: int) -> list[Bid]:
-    """Rivals from a rank down that can change what a bid costs: those in its region, and those in theirs before them.
+    """Rivals from a rank down that can change what a bid costs: those that span a part of what it spans, or of theirs.
 
-    Regions are nested or apart, so going up from the last rank, what matters so far is always within one run.
+    Going up from the last rank, what matters so far is always within one run; with more than matters, nothing changes.
     """
     base, end = bid.base, bid.end
     found: list[Bid] = []

@@ -1,11 +1,12 @@
 """The desk: what people ask of the ledger over its control socket, as commands and views."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from tegcore.errors import RefusedError
 from tegcore.ids import is_name
+from tegcore.tenancy import Users
 from tegcore.units import TICKS_PER_HOUR, UCR_MAX, credits_text
 from tegcore.wire import control
 from tegcore.wire.records import (
@@ -22,20 +23,25 @@ from tegcore.wire.records import (
     Reason,
     Record,
     SetMode,
+    TenantSet,
+    TenantUser,
 )
 from zone_ledger import views
 from zone_ledger.state import State
+from zone_ledger.terms import TENANTS_SET_MAX, USERS_MAX
+
+KEY_SHIFT = 40
 
 
 @dataclass(frozen=True)
 class Asker:
-    """Who asks: the tenant that the user is, and whether the user operates."""
+    """Who asks: the tenants that the user may spend as, its own first, and whether the user operates."""
 
-    tenant: str
+    tenants: tuple[str, ...]
     operator: bool
 
 
-_View = Callable[[State, str | None], Any]
+_View = Callable[[State, Collection[str] | None], Any]
 _VIEWS: dict[type[Any], _View] = {
     control.Accounts: views.accounts,
     control.Leases: views.leases,
@@ -48,6 +54,10 @@ _VIEWS: dict[type[Any], _View] = {
 
 _REFUSALS = {
     Reason.REGION: ("no host has brought that slot", "`tegctl book` lists the slots that there are"),
+    Reason.LIMIT: (
+        f"a ledger keeps terms of {TENANTS_SET_MAX} tenants and {USERS_MAX} users of each",
+        "`tegctl tenant show` lists them; users of one group can be one tenant",
+    ),
     Reason.LEASE: ("there is no such lease", "`tegctl leases` lists them"),
     Reason.HOST_GONE: ("that host has not introduced itself since the ledger was made", "is tegd running there?"),
 }
@@ -60,7 +70,7 @@ def is_view(request: control.AnyRequest) -> bool:
 
 def view(state: State, asker: Asker, request: control.AnyRequest) -> Any:
     """The answer to a request that changes nothing: operators see all, others their own."""
-    return _VIEWS[type(request)](state, None if asker.operator else asker.tenant)
+    return _VIEWS[type(request)](state, None if asker.operator else asker.tenants)
 
 
 def commands(state: State, request: control.AnyRequest) -> list[Record]:
@@ -74,6 +84,8 @@ def commands(state: State, request: control.AnyRequest) -> list[Record]:
             return _mint(state, request)
         case control.AddTenant():
             return _tenant_added(state, request)
+        case control.RemoveTenant():
+            return _tenant_removed(state, request)
         case control.SetIncome():
             return _income(state, request)
         case control.DrainHost():
@@ -98,9 +110,19 @@ def commands(state: State, request: control.AnyRequest) -> list[Record]:
             raise RefusedError(f"the zone ledger does not answer {type(request).__name__}")
 
 
-def with_users(tenants: list[dict[str, Any]], users: Mapping[str, list[str]]) -> list[dict[str, Any]]:
-    """Tenants with their users: as the settings say, else the one that is called so."""
-    return [row | {"users": users.get(row["tenant"]) or [row["tenant"]]} for row in tenants]
+def users(state: State, table: Mapping[str, Collection[int]]) -> Users:
+    """Who may spend as whom, by the settings' table and what was changed by command."""
+    changed = {state.tenants[number]: terms.users for number, terms in state.terms.by_tenant.items()}
+    return Users(table, changed)
+
+
+def with_users(tenants: list[dict[str, Any]], users: Users, name_of: Callable[[int], str]) -> list[dict[str, Any]]:
+    """Tenants with their users: those that are listed, else the one that is called so."""
+    rows = []
+    for row in tenants:
+        listed = [name_of(uid) for uid in users.of(row["tenant"])]
+        rows.append(row | {"users": listed or [row["tenant"]]})
+    return rows
 
 
 def account_opened(state: State, name: str) -> list[Record]:
@@ -114,11 +136,36 @@ def _tenant_added(state: State, request: control.AddTenant) -> list[Record]:
     name = request.tenant
     if not is_name(name):
         raise RefusedError(f"{name!r} cannot name a tenant", "lower-case letters, digits, '-', '_', '.'")
-    if not (opened := account_opened(state, name)):
+    if request.key in state.operator_keys:
+        return []
+    number = state.tenant_numbers.get(name, len(state.tenants) + 1)
+    terms = state.terms.of(number)
+    changes = request.weight is not None or request.hour_ucr is not None or bool(request.users)
+    if number in state.terms.by_tenant and not terms.closed and not changes:
         raise RefusedError(f"there is a tenant {name!r} already", "`tegctl tenant show` lists them")
-    if request.hour_ucr is None:
-        return opened
-    return _income(state, control.SetIncome(tenant=name, hour_ucr=request.hour_ucr, key=request.key))
+    bodies: list[tuple[Op, Any]] = [(Op.TENANT_SET, TenantSet(number, request.weight or terms.weight, 0))]
+    if request.hour_ucr is not None:
+        bodies.append((Op.INCOME, Income(number, _rate_ucr(state, request.hour_ucr))))
+    bodies += [(Op.TENANT_USER, TenantUser(number, uid, 1)) for uid in request.users]
+    return [*account_opened(state, name), *_keyed(bodies, request.key)]
+
+
+def _tenant_removed(state: State, request: control.RemoveTenant) -> list[Record]:
+    if request.key in state.operator_keys:
+        return []
+    number = state.tenant_numbers.get(request.tenant)
+    if number is None:
+        raise RefusedError(f"there is no tenant {request.tenant!r}", "`tegctl tenant show` lists them")
+    if request.users:
+        return _keyed([(Op.TENANT_USER, TenantUser(number, uid, 0)) for uid in request.users], request.key)
+    if state.terms.is_closed(number):
+        raise RefusedError(f"tenant {request.tenant!r} is closed already", "`tegctl tenant add` opens it again")
+    return _keyed([(Op.TENANT_SET, TenantSet(number, state.terms.of(number).weight, 1))], request.key)
+
+
+def _keyed(bodies: list[tuple[Op, Any]], key: int) -> list[Record]:
+    """The commands that one request comes to, each with a key of its own that follows from the request's."""
+    return [Record(op, 0, 0, key ^ place << KEY_SHIFT, body) for place, (op, body) in enumerate(bodies)]
 
 
 def _mint(state: State, request: control.MintCredits) -> list[Record]:
@@ -131,18 +178,23 @@ def _mint(state: State, request: control.MintCredits) -> list[Record]:
 
 
 def _income(state: State, request: control.SetIncome) -> list[Record]:
-    """An income is counted by the period, rounded down; an hour's that comes to nothing is refused."""
     if request.tenant and not is_name(request.tenant):
         raise RefusedError(f"{request.tenant!r} cannot name a tenant", "lower-case letters, digits, '-', '_', '.'")
-    period_ucr = min(UCR_MAX, request.hour_ucr * state.genesis.period_ticks // TICKS_PER_HOUR)
-    rate_ucr = INCOME_STANDING if request.hour_ucr < 0 else period_ucr
-    if request.hour_ucr > 0 and not rate_ucr:
-        raise RefusedError("that comes to nothing a period", "set a higher rate, or 0 for none")
+    rate_ucr = _rate_ucr(state, request.hour_ucr)
     if not request.tenant:
         return [Record(Op.INCOME, 0, 0, request.key, Income(0, rate_ucr))]
     opened = account_opened(state, request.tenant)
     number = state.tenant_numbers.get(request.tenant, len(state.tenants) + 1)
     return [*opened, Record(Op.INCOME, 0, 0, request.key, Income(number, rate_ucr))]
+
+
+def _rate_ucr(state: State, hour_ucr: int) -> int:
+    """An income is counted by the period, rounded down; an hour's that comes to nothing is refused."""
+    period_ucr = min(UCR_MAX, hour_ucr * state.genesis.period_ticks // TICKS_PER_HOUR)
+    rate_ucr = INCOME_STANDING if hour_ucr < 0 else period_ucr
+    if hour_ucr > 0 and not rate_ucr:
+        raise RefusedError("that comes to nothing a period", "set a higher rate, or 0 for none")
+    return rate_ucr
 
 
 def refusal(reason: Reason, missing: int) -> RefusedError:

@@ -31,7 +31,7 @@ from tegcore.wire.records import (
     Synced,
 )
 from tegcore.wire.session import Inbox, Outbox
-from zone_ledger import orders, settlement, solvency
+from zone_ledger import orders, settlement, solvency, waiting
 from zone_ledger.book.base import Book, HostShape
 from zone_ledger.eviction import Situation, give_notice, left, refuse, rule
 from zone_ledger.leases import HostSession, Lease, LeaseState, OrderState, Pays, Rates
@@ -93,6 +93,8 @@ class Engine:
             Op.EVICT: self._evict,
             Op.INCOME: self._income,
             Op.RULES: self._later_rules,
+            Op.TENANT_USER: self._tenant_user,
+            Op.TENANT_SET: self._tenant_set,
         }
 
     @property
@@ -149,7 +151,14 @@ class Engine:
         for lease in state.leases.values():
             outgo_ucr[lease.tenant] += lease.outgo_ucr
             assert lease.pays is Pays.PURSE or lease.purse_ucr == 0, f"lease {lease.number} keeps what its account lent"
+        asked_ucr = Counter[int]()
+        for order in state.orders.values():
+            asked_ucr[order.tenant] += order.held_ucr if order.pays is Pays.ACCOUNT else 0
+        assert state.asked_ucr == asked_ucr
         assert state.rents.outgo_ucr == {tenant: amount for tenant, amount in outgo_ucr.items() if amount}
+        changes = [terms.changed for terms in state.terms.by_tenant.values()]
+        assert changes == sorted(set(changes))
+        assert changes[-1:] in ([], [state.terms.changes])
 
     # --- sessions ---------------------------------------------------------------------------------------------------
 
@@ -170,6 +179,7 @@ class Engine:
         session.up = True
         if session.lost:
             session.lost = False
+            self.state.room = self.state.rules.named_displace
             self.state.book.drain(session.number, on=session.drained)
 
     def _answered(self, record: Record, outcome: Outcome) -> Outcome:
@@ -229,6 +239,7 @@ class Engine:
             return outcome
         for order in [order for order in state.orders.values() if order.key.host == session.number]:
             self._drop_order(order.key)
+        waiting.host_is_silent(state, session.number)
         session.boot, session.stale, session.rules = record.boot, False, body.rules
         self._is_here(session)
         session.inbox, session.outbox = Inbox(), Outbox()
@@ -255,6 +266,7 @@ class Engine:
         state.book.add_host(session.number, shape)
         state.runs.add(shape.region)
         state.book.drain(session.number, on=session.withheld)
+        state.room = state.rules.named_displace
         return Outcome()
 
     def _tell_truth(self, session: HostSession) -> None:
@@ -273,6 +285,7 @@ class Engine:
             return Outcome(Reason.HOST_GONE)
         self.state.rows.hosts.mark(session.number)
         session.up = False
+        waiting.host_is_silent(self.state, session.number)
         if record.body.withhold and session.boot:
             session.lost = True
             self.state.book.drain(session.number, on=True)
@@ -343,7 +356,9 @@ class Engine:
         for order in self.state.orders.values():
             if (order.key.host, order.ref) == (record.actor, record.body.ref):
                 self._drop_order(order.key)
+                waiting.waits_no_more(self.state, record.actor, record.body.ref)
                 return Outcome()
+        waiting.waits_no_more(self.state, record.actor, record.body.ref)
         lease = self.state.leases.get(record.body.lease)
         if lease is None or (lease.origin, lease.ref) != (record.actor, record.body.ref):
             return Outcome(Reason.STATE)
@@ -376,8 +391,12 @@ class Engine:
         balance = self.state.accounts.balances[lease.tenant]
         if body.amount_ucr > balance:
             return Outcome(Reason.FUNDS, body.amount_ucr - balance)
+        if self.state.rules.accounts_pay and (missing := solvency.short_ucr(self.state, lease.tenant, body.amount_ucr)):
+            return Outcome(Reason.FUNDS, missing)
         self.state.accounts.hold(lease.tenant, body.amount_ucr)
         lease.purse_ucr += body.amount_ucr
+        if self.state.rules.accounts_pay:
+            solvency.look_at_lease(self.state, lease)
         return Outcome(subject=lease.number)
 
     def _raise_budget(self, lease: Lease, amount_ucr: int) -> Outcome:
@@ -411,6 +430,7 @@ class Engine:
         if not self.state.book.hosts_of(Region(record.body.slot, 0)):
             return Outcome(Reason.REGION)
         self.state.book.cordon(record.body.slot, on=bool(record.body.on))
+        self.state.room = self.state.rules.named_displace
         return Outcome(subject=record.body.slot)
 
     def _drain(self, record: Record) -> Outcome:
@@ -420,6 +440,7 @@ class Engine:
         state.rows.hosts.mark(session.number)
         session.drained = bool(record.body.on)
         state.book.drain(session.number, on=session.withheld)
+        state.room = state.rules.named_displace
         if session.drained:
             for lease in state.leases_of(session.number):
                 if session.number in lease.hosts and lease.state is LeaseState.HELD:
@@ -527,6 +548,20 @@ class Engine:
         self.state.incomes[tenant] = rate_ucr
         return Outcome(subject=tenant)
 
+    def _tenant_user(self, record: Record) -> Outcome:
+        tenant, uid, on = record.body
+        if tenant not in self.state.tenants:
+            return Outcome(Reason.TENANT)
+        kept = self.state.terms.set_user(tenant, uid, on=bool(on))
+        return Outcome(Reason.OK if kept else Reason.LIMIT, subject=tenant)
+
+    def _tenant_set(self, record: Record) -> Outcome:
+        tenant, weight, closed = record.body
+        if tenant not in self.state.tenants:
+            return Outcome(Reason.TENANT)
+        kept = self.state.terms.set(tenant, weight, closed=bool(closed))
+        return Outcome(Reason.OK if kept else Reason.LIMIT, subject=tenant)
+
     def _later_rules(self, record: Record) -> Outcome:
         """From here on another rule set holds; what is there goes on as it was paid for."""
         state = self.state
@@ -554,7 +589,10 @@ class Engine:
         if state.rules.accounts_pay and state.tick % state.genesis.period_ticks == 0:
             solvency.pay_incomes(state)
             solvency.look_at_accounts(state)
+            waiting.forget_silent(state)
         orders.clear(state)
+        if state.rules.named_displace:
+            waiting.wake(state)
         return Outcome(subject=state.tick)
 
     def _keep_appointment(self, lease: Lease, due: Due) -> None:
@@ -567,9 +605,13 @@ class Engine:
             elif state.rules.accounts_pay:
                 solvency.look_at_lease(state, lease)
         elif due is Due.TERM_OVER:
-            lease.protected = False
+            lease.protected_until = 0
             state.rows.leases.mark(lease.number)
             state.refresh_threshold(lease)
+        elif due is Due.TIME_OVER:
+            if lease.state is LeaseState.HELD:
+                give_notice(state, lease, Reason.TIME)
+            self._leaves_anyway(lease, Reason.TIME)
         else:
             self._end_of_terms(lease)
 

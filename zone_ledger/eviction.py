@@ -33,7 +33,7 @@ class Ruling(NamedTuple):
     Attributes:
         order: `filled`, `refused`, or `waits`.
         incumbents: `gone`, `ended` (their terms are over), `stay` (held again), `leave` (notice stands), or `held`
-            (notice is taken back: under rule set 1 it stands).
+            (notice is taken back, unless it must leave anyway or has left in part: under rule set 1 it stands).
         reason: Of the refusal.
     """
 
@@ -58,6 +58,9 @@ def begin(state: State, won: Won) -> None:
     order.blocks, order.price_ucr = won.placement.blocks, won.price_ucr
     order.rule = won.rule
     order.incumbents = [lease.number for lease in incumbents]
+    order.protected_until = max(
+        (lease.protected_until for lease in incumbents if lease.number == order.leaves), default=0
+    )
     save_ticks = min(max(lease.traits.save_ticks for lease in incumbents), state.term_ticks)
     deadline = state.tick + max(state.genesis.notice_ticks, save_ticks)
     if state.rules.named_displace and (short_ucr := _hold_notice(state, order, incumbents, deadline)):
@@ -138,12 +141,13 @@ def rule(state: State, order: Order, situation: Situation) -> bool:
             case "stay":
                 stay(state, lease)
                 lease.challenge_ucr = max(lease.challenge_ucr, order.limit_ucr)
-            case "held" if state.rules.named_displace and lease.why is Reason.CHALLENGED:
+            case "held" if state.rules.named_displace and lease.why is Reason.CHALLENGED and not lease.clear:
                 stay(state, lease)
                 state.counters.withdrawn += 1
                 state.tell(lease, Op.WITHDRAWN, Withdrawn(lease.number, lease.token, lease.term_end))
-            case _:
-                lease.challenger = None if ruling.order == "refused" else lease.challenger
+            case _ if ruling.order == "refused":
+                spare(state, lease)
+                lease.challenger = None
     if ruling.order == "filled":
         order.incumbents.clear()
         return not _taken(state, order) or rule(state, order, Situation.TAKEN)
@@ -170,6 +174,7 @@ def stay(state: State, lease: Lease) -> None:
 def dissolve(state: State, order: Order, reason: Reason, missing: int = 0) -> None:
     """End an order that held a reservation, without a lease."""
     release_reservation(state, order)
+    state.room = state.rules.named_displace
     refuse(state, order, Refused(order.ref, reason, missing, order.price_ucr, 0))
 
 

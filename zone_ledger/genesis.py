@@ -30,6 +30,8 @@ def genesis_records(settings: LedgerSettings) -> list[Record]:
         settings.notice_ticks,
         settings.epoch_ticks,
         market,
+        settings.patience_ticks,
+        settings.woken_bids,
     )
     rates = SetRates(
         epoch=FIRST_EPOCH,

@@ -72,6 +72,7 @@ class Order:
         budget_ucr: Most that it may pay from the account, -1 for no bound.
         held_ucr: In escrow for it: its endowment, or its first period.
         notice_ucr: In escrow to pay for the notice of those that it displaces.
+        protected_until: What a MOVE that waits for its own old seat, too, keeps of that one's first term.
     """
 
     key: OrderKey
@@ -99,6 +100,7 @@ class Order:
     budget_ucr: int = -1
     held_ucr: int = 0
     notice_ucr: int = 0
+    protected_until: int = 0
 
     @property
     def named(self) -> bool:
@@ -147,10 +149,12 @@ class Lease:
         heard: By host, the end of its own term, where hosts renew each for itself.
         budget_ucr: Most that it may pay from the account, -1 for no bound.
         covered: A standing income pays for the present period: nothing was escrowed for it.
-        protected: In its first term: it cannot be displaced.
+        protected_until: In its first term, which ends in this tick, it cannot be displaced; 0 once that is over.
         noticed: Tick from which its challenger pays for it, 0 while none does.
         spared_ucr: What challengers have paid of the present period.
         low: Its host was told that money for it runs out.
+        since: Tick since when its work had waited.
+        low_tick: Tick that it was told then: before, it has no notice because its account is dry.
     """
 
     number: int
@@ -191,15 +195,22 @@ class Lease:
     pays: Pays = Pays.PURSE
     budget_ucr: int = -1
     covered: bool = False
-    protected: bool = False
+    protected_until: int = 0
     noticed: int = 0
     spared_ucr: int = 0
     low: bool = False
+    since: int = 0
+    low_tick: int = 0
 
     @property
     def friction_ucr(self) -> int:
         """Static friction mu m (14) of the whole lease, per period."""
         return friction_ucr(self.mu_ucr, self.mass_micro)
+
+    @property
+    def protected(self) -> bool:
+        """Whether it cannot be displaced yet."""
+        return self.protected_until > 0
 
     @property
     def threshold_ucr(self) -> int | None:
@@ -354,6 +365,8 @@ class Counters:
         by_rule: Leases granted by each rule of clearing; 0: at fixed prices.
         withdrawn: Evictions that were taken back.
         covered_ucr: What standing incomes covered.
+        woken: How often work that waits was told of room.
+        promises: How often slots were kept for work that waits.
     """
 
     outcomes: dict[int, int] = field(default_factory=dict)
@@ -370,3 +383,5 @@ class Counters:
     by_rule: dict[int, int] = field(default_factory=dict)
     withdrawn: int = 0
     covered_ucr: int = 0
+    woken: int = 0
+    promises: int = 0

@@ -317,7 +317,11 @@ class Ledger:
         for host, number in heard.welcome.items():
             sayings.append(Saying(Topic(zone, Channel.EVENTS, host), voice.welcome(state, number)))
         for ask in heard.asked:
-            told = voice.peers(state, ask, self._addresses, self._secret)
+            told: Message
+            if ask.tenants_after < 0:
+                told = voice.peers(state, ask, self._addresses, self._secret)
+            else:
+                told = voice.tenants(state, ask, self._secret)
             sayings.append(Saying(Topic(zone, Channel.EVENTS, ask.host), told))
         stirred, state.stirred = state.stirred, set()
         for number in sorted(self._owed | stirred | heard.sessions):
@@ -329,7 +333,7 @@ class Ledger:
             else:
                 self._owed.discard(number)
         free = state.book.free_slots(Region(0, 2 * state.genesis.zone_k))
-        beat = Beat(SCHEMA, zone, state.tick, state.tau, state.market, len(state.leases), free)
+        beat = Beat(SCHEMA, zone, state.tick, state.tau, state.market, len(state.leases), free, state.terms.changes)
         sayings.append(Saying(Topic(zone, Channel.BEAT), beat))
         sayings.append(Saying(Topic(zone, Channel.DIGEST), voice.digest(state, self._counted)))
         self._counted = dataclasses.replace(state.counters)

@@ -22,7 +22,7 @@ from tegcore.wire.records import (
     Waiting,
     pack_blocks,
 )
-from zone_ledger import solvency
+from zone_ledger import solvency, waiting
 from zone_ledger.book.base import Query, Seat
 from zone_ledger.clearing import Lost, Result, Waits, Won, clear_auction, clear_fixed, may_displace
 from zone_ledger.eviction import begin, refuse, release_reservation
@@ -101,7 +101,7 @@ def cap_of(state: State, region: Region) -> int:
 
 def objection(state: State, order: Order) -> tuple[Reason, int]:
     """Why an order cannot even wait for a tick, and the number that is missing."""
-    if not order.tenant:
+    if not order.tenant or state.terms.is_closed(order.tenant):
         return Reason.TENANT, 0
     if order.region.end > 1 << 2 * state.genesis.zone_k:
         return Reason.REGION, 0
@@ -126,6 +126,8 @@ def _cannot_pay(state: State, order: Order) -> tuple[Reason, int]:
             return Reason.ENDOWMENT, order.bid_ucr - order.budget_ucr
         missing = solvency.missing_ucr(state, order, _first_period_ucr(state, order))
         return (Reason.FUNDS, missing) if missing else (Reason.OK, 0)
+    if state.rules.accounts_pay and (missing := solvency.missing_ucr(state, order, 0)):
+        return Reason.FUNDS, missing
     if order.endow_ucr > state.accounts.balances[order.tenant]:
         return Reason.FUNDS, order.endow_ucr - state.accounts.balances[order.tenant]
     if order.endow_ucr < order.bid_ucr:
@@ -155,20 +157,27 @@ def _cannot_leave(state: State, order: Order) -> Reason:
 
 def clear(state: State) -> None:
     """Clear what has arrived, as far as admission goes."""
-    waiting = []
+    arrived = []
     for order in list(state.waiting.values()):
         if (reason := _cannot_leave(state, order)) is Reason.OK:
-            waiting.append(order)
+            arrived.append(order)
         else:
             refuse(state, order, Refused(order.ref, reason, 0, 0, 0))
-    waiting.sort(key=lambda order: (order.arrived, order.key))
-    admitted = len(waiting)
+    arrived.sort(key=lambda order: (order.arrived, order.key))
+    admitted = len(arrived)
     if state.admission and state.tick <= state.admission.until_tick:
         admitted = state.admission.per_tick
-        for order in waiting[admitted:]:
+        for order in arrived[admitted:]:
             refuse(state, order, Refused(order.ref, Reason.ADMISSION, 0, 0, state.tick + RETRY_TICKS))
-    clearing = clear_fixed if state.market is Market.FIXED else clear_auction
-    carry_out(state, clearing(state.book, waiting[:admitted], state.scales, state.rules))
+    carry_out(state, _cleared(state, arrived[:admitted]))
+
+
+def _cleared(state: State, orders: list[Order]) -> list[Result]:
+    if state.market is Market.AUCTION:
+        return clear_auction(state.book, orders, state.scales, state.rules)
+    if state.rules.named_displace:
+        return waiting.clear_fixed(state, orders)
+    return clear_fixed(state.book, orders, state.scales, state.rules)
 
 
 def carry_out(state: State, results: Iterable[Result]) -> None:
@@ -181,6 +190,7 @@ def carry_out(state: State, results: Iterable[Result]) -> None:
                 order.rule = result.rule
                 fill(state, order)
             case Won():
+                waiting.waits_otherwise(state, result.order)
                 begin(state, result)
             case Lost():
                 _lose(state, result)
@@ -227,10 +237,14 @@ def fill(state: State, order: Order) -> None:
         purse_ucr=order.held_ucr,
         pays=order.pays,
         budget_ucr=order.budget_ucr,
+        since=waiting.age_of(state, order) if state.rules.named_displace else 0,
     )
+    waiting.waits_no_more(state, order.key.host, order.ref)
     lease.ranges = _first_ranges(state, order, hosts)
     if state.rules.named_displace:
-        _protect(state, lease, state.leases.get(order.leaves))
+        _protect(state, lease, order)
+    if lease.traits.time_ticks:
+        state.appoint(state.tick + lease.traits.time_ticks, Due.TIME_OVER, lease.number)
     state.enter(lease)
     seat = Seat(order.blocks, order.shape.share_permille, order.cpu_milli, order.mem_bytes, None)
     state.book.seat(lease.number, seat)
@@ -241,6 +255,8 @@ def fill(state: State, order: Order) -> None:
     state.counters.by_rule[order.rule] = state.counters.by_rule.get(order.rule, 0) + 1
     _count(state, Reason.OK)
     state.tell(lease, Op.FILLED, filled_event(lease))
+    if state.rules.accounts_pay:
+        solvency.look_at_lease(state, lease)
 
 
 def _takes_any_price(state: State, order: Order) -> bool:
@@ -248,14 +264,15 @@ def _takes_any_price(state: State, order: Order) -> bool:
     return state.rules.accounts_pay and state.market is Market.FIXED and not order.named
 
 
-def _protect(state: State, lease: Lease, left: Lease | None) -> None:
+def _protect(state: State, lease: Lease, order: Order) -> None:
     """In its first term a lease cannot be displaced; who moves has what is left of that of its old seat."""
-    over_tick = lease.granted + state.term_ticks
-    if left is not None:
-        over_tick = left.granted + state.term_ticks if left.protected else 0
-    if over_tick > state.tick:
-        lease.protected = True
-        state.appoint(over_tick, Due.TERM_OVER, lease.number)
+    until_tick = lease.granted + state.term_ticks
+    if order.leaves:
+        left = state.leases.get(order.leaves)
+        until_tick = left.protected_until if left is not None else order.protected_until
+    if until_tick > state.tick:
+        lease.protected_until = until_tick
+        state.appoint(until_tick, Due.TERM_OVER, lease.number)
 
 
 def _press(state: State, order: Order, blocks: tuple[Region, ...]) -> None:
@@ -405,6 +422,11 @@ def _lose(state: State, lost: Lost) -> None:
     total = price_ucr(placement.total_ucr, order.shape) if placement else 0
     if state.rules.named_displace and lost.reason in {Reason.NO_FIT, Reason.TAKEN}:
         total = reserve_price_ucr(state, order.shape)
+    outbid = lost.reason is Reason.PRICE and order.limit_ucr > reserve_price_ucr(state, order.shape)
+    if (lost.reason in {Reason.NO_FIT, Reason.TAKEN} or outbid) and waiting.is_waiting(state, order):
+        waiting.waits(state, order)
+    else:
+        waiting.waits_otherwise(state, order)
     refuse(state, order, Refused(order.ref, lost.reason, lost.missing, total, 0))
 
 

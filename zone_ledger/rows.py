@@ -33,6 +33,7 @@ class Kind(IntEnum):
     ORDER = 4
     CAP = 5
     TRANSFER = 6
+    WAITER = 7
 
 
 class RowSum(Generic[Key]):
@@ -83,6 +84,7 @@ class Rows:
     orders: RowSum[OrderKey] = field(default_factory=lambda: RowSum(Kind.ORDER))
     caps: RowSum[int] = field(default_factory=lambda: RowSum(Kind.CAP))
     transfers: RowSum[tuple[int, int]] = field(default_factory=lambda: RowSum(Kind.TRANSFER))
+    waiters: RowSum[tuple[int, int]] = field(default_factory=lambda: RowSum(Kind.WAITER))
 
 
 def hash_of(kind: Kind, row: list[int]) -> int:

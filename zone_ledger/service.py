@@ -13,6 +13,7 @@ from typing import Any
 from tegcore.clock import Clock
 from tegcore.errors import JournalError, RefusedError
 from tegcore.ids import is_name
+from tegcore.tenancy import Users
 from tegcore.units import NS_PER_S, TICK_NS, UCR_PER_CREDIT
 from tegcore.wire import control, topics
 from tegcore.wire.messages import Rejected
@@ -25,7 +26,7 @@ from tegio.executive import Executive, Window
 from tegio.failpoints import reach
 from tegio.logs import event
 from tegio.notify import notify
-from tegio.users import demand_operator, is_operator, own_tenant, user_name
+from tegio.users import demand_operator, is_operator, own_tenants, user_name
 from tegio.wire import Wire
 from zone_ledger import desk
 from zone_ledger.engine import Engine
@@ -234,7 +235,7 @@ class LedgerService:
     async def answer(self, peer: Peer, request: control.AnyRequest) -> control.Reply | AsyncIterator[control.Reply]:
         """Answer a request over the control socket; commands once they are durable."""
         operator = is_operator(peer.uid, self._settings.operators)
-        asker = desk.Asker(own_tenant(peer.uid, self._settings.tenants), operator)
+        asker = desk.Asker(tuple(own_tenants(peer.uid, self._users())), operator)
         if isinstance(request, control.Accounts):
             await self._open_own_account(asker)
         if desk.is_view(request):
@@ -251,13 +252,14 @@ class LedgerService:
 
     async def _open_own_account(self, asker: desk.Asker) -> None:
         """Whoever looks has an account, with the welcome that the operator set."""
-        if asker.tenant in self.engine.state.tenant_numbers:
+        tenant = asker.tenants[0]
+        if tenant in self.engine.state.tenant_numbers:
             return
         amount_ucr = round(self._settings.welcome_credits * UCR_PER_CREDIT)
 
         def records() -> list[Record]:
             state = self.engine.state
-            opened = desk.account_opened(state, asker.tenant)
+            opened = desk.account_opened(state, tenant)
             if not opened or not amount_ucr:
                 return opened
             number = opened[0].body.ident
@@ -275,9 +277,11 @@ class LedgerService:
     def _seen(self, asker: desk.Asker, request: control.AnyRequest) -> Any:
         seen = desk.view(self.engine.state, asker, request)
         if isinstance(request, control.Tenants):
-            users = {name: [user_name(uid) for uid in uids] for name, uids in self._settings.tenants.items()}
-            return desk.with_users(seen, users)
+            return desk.with_users(seen, self._users(), user_name)
         return seen | self._own_view() if isinstance(request, control.LedgerView) else seen
+
+    def _users(self) -> Users:
+        return desk.users(self.engine.state, self._settings.tenants)
 
     def _own_view(self) -> dict[str, Any]:
         lateness, orders = self._executive.lateness_ms.quantiles(), self._order_ms.quantiles()

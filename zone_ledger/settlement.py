@@ -13,8 +13,14 @@ minted and burnt, and the account is not touched. `solvency` looks ahead of acco
 from tegcore.economics.fixed import prorated_ucr, range_price_ucr
 from tegcore.units import PERMILLE, UCR_MAX
 from tegcore.wire.records import INCOME_STANDING, Ended, Expand, Expanded, Market, Op, Reason, Settled
+from zone_ledger import waiting
 from zone_ledger.leases import Lease, LeaseState, Pays, Range, charge_ucr, price_ucr
 from zone_ledger.state import Due, State
+
+_OVER = frozenset({Reason.DONE, Reason.CANCELLED, Reason.MOVED, Reason.TIME})
+"""Why a lease ends whose work is not put back in the queue."""
+LOOK_PERIODS = 2
+"""What an account must hold of its coming outgo, in periods, so that no boundary fails before the next look."""
 
 
 def open_purse(state: State, lease: Lease) -> None:
@@ -34,6 +40,8 @@ def cross_boundary(state: State, lease: Lease) -> bool:
     if lease.state is LeaseState.HELD:
         lease.mu_ucr = state.rates.mu_ucr
         lease.limit_ucr = lease.next_limit_ucr
+        if state.rules.accounts_pay:  # who would pay less than the reserve has to leave
+            lease.limit_ucr = max(lease.limit_ucr, reserve_ucr(state, lease))
         lease.price_ucr = _next_price_ucr(state, lease)
     carried = _escrow_period(state, lease)
     state.changed(lease)
@@ -47,7 +55,7 @@ def cross_boundary(state: State, lease: Lease) -> bool:
         lease.purse_ucr,
         lease.limit_ucr,
         lease.challenge_ucr,
-        price_ucr(state.book.reserve_of(lease.blocks, lease.shape.share_permille), lease.shape),
+        reserve_ucr(state, lease),
     )
     lease.challenge_ucr = 0
     state.refresh_threshold(lease)
@@ -66,6 +74,9 @@ def end(state: State, lease: Lease, why: Reason) -> None:
     lease.purse_ucr = 0
     state.book.unseat(lease.number)
     state.strike(lease)
+    state.room = state.rules.named_displace
+    if state.rules.named_displace and why not in _OVER:
+        waiting.may_come_back(state, lease)
     state.refs.discard((lease.origin, lease.ref))
     state.tell(lease, Op.ENDED, Ended(lease.number, lease.token, why, returned_ucr, burned_ucr, lease.paid_ucr))
 
@@ -144,6 +155,7 @@ def _given_back(state: State, lease: Lease, ask: Expand) -> tuple[Reason, int, i
         bought.mem_bytes -= part
         bought.price_ucr -= part_ucr
         rest -= part
+    state.room = state.rules.named_displace
     lease.ranges = [bought for bought in lease.ranges if bought.mem_bytes or bought.price_ucr]
     state.book.promise(lease.number, ask.host, ask.delta_bytes)
     return Reason.OK, 0, 0
@@ -244,11 +256,16 @@ def _pay(state: State, lease: Lease, amount_ucr: int) -> None:
 
 def _next_price_ucr(state: State, lease: Lease) -> int:
     """The second price over time: max(reserve, best refused challenge less friction), never above the limit."""
-    reserve_ucr = price_ucr(state.book.reserve_of(lease.blocks, lease.shape.share_permille), lease.shape)
+    least_ucr = reserve_ucr(state, lease)
     if state.market is Market.FIXED:
-        return reserve_ucr
+        return least_ucr
     challenge_ucr = lease.challenge_ucr - price_ucr(lease.friction_ucr, lease.shape)
-    return min(lease.limit_ucr, max(reserve_ucr, challenge_ucr))
+    return min(lease.limit_ucr, max(least_ucr, challenge_ucr))
+
+
+def reserve_ucr(state: State, lease: Lease) -> int:
+    """The reserve of a lease's slots, per slot-period."""
+    return price_ucr(state.book.reserve_of(lease.blocks, lease.shape.share_permille), lease.shape)
 
 
 def is_covered(state: State, pays: Pays, tenant: int) -> bool:
@@ -265,11 +282,12 @@ def _escrow_period(state: State, lease: Lease) -> bool:
         _return_purse(state, lease)
         return lease.budget_ucr < 0 or lease.budget_ucr - lease.paid_ucr >= lease.charge_ucr
     if lease.pays is Pays.ACCOUNT:
-        _draw(state, lease, wanted_ucr)
+        _draw(state, lease, min(wanted_ucr, lease.charge_ucr + _beyond_all_rents_ucr(state, lease)))
     if lease.purse_ucr < wanted_ucr:
         affordable = _limit_within(max(0, lease.purse_ucr - ranges_ucr), lease)
         if lease.state is LeaseState.HELD:
-            lease.limit_ucr = affordable
+            least_ucr = lease.price_ucr if state.rules.accounts_pay else 0
+            lease.limit_ucr = max(affordable, least_ucr)
         if affordable < lease.price_ucr:
             if lease.pays is Pays.ACCOUNT:  # what there is pays for the notice
                 lease.escrow_ucr, lease.purse_ucr = lease.escrow_ucr + lease.purse_ucr, 0
@@ -279,6 +297,21 @@ def _escrow_period(state: State, lease: Lease) -> bool:
     lease.escrow_ucr += wanted_ucr
     _return_purse(state, lease)
     return True
+
+
+def _beyond_all_rents_ucr(state: State, lease: Lease) -> int:
+    """What an account has for the limit of one lease beyond its charge: not what carries all of the tenant's rents."""
+    outgo_ucr = state.rents.outgo_ucr.get(lease.tenant, 0)
+    kept_ucr = carries_ucr(state, outgo_ucr, max(0, state.income_of(lease.tenant))) + outgo_ucr + lease.charge_ucr
+    return max(0, state.accounts.balances[lease.tenant] + lease.purse_ucr - kept_ucr)
+
+
+def carries_ucr(state: State, outgo_ucr: int, income_ucr: int) -> int:
+    """What an account must hold so that nobody is warned at the next look."""
+    net_ucr = outgo_ucr - income_ucr
+    if net_ucr <= 0:
+        return 0
+    return LOOK_PERIODS * outgo_ucr - income_ucr + net_ucr * state.genesis.term_periods
 
 
 def _limit_within(charge: int, lease: Lease) -> int:

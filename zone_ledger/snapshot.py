@@ -17,6 +17,8 @@ from zone_ledger.book.base import Book, HostShape, Seat
 from zone_ledger.leases import Counters, HostSession, Lease, Order, Rates
 from zone_ledger.rules import rule_set
 from zone_ledger.state import Outcome, State
+from zone_ledger.terms import TermsOfAll
+from zone_ledger.waiters import Promise, Waiter
 
 FORMAT = 1
 
@@ -60,6 +62,10 @@ class _Contents(msgspec.Struct, array_like=True):
     subsidy_epoch_ucr: int = 0
     rules: int = 1
     incomes: dict[int, int] = {}
+    waiters: list[Waiter] = []
+    promise: Promise | None = None
+    room: bool = False
+    terms: TermsOfAll = msgspec.field(default_factory=TermsOfAll)
 
 
 def pack(state: State) -> bytes:
@@ -96,6 +102,10 @@ def pack(state: State) -> bytes:
         state.subsidy_epoch_ucr,
         state.rules.number,
         state.incomes,
+        list(state.queue.waiters.values()),
+        state.promise,
+        state.room,
+        state.terms,
     )
     return msgspec.msgpack.encode(contents, enc_hook=_plain)
 
@@ -127,7 +137,9 @@ def unpack(payload: bytes, book_of: Callable[[int], Book]) -> State:
         "anchors",
     ):
         setattr(state, name, getattr(contents, name))
-    for name in ("last_lease", "last_token", "last_serial", "due", "subsidy_epoch_ucr", "incomes"):
+    for name in ("last_lease", "last_token", "last_serial", "due", "subsidy_epoch_ucr"):
+        setattr(state, name, getattr(contents, name))
+    for name in ("incomes", "promise", "room", "terms"):
         setattr(state, name, getattr(contents, name))
     state.hosts = {host.number: host for host in contents.hosts}
     state.tenant_numbers = {name: number for number, name in state.tenants.items()}
@@ -140,6 +152,7 @@ def unpack(payload: bytes, book_of: Callable[[int], Book]) -> State:
         if not state.rules.accounts_pay:
             order.held_ucr = order.endow_ucr
         state.take_in(order)
+    state.queue.restore(contents.waiters)
     state.refs = set(contents.refs)
     state.operator_keys = dict(contents.operator_keys)
     state.transfers = set(contents.transfers)

@@ -4,18 +4,17 @@ A lease with a budget or a purse of its own is looked at at its boundaries. Acco
 ahead: what a tenant's leases take from its account, less its income, is R - I; while two periods' worth of that is
 there, every boundary until the next look is carried, those of leases with notice among them. Below it the newest leases
 get notice, until what stays is carried for another term or costs no more than the income; the same leases are told a
-term earlier. An order is taken in only if its tenant can carry it that far: work that comes back after an account was
-dry is not sent away again at once.
+term earlier, and none goes before the tick that it was told, or before a newer one.
+
+An order is taken in only if its tenant can carry it that far, with all else that it has asked for: work that comes back
+after an account was dry is not sent away again at once. No purse is filled with what the rest lives on.
 """
 
 from tegcore.wire.records import Low, Op, Reason
 from zone_ledger.eviction import give_notice
 from zone_ledger.leases import Lease, LeaseState, Order, Pays
-from zone_ledger.settlement import is_covered
+from zone_ledger.settlement import LOOK_PERIODS, carries_ucr, is_covered
 from zone_ledger.state import State
-
-LOOK_PERIODS = 2
-"""What an account must hold of its coming outgo, in periods, so that no boundary fails before the next look."""
 
 
 def look_at_lease(state: State, lease: Lease) -> None:
@@ -52,14 +51,18 @@ def look_at_accounts(state: State) -> None:
         state.short_of_money.add(tenant)
         leases, keeps_ucr, going = held[tenant], outgo_ucr, []
         reach_ucr = min(balance_ucr, dry_ucr)
-        while leases and keeps_ucr > income_ucr and reach_ucr < _carries_ucr(state, keeps_ucr, income_ucr):
+        while leases and keeps_ucr > income_ucr and reach_ucr < carries_ucr(state, keeps_ucr, income_ucr):
             going.append(leases.pop())
             keeps_ucr -= going[-1].outgo_ucr
         _relieve_all(state, 0, leases)
-        missing_ucr = _carries_ucr(state, outgo_ucr, income_ucr) - balance_ucr
-        until_tick = state.tick + max(0, balance_ucr - dry_ucr) // net_ucr * state.genesis.period_ticks
+        missing_ucr = carries_ucr(state, outgo_ucr, income_ucr) - balance_ucr
+        until_tick = state.tick + state.term_ticks
+        if balance_ucr >= dry_ucr:
+            until_tick = state.tick + (balance_ucr - dry_ucr) // net_ucr * state.genesis.period_ticks
+        over = balance_ucr < dry_ucr
         for lease in going:
-            if balance_ucr < dry_ucr:
+            over = over and lease.low and state.tick >= lease.low_tick
+            if over:
                 state.counters.bankruptcies += 1
                 give_notice(state, lease, Reason.BANKRUPT)
             else:
@@ -67,19 +70,24 @@ def look_at_accounts(state: State) -> None:
 
 
 def missing_ucr(state: State, order: Order, charge: int) -> int:
-    """What an order's tenant is short of, so as to carry it and all that it has for a term.
+    """What an order's tenant is short of, so as to carry it and all that it has and asks for, for a term.
 
     Args:
         state: Of the ledger.
-        order: Paid from the account.
-        charge: What it will cost a period at most.
+        order: Paid from the account, or with a purse that is to be taken from it.
+        charge: What it takes from the account a period at most: nothing, if it has a purse.
     """
     if is_covered(state, order.pays, order.tenant):
         return 0
-    outgo_ucr = state.rents.outgo_ucr.get(order.tenant, 0) + charge
-    income_ucr = max(0, state.income_of(order.tenant))
-    wanted_ucr = max(charge, _carries_ucr(state, outgo_ucr, income_ucr))
-    return max(0, wanted_ucr - state.accounts.balances[order.tenant])
+    return short_ucr(state, order.tenant, order.endow_ucr, charge)
+
+
+def short_ucr(state: State, tenant: int, purse_ucr: int, charge: int = 0) -> int:
+    """What an account is short of, to fill a purse, pay a charge more a period, and carry all else for a term."""
+    asked_ucr = state.asked_ucr[tenant]
+    outgo_ucr = state.rents.outgo_ucr.get(tenant, 0) + asked_ucr + charge
+    carried_ucr = purse_ucr + carries_ucr(state, outgo_ucr, max(0, state.income_of(tenant)))
+    return max(0, max(purse_ucr or charge, carried_ucr - asked_ucr) - state.accounts.balances[tenant])
 
 
 def pay_incomes(state: State) -> None:
@@ -87,14 +95,6 @@ def pay_incomes(state: State) -> None:
     for tenant in sorted(state.tenants) if state.incomes else ():
         if (rate_ucr := state.income_of(tenant)) > 0:
             state.accounts.earn(tenant, rate_ucr)
-
-
-def _carries_ucr(state: State, outgo_ucr: int, income_ucr: int) -> int:
-    """What an account must hold so that nobody is warned at the next look."""
-    net_ucr = outgo_ucr - income_ucr
-    if net_ucr <= 0:
-        return 0
-    return LOOK_PERIODS * outgo_ucr - income_ucr + net_ucr * state.genesis.term_periods
 
 
 def _by_tenant(state: State) -> dict[int, list[Lease]]:
@@ -108,14 +108,14 @@ def _by_tenant(state: State) -> dict[int, list[Lease]]:
 
 def _warn(state: State, lease: Lease, reason: Reason, until_tick: int, missing: int) -> None:
     if not lease.low:
-        lease.low = True
+        lease.low, lease.low_tick = True, until_tick
         state.rows.leases.mark(lease.number)
         state.tell(lease, Op.LOW, Low(lease.number, lease.token, reason, until_tick, missing))
 
 
 def _relieve(state: State, lease: Lease) -> None:
     if lease.low:
-        lease.low = False
+        lease.low, lease.low_tick = False, 0
         state.rows.leases.mark(lease.number)
         state.tell(lease, Op.LOW, Low(lease.number, lease.token, Reason.OK, 0, 0))
 

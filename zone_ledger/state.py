@@ -6,7 +6,7 @@ what becomes of the challenger), `settlement` (periods, purses, ends), and `engi
 
 import heapq
 import struct
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -22,8 +22,14 @@ from zone_ledger.placement import Scales
 from zone_ledger.rows import HASH_BYTES, Rows
 from zone_ledger.rules import LATEST, RuleSet, rule_set
 from zone_ledger.runs import Runs
+from zone_ledger.terms import TermsOfAll
+from zone_ledger.waiters import Promise, Queue
 
 BIDS_KEPT_MAX = 1 << 16
+PATIENCE_TICKS = 12_000
+WOKEN_BIDS = 16
+_FIELDS_OF_SET_1 = 8
+"""Of Genesis: what its hashes know of."""
 
 
 class Outcome(NamedTuple):
@@ -41,9 +47,11 @@ class Due(IntEnum):
     SURE_END = 2
     TERM_OVER = 3
     """Its first term: from now on it can be displaced."""
+    TIME_OVER = 4
+    """The time that its owner declared."""
 
 
-_RULES_OF_EVENTS = {Op.WITHDRAWN: 2, Op.LOW: 2}
+_RULES_OF_EVENTS = {Op.WITHDRAWN: 2, Op.LOW: 2, Op.WOKEN: 2, Op.PROMISED: 2}
 """The rule set that brought an event: hosts of an earlier one are not told it."""
 
 
@@ -55,7 +63,12 @@ class State:
         rules: The rule set that holds now.
         refs: (host, ref) of every order and lease.
         incomes: By tenant, what it is minted a period, or `INCOME_STANDING`; 0: who has no rate of its own.
+        queue: Work whose orders found no room.
+        promise: Slots that are kept for one of it.
+        room: Whether room may have appeared since those that wait were last looked at.
+        terms: Of tenants, as operators set them by command.
         short_of_money: Tenants of which a lease was told that their account runs dry: derived.
+        asked_ucr: By tenant, the first periods that its account holds for orders: derived.
         anchors: By class, the reserve as it was set and the peg (joules per credit) that held then.
         caps: Price cap (6) on free slots by packed region, ucr per slot-period.
         transfers: (zone, number) of every transfer that came in: each is credited once.
@@ -111,6 +124,11 @@ class State:
     rules: RuleSet = field(default_factory=lambda: rule_set(LATEST))
     incomes: dict[int, int] = field(default_factory=dict)
     short_of_money: set[int] = field(default_factory=set)
+    queue: Queue = field(default_factory=Queue)
+    promise: Promise | None = None
+    room: bool = False
+    terms: TermsOfAll = field(default_factory=TermsOfAll)
+    asked_ucr: Counter[int] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         self.runs = Runs(slots=1 << 2 * self.genesis.zone_k)
@@ -124,6 +142,16 @@ class State:
     def scales(self) -> Scales:
         """K of (15) now."""
         return Scales(self.rates.mem_k_ucr, self.rates.cpu_k_ucr)
+
+    @property
+    def patience_ticks(self) -> int:
+        """After so long, work without a promised start is kept slots."""
+        return self.genesis.patience_ticks or PATIENCE_TICKS
+
+    @property
+    def woken_bids(self) -> int:
+        """So many of those that wait are woken at once in the auction."""
+        return self.genesis.woken_bids or WOKEN_BIDS
 
     def income_of(self, tenant: int) -> int:
         """What a tenant is minted a period, or `INCOME_STANDING`."""
@@ -187,6 +215,8 @@ class State:
     def take_in(self, order: Order) -> None:
         """An order waits: for a tick that clears it, or for others to leave."""
         self.orders[order.key] = order
+        if order.pays is Pays.ACCOUNT:
+            self.asked_ucr[order.tenant] += order.held_ucr
         if order.state is OrderState.WAITING:
             self.waiting[order.key] = order
             self.rows.orders.mark(order.key)
@@ -213,6 +243,8 @@ class State:
     def let_go(self, order: Order) -> None:
         """An order has become a lease, or was refused."""
         del self.orders[order.key]
+        if order.pays is Pays.ACCOUNT:
+            self.asked_ucr[order.tenant] -= order.held_ucr
         self.waiting.pop(order.key, None)
         self.rows.orders.mark(order.key)
 
@@ -244,12 +276,13 @@ class State:
         rows.orders.mark_all(self.orders)
         rows.caps.mark_all(self.caps)
         rows.transfers.mark_all(self.transfers)
+        rows.waiters.mark_all(self.queue.waiters)
         return rows
 
     def _summed(self, rows: Rows) -> bytes:
         money, rates = self.accounts, self.rates
         few = [
-            *self.genesis,
+            *self.genesis[:_FIELDS_OF_SET_1],
             self.market,
             self.tick,
             self.tau,
@@ -280,6 +313,8 @@ class State:
         ]
         if self.rules.accounts_pay:
             few += [self.rules.number, *_counted(word for pair in sorted(self.incomes.items()) for word in pair)]
+            few += [*self.genesis[_FIELDS_OF_SET_1:], self.room, *self._promise_words()]
+            few += self.terms.words()
         digest = blake2b(struct.pack(f"<{len(few)}q", *few), digest_size=HASH_BYTES)
         digest.update(rows.accounts.settled(self._account_row))
         digest.update(rows.hosts.settled(self._placed_row))
@@ -287,7 +322,23 @@ class State:
         digest.update(rows.orders.settled(self._order_row))
         digest.update(rows.caps.settled(self._cap_row))
         digest.update(rows.transfers.settled(list))
+        if self.rules.accounts_pay:
+            digest.update(rows.waiters.settled(self._waiter_row))
         return digest.digest()
+
+    def _promise_words(self) -> list[int]:
+        if self.promise is None:
+            return [0]
+        key, start_tick, blocks = self.promise
+        return [1, *key, start_tick, *_counted(word for block in blocks for word in block)]
+
+    def _waiter_row(self, key: tuple[int, int]) -> list[int] | None:
+        waiter = self.queue.waiters.get(key)
+        if waiter is None:
+            return None
+        order = waiter.order
+        asked = [*order.region, order.shape.packed(), order.cpu_milli, order.mem_bytes, order.limit_ucr, *order.traits]
+        return [*key, waiter.since, waiter.asked, waiter.ready, waiter.woken, *asked, order.serial, *order.key]
 
     def _account_row(self, tenant: int) -> list[int]:
         return [tenant, self.accounts.balances[tenant]]
@@ -308,15 +359,15 @@ class State:
         lease = self.leases.get(number)
         if lease is None:
             return None
-        shape = [lease.shape.classes, lease.shape.share_permille, lease.cpu_milli, lease.mem_bytes, *lease.traits]
+        shape = [lease.shape.classes, lease.shape.share_permille, lease.cpu_milli, lease.mem_bytes, *lease.traits[:3]]
         terms = [lease.mu_ucr, lease.next_limit_ucr, lease.tax_permille, lease.subsidy_permille, lease.why]
         blocks = _counted(word for block in lease.blocks for word in block)
         leaving = [*_counted(sorted(lease.clear)), *(lease.challenger or OrderKey(0, 0, 0))]
         counts = [len(lease.ranges), len(lease.heard)]
         row = [*self._lease_row(number), *counts, *shape, *terms, *blocks, *leaving]
         if self.rules.accounts_pay:
-            row += [lease.pays, lease.budget_ucr, lease.covered, lease.protected, lease.noticed, lease.spared_ucr]
-            row += [lease.low]
+            row += [lease.pays, lease.budget_ucr, lease.covered, lease.protected_until, lease.noticed]
+            row += [lease.spared_ucr, lease.low, lease.low_tick, lease.since, lease.traits.time_ticks]
         return row
 
     def _order_row(self, key: OrderKey) -> list[int] | None:
@@ -324,12 +375,13 @@ class State:
         if order is None:
             return None
         asked = [order.ref, order.tenant, *order.region, order.shape.packed(), order.cpu_milli, order.mem_bytes]
-        money = [order.limit_ucr, order.endow_ucr, order.price_ucr, order.cap_ucr, *order.traits]
+        money = [order.limit_ucr, order.endow_ucr, order.price_ucr, order.cap_ucr, *order.traits[:3]]
         clock = [order.arrived, order.serial, order.state, order.deadline, order.extended, order.rule, order.leaves]
         blocks = _counted(word for block in order.blocks for word in block)
         row = [*key, *asked, *money, *clock, *blocks, *_counted(order.incumbents)]
         if self.rules.accounts_pay:
-            row += [order.pays, order.budget_ucr, order.held_ucr, order.notice_ucr]
+            row += [order.pays, order.budget_ucr, order.held_ucr, order.notice_ucr, order.protected_until]
+            row += [order.traits.time_ticks]
         return row
 
     def hash(self) -> bytes:
@@ -358,7 +410,7 @@ class State:
     def _sums(self) -> list[int]:
         money, rates = self.accounts, self.rates
         return [
-            *self.genesis,
+            *self.genesis[:_FIELDS_OF_SET_1],
             self.market,
             self.tick,
             self.tau,
@@ -383,7 +435,9 @@ class State:
         transfers = [word for pair in sorted(self.transfers) for word in pair]
         later = [*caps, *transfers, *([self.subsidy_epoch_ucr] if self.subsidy_epoch_ucr else [])]
         if self.rules.accounts_pay:
+            later += [*self.genesis[_FIELDS_OF_SET_1:], self.room, len(self.queue.waiters), *self._promise_words()]
             later += [self.rules.number, *(word for pair in sorted(self.incomes.items()) for word in pair)]
+            later += self.terms.words()
         return later
 
     def _host_row(self, number: int) -> list[int]:

@@ -1,9 +1,10 @@
 """What people are shown of the ledger: built-in types only, every amount in ucr."""
 
 from collections import Counter
+from collections.abc import Collection
 from typing import Any
 
-from tegcore.units import TICKS_PER_HOUR
+from tegcore.units import PERMILLE, TICKS_PER_HOUR
 from tegcore.wire.records import Market, Reason
 from zone_ledger.leases import HostSession, Lease, LeaseState, OrderState
 from zone_ledger.state import State
@@ -36,7 +37,7 @@ def sums(state: State) -> dict[str, int]:
     }
 
 
-def accounts(state: State, only: str | None) -> list[dict[str, Any]]:
+def accounts(state: State, only: Collection[str] | None) -> list[dict[str, Any]]:
     """Balances, and what is in escrow for each tenant."""
     rows = []
     count, escrow_ucr = Counter(lease.tenant for lease in state.leases.values()), Counter[int]()
@@ -45,7 +46,7 @@ def accounts(state: State, only: str | None) -> list[dict[str, Any]]:
     for order in state.orders.values():
         escrow_ucr[order.tenant] += order.held_ucr + order.notice_ucr
     for number, name in sorted(state.tenants.items(), key=lambda entry: entry[1]):
-        if only is not None and name != only:
+        if only is not None and name not in only:
             continue
         balance = state.accounts.balances[number]
         row = {"tenant": name, "balance_ucr": balance, "escrow_ucr": escrow_ucr[number], "leases": count[number]}
@@ -53,7 +54,7 @@ def accounts(state: State, only: str | None) -> list[dict[str, Any]]:
     return rows
 
 
-def leases(state: State, only: str | None) -> list[dict[str, Any]]:
+def leases(state: State, only: Collection[str] | None) -> list[dict[str, Any]]:
     """Leases, then orders that wait for others to leave."""
     rows = [lease_row(state, lease) for _, lease in sorted(state.leases.items())]
     for order in state.orders.values():
@@ -73,7 +74,7 @@ def leases(state: State, only: str | None) -> list[dict[str, Any]]:
                 "period_ticks": state.genesis.period_ticks,
             }
             rows.append(row)
-    return [row for row in rows if only is None or row["tenant"] == only]
+    return [row for row in rows if only is None or row["tenant"] in only]
 
 
 def lease_row(state: State, lease: Lease) -> dict[str, Any]:
@@ -206,7 +207,7 @@ def ledger(state: State) -> dict[str, Any]:
     }
 
 
-def zone(state: State, only: str | None) -> dict[str, Any]:
+def zone(state: State, only: Collection[str] | None) -> dict[str, Any]:
     """What a screen of the whole zone shows, of one tick; of leases those of a tenant, if only those may be seen."""
     rows = hosts(state)
     return {
@@ -224,12 +225,19 @@ def zone(state: State, only: str | None) -> dict[str, Any]:
     }
 
 
-def tenants(state: State, only: str | None) -> list[dict[str, Any]]:
-    """Tenants with what the ledger keeps of them; an income below 0 is a standing one."""
-    rows = []
+def tenants(state: State, only: Collection[str] | None) -> list[dict[str, Any]]:
+    """Tenants with what the ledger keeps of them; an income below 0 is a standing one.
+
+    A share is a tenant's part of the weights of all tenants that are open.
+    """
+    rows, terms = [], state.terms
+    weights = {number: terms.of(number).weight for number in state.tenants if not terms.is_closed(number)}
+    all_weights = sum(weights.values())
     for row in accounts(state, only):
         number = state.tenant_numbers[row["tenant"]]
         rate_ucr = state.income_of(number)
         hour_ucr = rate_ucr * TICKS_PER_HOUR // state.genesis.period_ticks if rate_ucr > 0 else rate_ucr
-        rows.append({**row, "number": number, "income_hour_ucr": hour_ucr})
+        row |= {"number": number, "income_hour_ucr": hour_ucr, "weight": terms.of(number).weight}
+        share = weights.get(number, 0) * PERMILLE // max(1, all_weights)
+        rows.append(row | {"share_permille": share, "closed": terms.is_closed(number)})
     return rows

@@ -2,12 +2,25 @@
 
 from collections.abc import Mapping
 
-from tegcore.wire.messages import PEERS_TOLD_MAX, SCHEMA, Ask, Digest, Party, PeerHost, Peers, Welcome
+from tegcore.wire.messages import (
+    PEERS_TOLD_MAX,
+    SCHEMA,
+    TENANTS_TOLD_MAX,
+    Ask,
+    Digest,
+    Party,
+    PeerHost,
+    Peers,
+    TenantIs,
+    Tenants,
+    Welcome,
+)
 from tegcore.wire.records import Region
-from tegcore.wire.signing import Key, host_key, peer_key, sealed
+from tegcore.wire.signing import Key, host_key, peer_key, sealed, sealed_token, tenant_token
 from zone_ledger.leases import Counters
 from zone_ledger.placement import slots_on
 from zone_ledger.state import State
+from zone_ledger.terms import Terms
 
 
 def welcome(state: State, number: int) -> Welcome:
@@ -56,6 +69,20 @@ def _peer(state: State, asker: str, name: str, addresses: Mapping[str, str], sec
     key = sealed(peer_key(host_key(secret, name), asker), host_key(secret, asker), name)
     session = state.hosts[state.host_numbers[name]]
     return PeerHost(name, addresses.get(name, ""), session.up, key)
+
+
+def tenants(state: State, ask: Ask, secret: Key) -> Tenants:
+    """Tenants that changed after what the asker knows, the first of them."""
+    own_key, later = host_key(secret, ask.host), state.terms.after(ask.tenants_after)
+    told = [_tenant(state.tenants[number], terms, own_key, secret) for number, terms in later[:TENANTS_TOLD_MAX]]
+    upto = later[len(told) - 1][1].changed if len(told) < len(later) else state.terms.changes
+    return Tenants(SCHEMA, ask.host, ask.boot, ask.tenants_after, upto, told)
+
+
+def _tenant(name: str, terms: Terms, own_key: Key, secret: Key) -> TenantIs:
+    token = sealed_token(tenant_token(secret, name), own_key, name)
+    users = [uid for uid, on in terms.users.items() if on]
+    return TenantIs(name, token, terms.closed, users, [uid for uid, on in terms.users.items() if not on])
 
 
 def digest(state: State, before: Counters) -> Digest:

@@ -2,12 +2,17 @@
 
 Layers are merged in order: defaults, file, environment, flags. Whatever a layer names that the table does not know, or
 that does not fit, is an error that says where it stands and which key is nearest.
+
+A flag and an environment variable are text. Where a list or a table is wanted, the text is one as JSON or TOML writes
+it, `["a", "b"]` and `{ada = 7}`; a list may also stand bare, `a,b`.
 """
 
 import difflib
+import json
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -51,14 +56,61 @@ def merge(table: type[Table], layers: Sequence[Layer]) -> tuple[Table, dict[str,
                 hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(sorted(known))}"
                 raise ConfigError(f"{layer.where(key)}: there is no setting {key!r}", hint)
             try:
-                values[key] = msgspec.convert(value, known[key], strict=not isinstance(value, str))
-            except msgspec.ValidationError as error:
-                raise ConfigError(f"{layer.where(key)}: {key} = {value!r}: {error}", describe(table, key)) from None
+                values[key] = _fitted(value, known[key])
+            except (msgspec.ValidationError, ValueError) as error:
+                help_ = describe(table, key) + _written(known[key])
+                raise ConfigError(f"{layer.where(key)}: {key} = {value!r}: {error}", help_) from None
             sources[key] = layer.where(key) if key in layer.lines else layer.name
     try:
         return table(**values), sources
     except TypeError as error:
         raise ConfigError(f"a setting is missing: {error}") from None
+
+
+def _fitted(value: Any, wanted: Any) -> Any:
+    """A value as a type wants it.
+
+    Raises:
+        ValueError: If it does not fit.
+    """
+    kind = _container(wanted)
+    if not isinstance(value, str) or kind is None:
+        return msgspec.convert(value, wanted, strict=not isinstance(value, str))
+    return msgspec.convert(_parsed(value, kind), wanted, strict=False)
+
+
+def _parsed(text: str, kind: type) -> Any:
+    """The list or table that a text is.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    bare = text.strip()
+    if kind is not dict and not bare.startswith("["):
+        return [word.strip() for word in bare.split(",")] if bare else []
+    try:
+        return json.loads(bare)
+    except ValueError:
+        pass
+    try:
+        return tomllib.loads(f"value = {bare}")["value"]
+    except tomllib.TOMLDecodeError:
+        raise ValueError("it is no list" if kind is not dict else "it is no table") from None
+
+
+def _container(wanted: Any) -> type | None:
+    """`list`, `tuple` or `dict`, where a type is one of them."""
+    bare = get_args(wanted)[0] if hasattr(wanted, "__metadata__") else wanted
+    origin = get_origin(bare) or bare
+    return origin if origin in (list, tuple, dict) else None
+
+
+def _written(wanted: Any) -> str:
+    """How a list or a table is written, for who got it wrong."""
+    kind = _container(wanted)
+    if kind is None:
+        return ""
+    return "; written as {name = 1}" if kind is dict else "; written as [1, 2] or 1,2"
 
 
 def describe(table: type[msgspec.Struct], key: str) -> str:

@@ -29,6 +29,7 @@ from tegcore.wire.messages import (
     Rejected,
     Status,
     Telemetry,
+    Tenants,
     Welcome,
 )
 from tegcore.wire.records import Reason
@@ -41,7 +42,7 @@ FRAME_BYTES_MAX = _HEAD_BYTES + PAYLOAD_BYTES_MAX
 
 _SPOKEN: dict[Channel, tuple[type[Message], ...]] = {
     Channel.ORDERS: (Hello, Orders, Ask),
-    Channel.EVENTS: (Welcome, Events, Rejected, Peers),
+    Channel.EVENTS: (Welcome, Events, Rejected, Peers, Tenants),
     Channel.TELEMETRY: (Telemetry,),
     Channel.STATUS: (Status,),
     Channel.BEAT: (Beat,),

@@ -5,6 +5,7 @@ A request and its replies are length-prefixed MessagePack on a Unix stream socke
 that asking again after a lost answer changes nothing twice.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import msgspec
@@ -12,16 +13,35 @@ from msgspec import Meta
 
 from tegcore.errors import DecodeError
 from tegcore.units import BLOCKS_PER_ORDER_MAX, CLASS_COUNT_MAX, PERMILLE, PRICE_UCR_MAX, UCR_MAX, ZONE_K_MAX
+from tegcore.wire.records import TENANT_WEIGHT_MAX
 
 CONTROL_VERSION = 1
 CONTROL_BYTES_MAX = 4 << 20
 ARGV_BYTES_MAX = 32 << 10
 FILES_MAX, FILES_BYTES_MAX = 64, 2 << 20
 """Of the input files that come with one submission."""
+ENV_BYTES_MAX = 128 << 10
+STDIN_BYTES_MAX = 1 << 20
+ENTRY_PATTERN = "[A-Za-z_][A-Za-z0-9_]*"
+"""What can name an entry of an environment: what a shell can hand on."""
+LIMITS = ("as", "core", "cpu", "data", "fsize", "memlock", "nofile", "nproc", "rss", "stack")
+"""Soft limits that go with work, as `RLIMIT_` names them."""
+LEASE_ENTRIES = frozenset(
+    {
+        *("TEG_NAME", "TEG_SLOTS", "TEG_WORKLOAD", "TEG_AIRLOCK", "TEG_CHECKPOINT", "TEG_MARK"),
+        *("TEG_RANK", "TEG_WORLD", "TEG_MASTER"),
+    }
+)
+"""What work is told of its own lease: it wins over the environment that it brings."""
+
+TIME_S_MAX = 38 * 86_400
+"""The longest time that work can declare."""
 
 Count = Annotated[int, Meta(ge=0, le=2**62)]
 Ucr = Annotated[int, Meta(ge=0, le=UCR_MAX)]
 Key = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+USERS_ASKED_MAX = 64
+Uids = Annotated[tuple[Annotated[int, Meta(ge=0, le=2**32 - 1)], ...], Meta(max_length=USERS_ASKED_MAX)]
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="verb"):
@@ -50,7 +70,7 @@ class WorkloadSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     Attributes:
         name: Unique among the living workloads of a host; empty: one is made.
         argv: Command and arguments.
-        env: Added to a minimal environment.
+        env: Its environment, beside what its lease says; of PATH and HOME there is always one.
         cwd: Working folder; empty: the workload's state folder.
         sizes: log2 of the slots of each block, one to four: `[2]` is a 2 x 2 block.
         share_permille: A part of one slot, in thousandths; 0: whole slots.
@@ -67,6 +87,9 @@ class WorkloadSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         hook: Its checkpoint hook, if it has one.
         checkpoint_every_s: Save in passing so often, and keep a copy at its home; 0: only when it has to leave.
         here: Only on the host where it is submitted.
+        time_s: It runs for so long at most, in s: then it is asked to save, and ended. 0: as long as it takes.
+        umask: Of the modes of files that it makes.
+        limits: Soft limits by name (`LIMITS`), as far as its host allows; -1: none.
     """
 
     argv: tuple[str, ...]
@@ -91,6 +114,9 @@ class WorkloadSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     hook: Hook | None = None
     checkpoint_every_s: Annotated[int, Meta(ge=0, le=2**31)] = 0
     here: bool = False
+    time_s: Annotated[int, Meta(ge=0, le=TIME_S_MAX)] = 0
+    umask: Annotated[int, Meta(ge=0, le=0o777)] = 0o022
+    limits: dict[str, Annotated[int, Meta(ge=-1, le=2**63 - 1)]] = {}
 
 
 class Submit(Request, frozen=True, tag="submit"):
@@ -98,11 +124,13 @@ class Submit(Request, frozen=True, tag="submit"):
 
     Attributes:
         files: Small input files by name, put into the working folder wherever it runs.
+        stdin: What it reads as its standard input; None: nothing.
     """
 
     spec: WorkloadSpec
     key: Key
     files: dict[str, bytes] = {}
+    stdin: bytes | None = None
 
 
 class Workloads(Request, frozen=True, tag="workloads"):
@@ -208,15 +236,30 @@ class Tenants(Request, frozen=True, tag="tenants"):
 
 
 class AddTenant(Request, frozen=True, tag="tenant_add"):
-    """zone-ledger, operators: open a tenant's account.
+    """zone-ledger, operators: open a tenant's account, or change what a tenant has; what is None stays as it is.
 
     Attributes:
-        hour_ucr: Its income, as in `SetIncome`; None: that of all who have none of their own.
+        hour_ucr: Its income, as in `SetIncome`; until it is set, that of all who have none of their own.
+        weight: Its weight among all tenants; 1 until it is set.
+        users: By number, who may spend as it from now on, beside those who may.
     """
 
     tenant: str
     key: Key
     hour_ucr: Annotated[int, Meta(ge=-1, le=UCR_MAX)] | None = None
+    weight: Annotated[int, Meta(ge=1, le=TENANT_WEIGHT_MAX)] | None = None
+    users: Uids = ()
+
+
+class RemoveTenant(Request, frozen=True, tag="tenant_remove"):
+    """zone-ledger, operators: close a tenant to new orders; or, where users are named, keep those from spending as it.
+
+    What runs goes on in either case.
+    """
+
+    tenant: str
+    key: Key
+    users: Uids = ()
 
 
 class DrainHost(Request, frozen=True, tag="drain"):
@@ -287,6 +330,7 @@ AnyRequest = (
     | ZoneView
     | Tenants
     | AddTenant
+    | RemoveTenant
     | DrainHost
     | CordonSlot
     | PinLease
@@ -320,6 +364,16 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
 
 _request_decoder: msgspec.msgpack.Decoder[AnyRequest] = msgspec.msgpack.Decoder(AnyRequest)
 _reply_decoder: msgspec.msgpack.Decoder[Reply] = msgspec.msgpack.Decoder(Reply)
+
+
+def env_bytes(env: Mapping[str, str]) -> int:
+    """What an environment takes, as the kernel counts it."""
+    return sum(len(os_bytes(name)) + len(os_bytes(value)) + 2 for name, value in env.items())
+
+
+def os_bytes(text: str) -> bytes:
+    """A text as the kernel has it, whatever bytes it came from."""
+    return text.encode(errors="surrogateescape")
 
 
 def decode_request(raw: bytes) -> AnyRequest:

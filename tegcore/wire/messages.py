@@ -14,6 +14,8 @@ SOURCES_MAX = 64
 PEERS_ASKED_MAX = 32
 """Leases, and hosts, that one `Ask` may name."""
 PEERS_TOLD_MAX = 128
+TENANTS_TOLD_MAX = 32
+"""Tenants in one `Tenants`; a host asks again for more."""
 HOST_KINDS_MAX = 16
 HEAT_GRID = 16
 """Heat is sent at the cells of a 16 x 16 grid a zone (DESIGN 4)."""
@@ -74,6 +76,7 @@ class Ask(Message, frozen=True, tag="ask"):
     Attributes:
         leases: Numbers of leases that it ordered or that sit on it.
         hosts: Names of hosts.
+        tenants_after: Not below 0: it asks instead which tenants changed after this change; see `Beat.tenants`.
     """
 
     v: int
@@ -81,6 +84,7 @@ class Ask(Message, frozen=True, tag="ask"):
     boot: int
     leases: list[int] = []
     hosts: list[str] = []
+    tenants_after: int = -1
 
 
 class Party(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -125,6 +129,39 @@ class Peers(Message, frozen=True, tag="peers"):
     boot: int
     parties: list[Party]
     peers: list[PeerHost]
+
+
+class TenantIs(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A tenant, as operators set it by command.
+
+    Attributes:
+        token: To spend as it, sealed with the asker's own key.
+        closed: Its orders are refused.
+        users: Added by command, by number.
+        without: Removed by command, though the host's settings may list them.
+    """
+
+    name: str
+    token: bytes
+    closed: bool
+    users: list[int]
+    without: list[int]
+
+
+class Tenants(Message, frozen=True, tag="tenants"):
+    """The ledger's answer to `Ask.tenants_after`: tenants in the order of their latest change.
+
+    Attributes:
+        after: As asked.
+        upto: All changes up to this one are told.
+    """
+
+    v: int
+    host: str
+    boot: int
+    after: int
+    upto: int
+    tenants: list[TenantIs]
 
 
 class Welcome(Message, frozen=True, tag="welcome"):
@@ -178,7 +215,11 @@ class Rejected(Message, frozen=True, tag="rejected"):
 
 
 class Beat(Message, frozen=True, tag="beat"):
-    """The zone's tick: its own count, the merged time, and what operators look at first."""
+    """The zone's tick: its own count, the merged time, and what operators look at first.
+
+    Attributes:
+        tenants: How many changes to tenants there were: a host that knows fewer asks.
+    """
 
     v: int
     zone: str
@@ -187,6 +228,7 @@ class Beat(Message, frozen=True, tag="beat"):
     market: int
     leases: int
     free_slots: int
+    tenants: int = 0
 
 
 class ClassStock(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -459,6 +501,7 @@ AnyMessage = (
     | Orders
     | Ask
     | Peers
+    | Tenants
     | Welcome
     | Events
     | Rejected
@@ -477,6 +520,7 @@ BYTES_MAX: dict[type[Message], int] = {
     Orders: 64 << 10,
     Ask: 4 << 10,
     Peers: 48 << 10,
+    Tenants: 48 << 10,
     Welcome: 512,
     Events: 64 << 10,
     Rejected: 1024,

@@ -108,6 +108,7 @@ class Report(Said, frozen=True, tag="report"):
         done: Whether it came to its end by itself.
         problem: What kept it from starting, for people.
         hook_failed: Why its hook is of no use, for people; empty: it is.
+        base, log2: Where the seat's host has its slots, for who is to avoid it; base -1: it does not say.
     """
 
     ref: int
@@ -121,6 +122,8 @@ class Report(Said, frozen=True, tag="report"):
     exit_code: int | None = None
     problem: str = ""
     hook_failed: str = ""
+    base: int = -1
+    log2: int = 0
 
 
 class Bundle(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -193,11 +196,17 @@ class Drop(Said, frozen=True, tag="drop"):
 
 
 class Answer(Said, frozen=True, tag="answer"):
-    """Whether it was taken; if not, why: `reason` for programs, `message` for people."""
+    """Whether it was taken; if not, why: `reason` for programs, `message` for people.
+
+    Attributes:
+        base, log2: As in `Report`.
+    """
 
     ok: bool
     reason: str = ""
     message: str = ""
+    base: int = -1
+    log2: int = 0
 
 
 AnyAsk = Brief | Report | List | Read | ReadLog | Drop

@@ -67,6 +67,8 @@ class Op(IntEnum):
     EVICT = 43
     INCOME = 44
     RULES = 45
+    TENANT_USER = 48
+    TENANT_SET = 49
 
     FILLED = 128
     REFUSED = 129
@@ -82,6 +84,8 @@ class Op(IntEnum):
     QUOTED = 139
     WITHDRAWN = 140
     LOW = 141
+    WOKEN = 142
+    PROMISED = 143
 
 
 class Reason(IntEnum):
@@ -122,6 +126,7 @@ class Reason(IntEnum):
     MOVED = 32  # it left for a cheaper seat
     BUDGET = 33  # its own budget or purse does not cover one more period: `missing` = ucr
     TAKEN = 34  # every block that it could have is leased, and it may not displace: `missing` = slots
+    TIME = 35  # its declared time is over
 
 
 class Bounds(NamedTuple):
@@ -254,6 +259,22 @@ class OrderFlag(IntFlag):
 ORDER_FLAGS = OrderFlag.UNSAVABLE | OrderFlag.NAMED | OrderFlag.BUDGETED | OrderFlag.CONFINED
 
 
+_MANTISSA_BITS = 11
+_MANTISSA = (1 << _MANTISSA_BITS) - 1
+TIME_TICKS_MAX = _MANTISSA << 15
+"""The longest time that an order can declare: 38 days."""
+
+
+def _coded(ticks: int) -> int:
+    """A time as an 11-bit number and a 4-bit exponent, rounded up."""
+    if not 0 <= ticks <= TIME_TICKS_MAX:
+        raise ValueError(f"a time of {ticks} ticks: at most {TIME_TICKS_MAX}")
+    exponent = 0
+    while -(-ticks >> exponent) > _MANTISSA:
+        exponent += 1
+    return -(-ticks >> exponent) | exponent << _MANTISSA_BITS
+
+
 class Traits(NamedTuple):
     """What an order says of its workload beside its shape.
 
@@ -261,15 +282,18 @@ class Traits(NamedTuple):
         flags: See `OrderFlag`.
         save_ticks: Measured or declared time to save, in ticks; lengthens the eviction notice.
         sla_priority: 0..255, for the charge (12).
+        time_ticks: How long it runs at most, as its owner declared; 0: for ever. Packed to 11 bits and an exponent,
+            rounded up.
     """
 
     flags: OrderFlag = OrderFlag.NONE
     save_ticks: int = 0
     sla_priority: int = 0
+    time_ticks: int = 0
 
     def packed(self) -> int:
-        """As one integer: flags, priority << 8, save time << 16."""
-        return self.flags | self.sla_priority << 8 | self.save_ticks << 16
+        """As one integer: flags, priority << 8, save time << 16, declared time << 48."""
+        return self.flags | self.sla_priority << 8 | self.save_ticks << 16 | _coded(self.time_ticks) << 48
 
     @classmethod
     def unpacked(cls, word: int) -> Self:
@@ -278,9 +302,11 @@ class Traits(NamedTuple):
         Raises:
             DecodeError: If a field is out of range.
         """
-        if word < 0 or word >> 48 or word & 0xFF & ~ORDER_FLAGS:
+        if word < 0 or word & 0xFF & ~ORDER_FLAGS:
             raise DecodeError(f"{word:#x} is no set of traits")
-        return cls(OrderFlag(word & 0xFF), word >> 16, (word >> 8) & 0xFF)
+        code = word >> 48
+        time_ticks = (code & _MANTISSA) << (code >> _MANTISSA_BITS)
+        return cls(OrderFlag(word & 0xFF), word >> 16 & 0xFFFF_FFFF, (word >> 8) & 0xFF, time_ticks)
 
 
 # --- commands -------------------------------------------------------------------------------------------------------
@@ -303,7 +329,11 @@ class Market(IntEnum):
 
 
 class Genesis(NamedTuple):
-    """The first record of a journal: the settings that a ledger is made with."""
+    """The first record of a journal: the settings that a ledger is made with.
+
+    `patience_ticks`: after so long work without a promised start is kept slots at fixed prices; `woken_bids`: of those
+    that wait in the auction, so many are told of room at once. 0: as the ledger is built.
+    """
 
     zone_k: Annotated[int, Bounds(1, ZONE_K_MAX)]
     period_ticks: Annotated[int, Bounds(1, 2**31)]
@@ -313,6 +343,8 @@ class Genesis(NamedTuple):
     notice_ticks: Annotated[int, Bounds(1, 2**31)]
     epoch_ticks: Annotated[int, Bounds(1, 2**31)]
     market: Annotated[int, Bounds(0, 1)]
+    patience_ticks: Annotated[int, Bounds(0, 2**31)] = 0
+    woken_bids: Annotated[int, Bounds(0, 1 << 16)] = 0
 
 
 class NameIs(NamedTuple):
@@ -594,6 +626,25 @@ class Income(NamedTuple):
     rate_ucr: Annotated[int, Bounds(INCOME_STANDING, UCR_MAX)]
 
 
+TENANT_WEIGHT_MAX = 10_000
+
+
+class TenantUser(NamedTuple):
+    """A user, by number, may spend as a tenant, or no longer: also where the settings' tables say otherwise."""
+
+    tenant: Count
+    uid: Annotated[int, Bounds(0, 2**32 - 1)]
+    on: Flag
+
+
+class TenantSet(NamedTuple):
+    """The terms of a tenant: its weight among all, and whether it is closed to new orders."""
+
+    tenant: Count
+    weight: Annotated[int, Bounds(1, TENANT_WEIGHT_MAX)]
+    closed: Flag
+
+
 class SetRules(NamedTuple):
     """From here on the journal is under a later rule set; see `zone_ledger.rules`."""
 
@@ -768,6 +819,21 @@ class Low(NamedTuple):
     missing_ucr: Ucr
 
 
+class Woken(NamedTuple):
+    """There is room for a workload that waits: order now. At fixed prices the room is held for a second."""
+
+    ref: Count
+    tick: Ticks
+
+
+class Promised(NamedTuple):
+    """Slots are kept for a workload that waits; `start_tick` is when they are free as declared, 0: when they drain."""
+
+    ref: Count
+    start_tick: Ticks
+    slots: Count
+
+
 BODIES: dict[Op, type[Any]] = {
     Op.GENESIS: Genesis,
     Op.NAME_IS: NameIs,
@@ -798,6 +864,8 @@ BODIES: dict[Op, type[Any]] = {
     Op.EVICT: Evict,
     Op.INCOME: Income,
     Op.RULES: SetRules,
+    Op.TENANT_USER: TenantUser,
+    Op.TENANT_SET: TenantSet,
     Op.FILLED: Filled,
     Op.REFUSED: Refused,
     Op.EVICTING: Evicting,
@@ -812,6 +880,8 @@ BODIES: dict[Op, type[Any]] = {
     Op.QUOTED: Quoted,
     Op.WITHDRAWN: Withdrawn,
     Op.LOW: Low,
+    Op.WOKEN: Woken,
+    Op.PROMISED: Promised,
 }
 """The class whose fields name the arguments of each op."""
 
@@ -830,6 +900,8 @@ OPERATOR_OPS = frozenset(
         Op.TRANSFER_OUT,
         Op.TRANSFER_IN,
         Op.INCOME,
+        Op.TENANT_USER,
+        Op.TENANT_SET,
     }
 )
 """Commands that an operator may give."""

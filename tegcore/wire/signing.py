@@ -61,6 +61,17 @@ def tenant_token(zone_secret: Key, tenant: str) -> int:
     return int.from_bytes(_derived(zone_secret, "tenant", tenant)[:8], "little") & TOKEN_MASK or 1
 
 
+def sealed_token(token: int, own_key: Key, tenant: str) -> bytes:
+    """A tenant's token for the eyes of one host."""
+    return sealed(Key(token.to_bytes(KEY_BYTES, "little")), own_key, f"tenant {tenant}")
+
+
+def opened_token(raw: bytes, own_key: Key, tenant: str) -> int:
+    """The inverse of `sealed_token`; a number that is no token where the bytes are not what that host was told."""
+    raw = raw[:KEY_BYTES].ljust(KEY_BYTES, b"\0")
+    return int.from_bytes(sealed(Key(raw), own_key, f"tenant {tenant}"), "little") & TOKEN_MASK
+
+
 def sign(key: Key, topic: str, payload: bytes) -> bytes:
     """The signature of a payload on a topic: the same bytes elsewhere do not verify."""
     mac = hashlib.blake2b(key=key, digest_size=SIGNATURE_BYTES)

@@ -1,7 +1,9 @@
 """`tegctl run`: run a command on slots that its bid wins."""
 
 import contextlib
+import os
 import sys
+import time
 from pathlib import Path
 from typing import NoReturn
 
@@ -10,19 +12,61 @@ from click.core import ParameterSource
 
 from tegcore.errors import RefusedError, UnavailableError
 from tegcore.wire import control
-from tegctl import alone, cost
-from tegctl.quantities import AMOUNT, CORES, PRICE, SHARE, Bytes, Slots
+from tegctl import alone, context, cost, farewell
+from tegctl.quantities import AMOUNT, CORES, PRICE, SHARE, TIME, Bytes, Slots
 from tegctl.render import show_json
 from tegctl.session import Session, fresh_key
 from tegio.paths import socket_path
 from tegio.seqpacket import ask
 
+BACK_S, LOOK_S = 10.0, 0.2
+"""How long a daemon that went away is waited for, and how often it is looked for."""
 _ALONE = frozenset({"rank", "hook", "name", "detach", "argv"})
 """What work that runs outside the market can be told."""
+_ELSEWHERE = {
+    "--gres": "--gpus",
+    "--gpus-per-node": "--gpus",
+    "--gpus-per-task": "--gpus",
+    "--ntasks": "--slots",
+    "--nodes": "--slots",
+    "--cpus-per-task": "--cpu",
+    "--cpus-per-gpu": "--cpu",
+    "--mem-per-gpu": "--mem",
+    "--mem-per-cpu": "--mem",
+    "--job-name": "--name",
+    "--account": "--tenant",
+    "--partition": "--class",
+    "--constraint": "--class",
+    "--workdir": "--chdir",
+    "--stdin": "--input",
+    "--background": "--detach",
+}
+"""What others call it."""
 
 
-@click.command(name="run", context_settings={"ignore_unknown_options": True})
-@click.option("--slots", type=Slots(), default="1", show_default=True, help="Block sizes, such as 4 or 16+8.")
+class _Run(click.Command):
+    """Says the nearest right option of one that is none, also where that is called otherwise elsewhere."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            if (ours := _ELSEWHERE.get(error.option_name)) is None:
+                raise
+            raise click.NoSuchOption(error.option_name, possibilities=[ours], ctx=ctx) from None
+
+
+@click.command(name="run", cls=_Run, context_settings={"allow_interspersed_args": False})
+@click.option(
+    "--slots",
+    "--gpus",
+    "-G",
+    "slots",
+    type=Slots(),
+    default="1",
+    show_default=True,
+    help="Block sizes, such as 4 or 16+8.",
+)
 @click.option("--share", type=SHARE, default=0, help="A part of one slot, 0.001 to 0.999.")
 @click.option(
     "--class",
@@ -44,6 +88,7 @@ _ALONE = frozenset({"rank", "hook", "name", "detach", "argv"})
     show_default=True,
     help="What cannot be saved and has to leave is queued again, and starts from its beginning; else it ends.",
 )
+@click.option("-t", "--time", "time_s", type=TIME, default=0, help="It runs so long at most: 15m, 2h, 01:30:00.")
 @click.option("--sla", type=click.IntRange(0, 255), default=1, show_default=True, help="Priority of its deadline.")
 @click.option("--name", default="", help="Unique among what is alive on this host.")
 @click.option("--tenant", default="", help="Whose credits (operators).")
@@ -55,6 +100,24 @@ _ALONE = frozenset({"rank", "hook", "name", "detach", "argv"})
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     multiple=True,
     help="Small input file, put into the working folder wherever it runs; repeatable.",
+)
+@click.option("--chdir", "-D", type=click.Path(), default="", help="Its working folder; default: this one.")
+@click.option(
+    "--export",
+    default="ALL",
+    show_default=True,
+    metavar="ALL|NONE|NAME,NAME=VALUE,...",
+    help="What of this environment goes with it, as srun has it.",
+)
+@click.option("--env", "entries", multiple=True, metavar="NAME=VALUE", help="One more entry of it; repeatable.")
+@click.option(
+    "--input",
+    "-i",
+    "source",
+    default="all",
+    show_default=True,
+    metavar="all|none|FILE",
+    help="Its standard input: what comes here by a pipe or from a file, nothing, or a file.",
 )
 @click.option("--here", is_flag=True, help="On this host only.")
 @click.option("--rank", type=float, help="On this host alone, without a market: who ranks least gives way for memory.")
@@ -72,25 +135,37 @@ def command(
     budget: int,
     endow: int,
     sla: int,
+    time_s: int,
     name: str,
     tenant: str,
     rank: float | None,
     argv: tuple[str, ...],
     checkpoint_every: int,
     files: tuple[Path, ...],
+    chdir: str,
+    export: str,
+    entries: tuple[str, ...],
+    source: str,
     *,
     requeue: bool,
     hook: bool,
     here: bool,
     detach: bool,
 ) -> None:
-    """Run COMMAND; no money options are needed. Ends with the command's exit code."""
+    """Run COMMAND; no money options are needed. Ends with the command's exit code.
+
+    Options end at the first word that is none, or at `--`. COMMAND has this environment, working folder, mask, limits
+    and standard input.
+    """
     if rank is not None:
         _demand_no_market_options()
         _alone(session, alone.Order(argv, name, rank, hook), detach=detach)
     spec = control.WorkloadSpec(
         argv=argv,
-        cwd="" if files else str(Path.cwd()),
+        env=context.environment(export, entries, os.environ),
+        cwd=str(Path(context.folder(), chdir)) if chdir else "" if files else context.folder(),
+        umask=context.mask(),
+        limits=context.limits(),
         name=name,
         sizes=slots,
         share_permille=share,
@@ -102,6 +177,7 @@ def command(
         budget_ucr=budget,
         requeue=requeue,
         sla_priority=sla,
+        time_s=time_s,
         tenant=tenant,
         hook=control.Hook() if hook else None,
         checkpoint_every_s=checkpoint_every,
@@ -109,8 +185,10 @@ def command(
     )
     with contextlib.suppress(UnavailableError):  # the ledger may be on another machine: then accounts are opened there
         session.ask("ledger", control.Accounts())
-    given = _read(files)
-    answer = session.ask("tegd", control.Submit(spec=spec, key=fresh_key(), files=given))
+    given, stdin = _read(files), context.standard_input(source, _say)
+    answer = session.ask("tegd", control.Submit(spec=spec, key=fresh_key(), files=given, stdin=stdin))
+    for entry in answer.get("overridden", ()):
+        _say(f"{answer['name']}: its lease says what {entry} is, not the environment")
     if session.output != "json":
         cost.say(session, answer["name"], answer["ref"])
     if detach:
@@ -122,14 +200,8 @@ def command(
     name = answer["name"]
     if sys.stderr.isatty():
         click.echo(f"{name}: accepted; `tegctl why {name}` says what it waits for", err=True)
-    last: dict[str, object] = {}
     try:
-        for part in session.stream("tegd", control.Logs(name=str(answer["ref"]), follow=True)):
-            sys.stdout.buffer.write(part["bytes"])
-            sys.stdout.buffer.flush()
-            if part.get("hook_failed"):
-                click.echo(f"{name}: its hook did not save it: {part['hook_failed']}", err=True)
-            last = part
+        last = _follow(session, name, int(answer["ref"]))
     except KeyboardInterrupt:
         click.echo(f"{name} goes on: `tegctl logs -f {name}` shows it, `tegctl cancel {name}` ends it", err=True)
         raise
@@ -137,6 +209,49 @@ def command(
     if not isinstance(code, int) or code:
         click.echo(f"{name}: {last.get('outcome') or 'its exit code was not seen'}", err=True)
     sys.exit(code if isinstance(code, int) else 1)
+
+
+def _follow(session: Session, name: str, ref: int) -> dict[str, object]:
+    """Show its output to the end, also over a restart of its daemon; the last thing that is told of it.
+
+    Raises:
+        UnavailableError: If the daemon does not come back: with what becomes of the job.
+    """
+    last: dict[str, object] = {}
+    offset = 0
+    while True:
+        try:
+            for part in session.stream("tegd", control.Logs(name=str(ref), offset=offset, follow=True)):
+                sys.stdout.buffer.write(part["bytes"])
+                sys.stdout.buffer.flush()
+                last, offset = part, part["offset"]
+        except UnavailableError as error:
+            if not _back(session):
+                look = f"`tegctl logs -f {name}` once it is back"
+                known = "" if session.on else farewell.of_one(session.state_dir, ref, name)
+                raise UnavailableError(
+                    f"tegd went away: {known or f'{name} goes on if its host does'}", look
+                ) from error
+        else:
+            return last
+
+
+def _back(session: Session) -> bool:
+    """Whether the daemon answers again: it is waited for while somebody tends it, and for a moment in any case."""
+    here = not session.on
+    until_s = time.monotonic() + BACK_S
+    while time.monotonic() < until_s or (here and farewell.is_tended(session.state_dir)):
+        if here and farewell.was_left(session.state_dir):
+            return False
+        with contextlib.suppress(UnavailableError):
+            session.ask("tegd", control.Host())
+            return True
+        time.sleep(LOOK_S)
+    return False
+
+
+def _say(what: str) -> None:
+    click.echo(what, err=True)
 
 
 def _read(files: tuple[Path, ...]) -> dict[str, bytes]:
@@ -160,9 +275,9 @@ def _read(files: tuple[Path, ...]) -> dict[str, bytes]:
 
 
 def _demand_no_market_options() -> None:
-    context = click.get_current_context()
-    for param in context.command.params:
-        given = context.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE
+    here = click.get_current_context()
+    for param in here.command.params:
+        given = here.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE
         if given and param.name not in _ALONE:
             raise click.UsageError(f"--rank runs work outside the market: {param.opts[0]} does not go with it")
 

@@ -1,23 +1,21 @@
 """`tegctl up`: the whole stack on this host, in the foreground."""
 
+import contextlib
 import os
 import signal
 import time
 
 import click
 
+from tegctl import sets as settings_of
 from tegctl.session import Session
 from tegctl.stack import Stack, StackSettings
 
+_MASKED_SLOTS_MAX = 32
+
 
 @click.command(name="up")
-@click.option(
-    "--slots",
-    type=click.IntRange(1, 1 << 16),
-    default=8,
-    show_default=True,
-    help="Slots of this host, rounded up to a power of two.",
-)
+@click.option("--slots", type=click.IntRange(1, 1 << 16), default=8, show_default=True, help="Slots of this host.")
 @click.option(
     "--market",
     type=click.Choice(["fixed", "auction"]),
@@ -25,30 +23,62 @@ from tegctl.stack import Stack, StackSettings
     show_default=True,
     help="Of a fresh ledger; `tegctl mode` changes it later.",
 )
+@click.option(
+    "--set",
+    "sets",
+    multiple=True,
+    metavar="[PROGRAM.]KEY=VALUE",
+    help="A setting of ledger, governor or tegd, or of all that have such a key; repeatable.",
+)
+@click.option("--keep", is_flag=True, help="When it stops, leave jobs running that cannot be saved.")
 @click.pass_obj
-def command(session: Session, slots: int, market: str) -> None:
+def command(session: Session, slots: int, market: str, sets: tuple[str, ...], *, keep: bool) -> None:
     """Run broker, ledger, governor and both sides of tegd until Ctrl-C.
 
-    TEG_BROKER=mqtt://HOST:PORT uses your broker instead of the built-in one. What it keeps is in the state folder: a
-    zone's size stays as its first start made it.
+    When it stops, or its terminal closes, jobs with a hook are saved, all others are ended, and it says which; the
+    next start in the same state folder takes up what was saved, what waited, and what --keep left running. A second
+    Ctrl-C ends all at once.
+
+    TEG_BROKER=mqtt://HOST:PORT uses your broker instead of the built-in one. TEG_TEGD_KEY, TEG_ZONE_LEDGER_KEY and
+    TEG_GOVERNOR_KEY set what --set does. What it keeps is in the state folder: a zone's size stays as its first start
+    made it.
     """
     session.demand_here("up")
     log2 = (slots - 1).bit_length()
+    if slots != 1 << log2 and slots > _MASKED_SLOTS_MAX:
+        what = f"of more than {_MASKED_SLOTS_MAX} slots a host has a power of two"
+        raise click.BadParameter(f"{what}: {1 << log2 - 1} or {1 << log2}", param_hint="--slots")
+    given = settings_of.by_program(sets)
+    host, zone = settings_of.value_of(given["tegd"], "host"), settings_of.value_of(given["tegd"], "zone")
     settings = StackSettings(
+        zone=zone or StackSettings.zone,
         broker=os.environ.get("TEG_BROKER", ""),
         ledger={"zone_k": max(1, -(-log2 // 2)), "market": market},
         governor={"zone_k": max(1, -(-log2 // 2))},
-        host={"log2_slots": log2},
+        host={"log2_slots": log2, "slots": slots} | ({"host": host} if host else {}),
+        sets=given,
     )
-    stack = Stack(session.state_dir, settings, click.echo)
     ending: list[int] = []
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signum, lambda number, _: ending.append(number))
+    stack = Stack(session.state_dir, settings, _say, lambda: len(ending) > 1)
+    for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(signum) is not signal.SIG_IGN:
+            signal.signal(signum, lambda number, _: ending.append(number))
     stack.start()
     try:
-        click.echo(f"try: tegctl --state {session.state_dir} run -- echo hello")
+        _say(f"try: tegctl --state {session.state_dir} run -- echo hello")
         while not ending:
             stack.tend()
             time.sleep(0.1)
     finally:
-        stack.stop()
+        stack.stop(keep=keep)
+
+
+def _say(line: str) -> None:
+    """To the terminal, while there is one: one that was closed must not break off an orderly end."""
+    try:
+        click.echo(line)
+    except OSError:
+        with contextlib.suppress(OSError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, 1)
+            os.dup2(nowhere, 2)

@@ -21,6 +21,8 @@ from tegio.logs import event
 
 RECONNECT_S = 0.1
 START_S_MAX = 30.0
+CALLS_MAX = 32
+"""Calls under way: the answers to all of them are within what the airlock side can send before they are read."""
 CALL_S_MAX = 20.0
 """A start may wait 5 s for a working folder, and so may those asked for before it."""
 
@@ -51,6 +53,8 @@ class AirlockClient:
         self._calls: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._listeners: list[Callable[[dict[str, Any]], None]] = []
         self._met = asyncio.Event()
+        self._sending = asyncio.Lock()
+        self._room = asyncio.Semaphore(CALLS_MAX)
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -106,18 +110,28 @@ class AirlockClient:
             raise AirlockRefusedError("too_large", message)
         if self._link is None:
             raise self._unavailable("there is no connection")
+        async with self._room:
+            return await self._answered(number, verb, packet)
+
+    async def _answered(self, number: int, verb: str, packet: bytes) -> dict[str, Any]:
         loop = asyncio.get_running_loop()
         self._calls[number] = loop.create_future()
         try:
             async with asyncio.timeout(CALL_S_MAX):
-                await loop.sock_sendall(self._link, packet)
+                # One after the other: of two that wait for room at once, the loop would forget the first.
+                async with self._sending:
+                    if (link := self._link) is None:
+                        raise self._unavailable("the connection ended")
+                    await loop.sock_sendall(link, packet)
                 reply = await self._calls[number]
         except TimeoutError as error:
             raise self._unavailable(f"no answer to {verb} in {CALL_S_MAX:g} s") from error
         except OSError as error:
             raise self._unavailable(str(error.strerror)) from error
         finally:
-            del self._calls[number]
+            call = self._calls.pop(number)
+            if call.done() and not call.cancelled():
+                call.exception()  # told already, where it was not awaited
         if not reply["ok"]:
             raise AirlockRefusedError(reply["reason"], reply["message"])
         return {name: value for name, value in reply.items() if name not in ("v", "id", "ok")}

@@ -20,6 +20,7 @@ from tegd.adapters.airlock_client import AirlockClient
 from tegd.adapters.bundles import BundleError, Gathering
 from tegd.adapters.peers import PeerLink, PeerServer
 from tegd.adapters.places import Places
+from tegd.calls import ENVIRONMENT
 from tegd.effects import Clear, Collect, Copy, DropThere, Effect, Fetch, TellHome, TellSeat
 from tegd.node import Node
 from tegd.settings import HostSettings
@@ -28,6 +29,8 @@ from tegd.workload import Workload
 from tegio.logs import event
 from tegio.tls import certificates
 
+_OPEN = "its environment travels between hosts under TLS alone, and this host has no certificate"
+_WITHIN = frozenset({"127.0.0.1", "::1", "localhost"})
 READ_S = 30.0
 """For so long after its last part was read a checkpoint counts as being read."""
 LOG_BYTES_MAX = 1 << 30
@@ -160,12 +163,22 @@ class Courier:
     async def _tell_seat(self, work: Workload, rank: int) -> None:
         token = work.token
         brief = self._travel.brief(work, rank, _user(work.uid))
-        answer = await self._taken(work.seats[rank], brief)
+        if ENVIRONMENT in work.files and not self._hidden_from_others(work.seats[rank]):
+            work.homebound = True
+            answer = Answer(ok=False, reason=peer.CANNOT, message=_OPEN)
+        else:
+            answer = await self._taken(work.seats[rank], brief)
         if not answer.ok:
             event(
                 "seat.not_taken", workload=work.name, seat=brief.seats[rank], reason=answer.reason, why=answer.message
             )
         self._carry_out(self._travel.seat_answered(work.ref, token, rank, answer, self._now_ns()))
+
+    def _hidden_from_others(self, host: str) -> bool:
+        """Whether what is said to a host stays between the two: under TLS, or within this machine."""
+        entry = self._travel.peers.get(host)
+        where = entry.address.rpartition(":")[0].strip("[]") if entry is not None else ""
+        return self._certificates is not None or host == self._settings.host or where in _WITHIN
 
     async def _collect(self, work: Workload, number: int) -> None:
         token, problem = work.token if work.home else work.last_token, ""
@@ -303,12 +316,13 @@ class Courier:
         try:
             entry = pwd.getpwnam(brief.user)
         except KeyError:
-            return Answer(ok=False, reason=peer.CANNOT, message=f"there is no user {brief.user} on it")
+            return self._travel.cannot(f"there is no user {brief.user} on it")
         if entry.pw_uid < self._settings.guest_uid_min:
-            message = f"it takes work of other hosts only as users from {self._settings.guest_uid_min} on"
-            return Answer(ok=False, reason=peer.CANNOT, message=message)
+            return self._travel.cannot(
+                f"it takes work of other hosts only as users from {self._settings.guest_uid_min} on"
+            )
         if brief.spec.cwd and surely_missing(brief.spec.cwd):
-            return Answer(ok=False, reason=peer.CANNOT, message=f"there is no folder {brief.spec.cwd} on it")
+            return self._travel.cannot(f"there is no folder {brief.spec.cwd} on it")
         self._carry_out(self._travel.briefed(sender, brief, self._next_ref(), entry.pw_uid, entry.pw_gid))
         event("part.taken", workload=brief.name, home=sender, lease=brief.lease, token=brief.token, rank=brief.rank)
         return Answer(ok=True)

@@ -7,7 +7,9 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from tegcore.errors import RefusedError
+import msgspec
+
+from tegcore.errors import PermissionDeniedError, RefusedError
 from tegcore.wire import control
 from tegd import possible, submission, updating, views
 from tegd.adapters.courier import Courier, ticket
@@ -17,9 +19,10 @@ from tegd.effects import Effect, Keep
 from tegd.modes import Mode
 from tegd.node import Node
 from tegd.settings import HostSettings
+from tegd.tenancy import Tenancy
 from tegd.workload import Life, Workload
 from tegio.control import Peer
-from tegio.users import is_operator, own_tenant, tenant_for, user_name
+from tegio.users import is_operator, own_tenants, tenant_for, user_name
 
 _TOLD_TO_LEDGER = control.CancelWorkload | control.TopUpWorkload | control.UpdateWorkload
 STOCK_LOOK_S, STOCK_LOOKS_MAX = 0.05, 50
@@ -40,6 +43,7 @@ class Desk:
         courier: Reads the output of what sits elsewhere.
         carry_out: Carries out effects, durable ones before it returns.
         now_ns: The boot-time clock.
+        tenancy: Who may spend as whom; by default as the settings say.
     """
 
     def __init__(
@@ -51,6 +55,7 @@ class Desk:
         courier: Courier,
         carry_out: Callable[[list[Effect]], None],
         now_ns: Callable[[], int],
+        tenancy: Tenancy | None = None,
     ) -> None:
         self._settings = settings
         self._node = node
@@ -59,6 +64,7 @@ class Desk:
         self._courier = courier
         self._carry_out = carry_out
         self._now_ns = now_ns
+        self._tenancy = tenancy or Tenancy(settings.tenants, settings.tokens)
         self._submitting = asyncio.Lock()
 
     async def answer(self, peer: Peer, request: control.AnyRequest) -> control.Reply | AsyncIterator[control.Reply]:
@@ -94,8 +100,12 @@ class Desk:
 
     def _seen_by(self, peer: Peer) -> list[Workload]:
         everyone = is_operator(peer.uid, self._settings.operators)
-        own = own_tenant(peer.uid, self._settings.tenants)
-        return [work for _, work in sorted(self._node.workloads.items()) if everyone or work.tenant == own]
+        own = set(own_tenants(peer.uid, self._tenancy.users))
+
+        def is_seen(work: Workload) -> bool:
+            return everyone or work.tenant in own or work.uid == peer.uid
+
+        return [work for _, work in sorted(self._node.workloads.items()) if is_seen(work)]
 
     def _named(self, peer: Peer, name: str) -> Workload:
         own_first = sorted(self._seen_by(peer), key=lambda work: (bool(work.home), -work.ref))
@@ -108,31 +118,59 @@ class Desk:
         """One after the other: the same may come twice at once, from a client that asks again."""
         if self._store.by_key(peer.uid, request.key) is None:
             await self._demand_possible(request.spec)
+            await self._hear_of_tenant(peer, request.spec.tenant)
         async with self._submitting:
             return await self._accept(peer, request)
 
     async def _accept(self, peer: Peer, request: control.Submit) -> control.Reply:
-        spec, settings = request.spec, self._settings
+        spec = request.spec
         if (known := self._store.by_key(peer.uid, request.key)) is not None:
             name = self._node.workloads[known].name if known in self._node.workloads else f"w{known}"
             return control.Reply(data={"name": name, "ref": known})
-        tenant = tenant_for(peer.uid, spec.tenant, settings.tenants, settings.operators)
-        submission.check(spec, tenant, settings.tokens, self._node.workloads.values())
-        submission.check_files(request.files)
+        tenant = self._tenant_for(peer, spec.tenant)
+        if self._tenancy.is_closed(tenant):
+            hint = f"an operator's `tegctl tenant add {tenant}` opens it again"
+            raise RefusedError(f"tenant {tenant!r} is closed: it takes no new work", hint)
+        submission.check(spec, tenant, self._tenancy.tokens, self._node.workloads.values())
+        submission.check_files(request.files, request.stdin)
+        files = request.files | submission.brought(spec, request.stdin)
+        overridden = submission.overridden(spec, self._settings.slots_as)
+        spec = msgspec.structs.replace(spec, env={})
         shown = ticket()
-        if request.files:
-            await self._take_files(shown, request.files)
+        if files:
+            await self._take_files(shown, files)
         ref = self._store.next_ref()
         work = Workload.accepted(ref, tenant, (peer.uid, peer.gid), request.key, spec)
         work.submitted_tick = self._node.tick
         work.note(self._node.tick, "accepted")
-        work.submitted_tick = self._node.tick
-        work.ticket, work.files = shown, tuple(sorted(request.files))
-        if request.files:
+        if overridden:
+            work.note(self._node.tick, f"its lease says {', '.join(overridden)}, whatever its environment says")
+        work.ticket, work.files = shown, tuple(sorted(files))
+        if files:
             self._places.accept_files(shown, work)
         self._carry_out([Keep(work)])
         self._carry_out(self._node.submitted(work))
-        return control.Reply(data={"name": work.name, "ref": ref})
+        told = {"overridden": overridden} if overridden else {}
+        return control.Reply(data={"name": work.name, "ref": ref} | told)
+
+    async def _hear_of_tenant(self, peer: Peer, wanted: str) -> None:
+        """Wait a moment for what the ledger may just have to tell of a tenant whose work would be refused."""
+        node, asked = self._node, self._node.tick
+        for _ in range(STOCK_LOOKS_MAX):
+            told = node.tick > asked and not self._tenancy.behind
+            if told or node.mode is not Mode.RUN or self._takes_work_of(peer, wanted):
+                return
+            await asyncio.sleep(STOCK_LOOK_S)
+
+    def _tenant_for(self, peer: Peer, wanted: str) -> str:
+        return tenant_for(peer.uid, wanted, self._tenancy.users, self._settings.operators, self._tenancy.tokens)
+
+    def _takes_work_of(self, peer: Peer, wanted: str) -> bool:
+        try:
+            tenant = self._tenant_for(peer, wanted)
+        except PermissionDeniedError:
+            return False
+        return tenant in self._tenancy.tokens and not self._tenancy.is_closed(tenant)
 
     async def _demand_possible(self, spec: control.WorkloadSpec) -> None:
         """Refuse what the zone can never give, by a count that began after this was asked: a host may have just come.

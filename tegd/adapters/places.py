@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from tegd.adapters.bundles import sync_folder
+from tegd.calls import ENVIRONMENT, STDIN
 from tegd.workload import Workload
 
 LOG_CHUNK_BYTES = 64 << 10
@@ -56,7 +57,10 @@ class Places:
             os.chown(folder, work.uid, work.gid)
 
     def remove(self, work: Workload) -> None:
-        """What nobody reads any more: output and what travels; a part's own folder too."""
+        """What nobody reads any more: output, what travels, what it brought; a part's own folder too."""
+        for name in (ENVIRONMENT, STDIN):
+            with suppress(OSError):
+                (self.folder(work) / name).unlink()
         for folder in (self.shelf(work), self.logs(work.ref), *([self.folder(work)] if work.home else [])):
             shutil.rmtree(folder, ignore_errors=True)
 

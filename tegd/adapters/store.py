@@ -9,12 +9,14 @@ import msgspec
 from tegcore.errors import JournalError
 from tegd.link import boot_after
 from tegd.roster import ENDED_KEPT_MAX
+from tegd.tenancy import Tenant
 from tegd.workload import Life, Workload
 from tegio.sqlite import open_durable
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS workloads (ref INTEGER PRIMARY KEY, uid INTEGER, key INTEGER, ended INTEGER, body BLOB);
 CREATE UNIQUE INDEX IF NOT EXISTS by_key ON workloads (uid, key);
+CREATE TABLE IF NOT EXISTS told (what TEXT PRIMARY KEY, body BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS boots (one INTEGER PRIMARY KEY CHECK (one = 1), boot INTEGER NOT NULL);
 """
 
@@ -80,6 +82,20 @@ class Store:
         """Forget a workload that is over; the latest of all stays, for its number."""
         self._write("DELETE FROM workloads WHERE ref = ? AND ref < (SELECT max(ref) FROM workloads)", (ref,))
 
+    def keep_tenants(self, tenants: list[Tenant]) -> None:
+        """Keep what the ledger told of tenants, in the place of what it told before."""
+        self._write("INSERT OR REPLACE INTO told VALUES ('tenants', ?)", (msgspec.msgpack.encode(tenants),))
+
+    def tenants(self) -> list[Tenant]:
+        """What the ledger told of them last; nothing where that cannot be read: it is told anew."""
+        try:
+            row = self._db.execute("SELECT body FROM told WHERE what = 'tenants'").fetchone()
+            return msgspec.msgpack.decode(row[0], type=list[Tenant]) if row else []
+        except sqlite3.Error as error:
+            raise self._fault(error) from None
+        except msgspec.MsgspecError:
+            return []
+
     def _decoded(self, ref: int, body: bytes) -> Workload:
         try:
             return msgspec.msgpack.decode(body, type=Workload)
@@ -98,7 +114,7 @@ class Store:
             raise self._fault(error) from None
         return int(row[0]) if row else None
 
-    def _write(self, statement: str, values: tuple[int, ...]) -> None:
+    def _write(self, statement: str, values: tuple[int | bytes, ...]) -> None:
         try:
             self._db.execute(statement, values)
         except sqlite3.Error as error:

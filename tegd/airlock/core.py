@@ -76,7 +76,8 @@ class Input:
         pid: STARTED: the session's leader.
         start_ticks: STARTED: its start time.
         exit_code: EXITED.
-        problem: START_FAILED, FLUSH_FAILED, SAVE_FAILED: what went wrong; MARKED: what a proof left untried.
+        problem: START_FAILED, FLUSH_FAILED, SAVE_FAILED: what went wrong; MARKED: what a proof left untried; EXITED:
+            why its command was never run.
         signum: SIGNAL.
         then: SAVE.
         grace_ns: END: time between the request to end and the kill; 0 kills at once.
@@ -440,8 +441,9 @@ def _noted_outcome(status: Status, event: Event, told: Input, now_ns: int) -> St
         case Event.EXITED:
             killed = told.kind is Kind.NEVER_RAN or told.exit_code in (None, _KILLED)
             over = killed and 0 < status.term_end_ns <= now_ns
-            cause = status.cause or (Cause.TERM if over else Cause.NONE)
-            return replace(status, exit_code=told.exit_code, cause=cause, gone=True)
+            cause = status.cause or (Cause.TERM if over else Cause.START_FAILED if told.problem else Cause.NONE)
+            problem = told.problem or status.problem
+            return replace(status, exit_code=told.exit_code, cause=cause, problem=problem, gone=True)
         case Event.GONE_PARKED | Event.RESTORE_FAILED:
             return replace(status, **_PARKED, problem=told.problem)
         case Event.SAVED_END | Event.SAVED_PARKED | Event.SAVED_THAW | Event.SAVED_GONE:

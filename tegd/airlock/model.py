@@ -4,7 +4,7 @@ All of it is plain data that the journal keeps as JSON. Times are ns of the boot
 """
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -103,6 +103,11 @@ class Spec:
         dump: Whether its processes may be dumped, where there is no hook or it fails.
         watchdog: The service manager ends it when it does not report in time: it is never frozen.
         submitted: When it was submitted, in ticks of its zone: of equals in rank the later gives way first.
+        umask: Of the modes of files that it makes.
+        limits: Soft limits by name, as far as they are within the hard ones; -1: as far as those go.
+        environment: File of its user's with the environment that it brings, in the words of a shell; empty: none. What
+            is in it is read by the child alone: it stands in no packet and no journal.
+        stdin: File of its user's that it reads as its standard input; empty: nothing.
     """
 
     workload: str
@@ -125,6 +130,10 @@ class Spec:
     dump: bool = False
     watchdog: bool = False
     submitted: int = 0
+    umask: int = 0o022
+    limits: dict[str, int] = field(default_factory=dict)
+    environment: str = ""
+    stdin: str = ""
 
 
 @dataclass(frozen=True, slots=True)

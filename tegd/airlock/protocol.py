@@ -44,6 +44,19 @@ SIGNALS = {
     "SIGWINCH": 28,
 }
 """Signals that may be asked for: those that neither stop nor kill past a handler, as Linux numbers them."""
+LIMITS = {
+    "as": "v",
+    "core": "c",
+    "cpu": "t",
+    "data": "d",
+    "fsize": "f",
+    "memlock": "l",
+    "nofile": "n",
+    "nproc": "p",
+    "rss": "m",
+    "stack": "s",
+}
+"""Limits that may be asked for, as `RLIMIT_` names them, and what a shell's `ulimit` calls each."""
 
 
 class Reason(StrEnum):
@@ -149,6 +162,20 @@ def _is_signal(value: object) -> bool:
     return value in SIGNALS.values() and type(value) is int
 
 
+def _is_path_or_none(value: object) -> bool:
+    return value == "" or _is_path(value)
+
+
+def _is_mask(value: object) -> bool:
+    return type(value) is int and 0 <= value <= 0o777
+
+
+def _is_limits(value: object) -> bool:
+    return isinstance(value, dict) and all(
+        name in LIMITS and type(most) is int and -1 <= most <= _INT_MAX for name, most in value.items()
+    )
+
+
 def _is_then(value: object) -> bool:
     return value in (Then.END, Then.THAW, Then.PARK)
 
@@ -188,8 +215,17 @@ VERBS: dict[str, dict[str, Check]] = {
     "open_given": {"folder": _is_folder, "name": _is_plain, "executable": _is_flag},
 }
 """Every verb with its fields and what each must be. All must be there."""
-OPTIONAL: dict[str, dict[str, Check]] = {"start": {"submitted": _is_int}}
-"""Fields that may be there as well."""
+MAY: dict[str, dict[str, Check]] = {
+    "start": {
+        "submitted": _is_int,
+        "umask": _is_mask,
+        "limits": _is_limits,
+        "environment": _is_path_or_none,
+        "stdin": _is_path_or_none,
+    },
+    "usage": {"after": _is_text},
+}
+"""Fields that may be left out: then all is as it was before there were such."""
 
 
 def decode(packet: bytes) -> Request | Refusal:
@@ -216,12 +252,11 @@ def decode(packet: bytes) -> Request | Refusal:
     for name, fits in wanted.items():
         if name not in data or not fits(data[name]):
             return Refusal(number, Reason.BAD_REQUEST, f"{verb}: {name} is missing or not what it must be")
-    more = OPTIONAL.get(str(verb), {})
-    for name in data.keys() & more.keys():
-        if not more[name](data[name]):
-            return Refusal(number, Reason.BAD_REQUEST, f"{verb}: {name} is not what it must be")
-    if unknown := set(data) - set(wanted) - set(more):
+    may = MAY.get(str(verb), {})
+    if unknown := set(data) - set(wanted) - set(may):
         return Refusal(number, Reason.BAD_REQUEST, f"{verb}: no field {min(unknown)!r}")
+    if unfit := [name for name, fits in may.items() if name in data and not fits(data[name])]:
+        return Refusal(number, Reason.BAD_REQUEST, f"{verb}: {unfit[0]} is not what it must be")
     if "then" in data:
         data["then"] = Then(data["then"])
     return Request(number, str(verb), data)

@@ -30,7 +30,8 @@ from tegd.airlock.model import Cause, Held, Hook, Spec, Workload
 from tegd.airlock.protocol import Reason, Refusal, Request
 from tegd.airlock.transitions import State
 
-WORKLOADS_MAX = 256
+WORKLOADS_MAX = 2048
+"""More than the agent side lets run: what ended and is not forgotten yet has room too."""
 FRESH_PER_ROUND_MAX = 32
 """Workloads that come in one round: each brings a command of up to a packet, and a frame of the journal is bounded."""
 WAKE_NS = 1_000_000_000
@@ -99,6 +100,7 @@ class Airlock:
         self._waiting: deque[_Told] = deque()
         self._answers: list[tuple[_Asker, str]] = []
         self._log_look_ns = 0
+        self._used: dict[str, dict[str, int]] | None = None
         self._stopping = False
 
     def stop(self) -> None:
@@ -262,7 +264,7 @@ class Airlock:
                 views = [self._view(self._workloads[name]) for name in sorted(self._workloads) if name > after]
                 self._server.send(client, protocol.reply(request.number, protocol.page(views)))
             case "usage":
-                self._server.send(client, protocol.reply(request.number, self._usage()))
+                self._server.send(client, protocol.reply(request.number, self._usage(request.fields.get("after", ""))))
             case "memory":
                 self._server.send(client, protocol.reply(request.number, self._memory(request.fields["after_ns"])))
             case "start":
@@ -352,12 +354,16 @@ class Airlock:
         problems = dict(protocol.fitting(list(view["problems"].items()), protocol.PAGE_BYTES_MAX // 2))
         return {**view, "problems": problems, "history": history[::-1]}
 
-    def _usage(self) -> dict[str, Any]:
-        """Of what the agent side started; units of others are not its to pay for."""
-        used = self._hands.usage(entry for entry in self._workloads.values() if not entry.spec.unit)
-        own = used.pop("")
-        sums = [{"workload": name, **each} for name, each in used.items()]
-        return {"airlock": own, "usage": protocol.fitting(sums, protocol.PAGE_BYTES_MAX)}
+    def _usage(self, after: str) -> dict[str, Any]:
+        """Of what the agent side started; units of others are not its to pay for. The pages are of one look."""
+        if not after or self._used is None:
+            self._used = self._hands.usage(entry for entry in self._workloads.values() if not entry.spec.unit)
+        own = self._used.get("", {})
+        sums = [{"workload": name, **each} for name, each in sorted(self._used.items()) if name > after]
+        page = protocol.fitting(sums, protocol.PAGE_BYTES_MAX)
+        if len(page) == len(sums):
+            self._used = None
+        return {"airlock": own, "usage": page, "more": len(page) < len(sums)}
 
     def _act(self, workload: Workload, effects: tuple[Effect, ...]) -> None:
         outcomes = self._hands.act(workload, effects)

@@ -25,6 +25,7 @@ from tegsim.kernel import REST_CYCLES
 from zone_ledger.engine import Engine
 from zone_ledger.journal.store import Journal
 from zone_ledger.leases import Lease, charge_ucr
+from zone_ledger.placement import Trial
 from zone_ledger.replay import replay
 from zone_ledger.state import State
 
@@ -52,6 +53,11 @@ STILL_NS_MAX = 2 * NS_PER_S
 
 NOT_KEPT = frozenset({"book", "bids", "stirred", "genesis", "admission", "rows", "deadlines", "short_of_money"})
 """Parts of a ledger's state that are compared by the hashes, or are derived."""
+
+
+LOOK_AT_WAITERS_TICKS = 5
+IDLE_TICKS_MAX = 20
+"""Free slots that fit work which waits are told to it within a second."""
 
 
 class ViolationError(Exception):
@@ -108,6 +114,7 @@ class Checkers:
     _closed: bool = False
     _pushed: float = 0.0
     _escrowed: set[int] = field(default_factory=set)
+    _in_vain: dict[tuple[int, int], int] = field(default_factory=dict)
 
     # --- the ledger -------------------------------------------------------------------------------------------------
 
@@ -122,8 +129,28 @@ class Checkers:
         self._prices(state)
         self._no_slot_twice(state)
         self._fenced(state)
+        if state.tick % LOOK_AT_WAITERS_TICKS == 0:
+            self._nobody_waits_in_vain(state)
         if state.tick % (DEEP_EVERY_TICKS * max(1, len(state.hosts) // HOSTS_DEEP)) == 0:
             engine.check()
+
+    def _nobody_waits_in_vain(self, state: State) -> None:
+        """Work that asked for slots is told of free ones that fit it, unless they are promised or held for others.
+
+        Looked at anew from what is free in the book, not by who was told.
+        """
+        waiting = [waiter for waiter in state.queue.waiters.values() if waiter.ready]
+        spoken_for = state.promise is not None or any(waiter.woken for waiter in waiting)
+        idle: dict[tuple[int, int], int] = {}
+        for waiter in waiting if not spoken_for else ():
+            placement = Trial(state.book, waiter.order).look(leased=False, scales=state.scales)
+            affordable = state.market is Market.FIXED and not waiter.order.named
+            if placement is None or (not affordable and waiter.order.free_bid_ucr <= placement.total_ucr):
+                continue
+            since = idle[waiter.key] = self._in_vain.get(waiter.key, state.tick)
+            what = f"{waiter.key} has waited since tick {since} for {placement.blocks}, which is free"
+            hold("no slot is idle while work that fits waits", state.tick - since <= IDLE_TICKS_MAX, what)
+        self._in_vain = idle
 
     def durable(self, number: int) -> None:
         """A batch is on disk: whatever is said from now on rests on it."""

@@ -108,6 +108,48 @@ async def test_many_calls_at_once_get_each_its_own_answer(client: AirlockClient)
     assert len((await client.call("list", after=""))["workloads"]) == 40
 
 
+async def test_thousands_of_calls_at_once_do_not_cost_the_connection(client: AirlockClient) -> None:
+    """The airlock side lets go of who does not read its answers: what is asked is not more than can be read."""
+    told: list[dict[str, Any]] = []
+    client.on_event(told.append)
+    answers = await asyncio.gather(*(client.call("hello") for _ in range(3000)))
+    assert len(answers) == 3000
+    assert not told, "the connection is the same"
+
+
+async def test_no_call_is_lost_to_an_airlock_that_is_busy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What does not fit into the socket's buffer waits, all of it: the airlock side reads none while it starts work."""
+    monkeypatch.setattr(airlock_client, "CALL_S_MAX", 3.0)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listener.bind(str(tmp_path / "s"))
+    listener.listen(1)
+    met, go_on = threading.Event(), threading.Event()
+
+    def answer_late() -> None:
+        link, _ = listener.accept()
+        met.set()
+        go_on.wait(PATIENCE_S)
+        for _ in range(200):
+            request = protocol.decode(link.recv(protocol.PACKET_BYTES_MAX))
+            assert isinstance(request, protocol.Request)
+            link.send(protocol.reply(request.number, {"workload": request.fields["workload"]}))
+        link.close()
+
+    thread = threading.Thread(target=answer_late)
+    thread.start()
+    client = AirlockClient(tmp_path / "s")
+    await client.start()
+    await asyncio.to_thread(met.wait, PATIENCE_S)
+    names = [f"w{number}" for number in range(200)]
+    calls = asyncio.gather(*(client.call("start", **what(name, "echo", "x" * 4000)) for name in names))
+    await asyncio.sleep(0)
+    asyncio.get_running_loop().call_later(0.2, go_on.set)
+    assert [answer["workload"] for answer in await calls] == names
+    await client.stop()
+    thread.join(PATIENCE_S)
+    listener.close()
+
+
 async def test_all_pages_of_a_long_list_together_are_the_whole(client: AirlockClient) -> None:
     names = sorted(f"{number:03d}-{'x' * 60}" for number in range(120))
     for name in names:

@@ -36,6 +36,8 @@ from tegcore.wire.records import (
     SetRules,
     Shape,
     Stay,
+    TenantSet,
+    TenantUser,
     Tick,
     TopUp,
     Transfer,
@@ -143,6 +145,16 @@ commands = st.one_of(
         st.just(Op.INCOME),
         st.just(0),
         st.builds(Income, st.integers(0, 3), st.sampled_from([INCOME_STANDING, 0, 50_000, 2_000_000])),
+    ),
+    st.tuples(
+        st.just(Op.TENANT_USER),
+        st.just(0),
+        st.builds(TenantUser, st.integers(0, 3), st.sampled_from([7, 8, 2**32 - 1]), st.integers(0, 1)),
+    ),
+    st.tuples(
+        st.just(Op.TENANT_SET),
+        st.just(0),
+        st.builds(TenantSet, st.integers(0, 3), st.integers(1, 3), st.sampled_from([0, 0, 0, 1])),
     ),
     st.tuples(
         st.just(Op.TRANSFER_IN),

@@ -21,13 +21,14 @@ from tegd.link import Link
 from tegd.node import Node
 from tegsim.cluster import host as simulated_host
 from tegsim.kernel import Clock
-from zone_ledger import clearing, door, settlement, snapshot
+from zone_ledger import clearing, door, settlement, snapshot, waiting
 from zone_ledger.accounts import Accounts
 from zone_ledger.engine import Engine
 from zone_ledger.journal import store
 from zone_ledger.leases import Lease
 from zone_ledger.ledger import Ledger
 from zone_ledger.state import Outcome, State
+from zone_ledger.waiters import Heads
 
 LOST = "acknowledged is never lost"
 UNREADABLE = "a journal can always be read"
@@ -242,7 +243,20 @@ def renewal_counted_from_its_answer(patch: Patch) -> None:
     patch.setattr(Link, "sent_ns", lambda self, seq: self._sent.get(seq) and self._sent[seq] + 5_000_000_000)
 
 
+def nobody_is_woken(patch: Patch) -> None:
+    """Room that appears is told to nobody: who waits finds it by chance, when it asks again."""
+    patch.setattr(waiting, "wake", lambda state: None)
+
+
+def only_the_oldest_is_looked_at(patch: Patch) -> None:
+    """Where the oldest does not fit, nobody is woken."""
+    patch.setattr(Heads, "drop_kind", lambda self: self._heads.clear())
+
+
+IDLE = "no slot is idle while work that fits waits"
 BUGS = {
+    "nobody is woken": Bug(nobody_is_woken, (IDLE,), "swarm"),
+    "only the oldest is looked at": Bug(only_the_oldest_is_looked_at, (IDLE,), "swarm"),
     "skip fsync": Bug(skip_fsync, (LOST, UNREADABLE), "disk"),
     "no dedup of commands": Bug(no_dedup_of_commands, (OWN, LOST, AGREE, "a command is applied once"), "lossy"),
     "event redelivered": Bug(event_redelivered, (ONCE,), "lossy"),

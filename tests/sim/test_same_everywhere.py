@@ -1,13 +1,15 @@
 """A seed is one history: whoever runs it, on whatever machine, and whatever is set around him."""
 
+import gc
 import getpass
 import json
 import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -56,12 +58,11 @@ def ran(folder: Path, uid: int, *before: str, **environment: str) -> dict[str, A
 
 
 @pytest.fixture
-def open_folder(tmp_path: Path) -> Path:
-    """A folder within which another user can reach one of his own."""
-    for place in (tmp_path, *tmp_path.parents):
-        if place.stat().st_uid == os.geteuid() and not place.stat().st_mode & 0o001:
-            place.chmod(0o711)
-    return tmp_path
+def open_folder() -> Iterator[Path]:
+    """A folder within which another user can reach one of his own: pytest closes its own ones whenever it begins."""
+    with tempfile.TemporaryDirectory(prefix="teg-open-") as folder:
+        Path(folder).chmod(0o711)
+        yield Path(folder)
 
 
 def test_root_and_an_ordinary_user_see_the_same(open_folder: Path) -> None:
@@ -150,11 +151,14 @@ class Asked:
 
 def asked_by(act: Callable[[], object]) -> set[tuple[str, str]]:
     asked, before = Asked(), sys.getprofile()
+    gc.collect()
+    gc.disable()  # what other tests have left does not ask in the name of this one
     sys.setprofile(asked)
     try:
         act()
     finally:
         sys.setprofile(before)
+        gc.enable()
     return asked.found
 
 

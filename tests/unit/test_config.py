@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import click
+import msgspec
 import pytest
 from click.testing import CliRunner
 
@@ -73,3 +74,53 @@ def test_defaults_are_those_that_the_design_names() -> None:
     assert (settings.period_ticks, settings.term_periods, settings.renew_ticks) == (1200, 3, 40)
     assert (settings.grace_ticks, settings.notice_ticks, settings.epoch_ticks) == (40, 600, 1200)
     assert settings.reserve_ucr(0) == 15167
+
+
+class Lists(msgspec.Struct, frozen=True, kw_only=True):
+    """A table with what takes more than a word."""
+
+    names: tuple[str, ...] = ()
+    users: tuple[int, ...] = ()
+    tokens: dict[str, int] = {}
+    tenants: dict[str, tuple[int, ...]] = {}
+    text: str = ""
+    count: int = 0
+    on: bool = False
+
+
+TEXTS = [
+    ("names", '["CUDA_VISIBLE_DEVICES"]', ("CUDA_VISIBLE_DEVICES",)),
+    ("names", "['A', \"B\"]", ("A", "B")),
+    ("names", "A, B", ("A", "B")),
+    ("names", "A", ("A",)),
+    ("names", "[]", ()),
+    ("names", "", ()),
+    ("users", "[1000]", (1000,)),
+    ("users", "1000,1001", (1000, 1001)),
+    ("tokens", '{"ada": 7}', {"ada": 7}),
+    ("tokens", "{ada = 7, bob = 8}", {"ada": 7, "bob": 8}),
+    ("tenants", "{ada = [1000, 1001]}", {"ada": (1000, 1001)}),
+    ("text", "[not a list]", "[not a list]"),
+    ("text", "5", "5"),
+    ("count", "5", 5),
+    ("on", "true", True),
+]
+
+
+@pytest.mark.parametrize("layer", ["flags", "environment"])
+@pytest.mark.parametrize(("key", "text", "value"), TEXTS)
+def test_lists_and_tables_are_taken_from_flags_and_environment_too(
+    monkeypatch: pytest.MonkeyPatch, layer: str, key: str, text: str, value: object
+) -> None:
+    if layer == "environment":
+        monkeypatch.setenv(f"TEG_A_PROGRAM_{key.upper()}", text)
+    settings, sources = load(Lists, "a-program", None, (f"{key}={text}",) if layer == "flags" else ())
+    assert getattr(settings, key) == value
+    assert sources[key] == layer
+
+
+@pytest.mark.parametrize(("key", "text"), [("users", "[a]"), ("users", "[1000"), ("tokens", "5"), ("tokens", "{a=}")])
+def test_what_is_no_list_or_table_is_refused_with_how_one_is_written(key: str, text: str) -> None:
+    with pytest.raises(ConfigError, match=f"flags: {key} = ") as error:
+        load(Lists, "a-program", None, (f"{key}={text}",))
+    assert "[1, 2]" in error.value.hint or "{name = 1}" in error.value.hint

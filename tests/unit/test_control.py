@@ -15,12 +15,13 @@ import msgspec
 import pytest
 
 from tegcore.errors import DecodeError, PermissionDeniedError, RefusedError, UnavailableError
+from tegcore.tenancy import Users
 from tegcore.wire import control
 from tegd.adapters import desk
 from tegd.adapters.places import Places
 from tegd.workload import Life
 from tegio.control import CONTROL_BYTES_MAX, ControlClient, ControlServer, Peer
-from tegio.users import demand_operator, is_operator, own_tenant, tenant_for
+from tegio.users import demand_operator, is_operator, own_tenants, tenant_for
 
 
 async def answer(peer: Peer, request: control.AnyRequest) -> control.Reply | AsyncIterator[control.Reply]:
@@ -116,9 +117,9 @@ def test_nobody_there_says_what_to_try(tmp_path: Path) -> None:
 
 
 def test_users_are_tenants_and_nobody_is_another() -> None:
-    tenants = {"ada": (5001, 5002)}
-    assert own_tenant(5002, tenants) == "ada"
-    assert own_tenant(54321, tenants) == "u54321"
+    tenants = Users({"ada": (5001, 5002)})
+    assert own_tenants(5002, tenants)[0] == "ada"
+    assert own_tenants(54321, tenants) == ["u54321"]
     assert tenant_for(5001, "", tenants, ()) == "ada"
     assert tenant_for(0, "bob", tenants, ()) == "bob"
     with pytest.raises(PermissionDeniedError, match="not 'bob'"):

@@ -661,7 +661,7 @@ def test_a_default_limit_is_never_more_than_the_endowment_carries() -> None:
     world.cycle(200)
     assert (poor.waits.reason, poor.limit_ucr, poor.endow_ucr) == ("TAKEN", 150_000, 150_000)
     world.carry_out(world.node.cancel(rich, world.now_ns))
-    world.cycle(150)
+    world.cycle(20)
     assert poor.life is Life.SEATED
 
 

@@ -67,7 +67,16 @@ ANSWERS: dict[type[control.Request], object] = {
     control.Hosts: HOSTS,
     control.ZoneView: ZONE,
     control.HostsView: {"n2": {"entropy": 0.5, "temperature_c": 61.4, "ticks_ago": 3}},
-    control.Tenants: [{"tenant": "ada", "users": ["ada", "7"], "balance_ucr": 5_000_000, "income_hour_ucr": -1}],
+    control.Tenants: [
+        {
+            "tenant": "ada",
+            "users": ["ada", "7"],
+            "balance_ucr": 5_000_000,
+            "income_hour_ucr": -1,
+            "weight": 2,
+            "share_permille": 667,
+        }
+    ],
 }
 asked: list[control.AnyRequest] = []
 
@@ -148,6 +157,11 @@ TABLE = [
     (["tenant", "show"], 0, "ada     ada 7  5.00     standing"),
     (["tenant", "add", "eve"], 0, "eve has an account"),
     (["tenant", "add", "eve", "--income", "5"], 0, "eve has an account"),
+    (["tenant", "add", "eve", "--weight", "3", "--user", "root", "--user", "7"], 0, "weight is 3, 2 more may spend"),
+    (["tenant", "add", "eve", "--user", "no-such-user"], 2, "there is no user 'no-such-user' on this machine"),
+    (["tenant", "add", "eve", "--weight", "0"], 2, "1<=x<=10000"),
+    (["tenant", "remove", "eve"], 0, "eve is closed: it takes no new work, what runs goes on"),
+    (["tenant", "remove", "eve", "--user", "7"], 0, "eve has lost 1 of its users"),
     (["run", "--slots", "3", "--", "x"], 2, "'3' is no power of two"),
     (["run", "--share", "1.5", "--", "x"], 2, "'1.5' is not within 0.001 and 0.999"),
     (["run", "--share", "0.0001", "--", "x"], 2, "'0.0001' is not within"),

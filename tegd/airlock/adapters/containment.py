@@ -18,6 +18,7 @@ from tegd.airlock.model import Spec
 
 STOP_ROUNDS_MAX = 20
 _STOP_PAUSE_S = 0.001
+_RECENT_S = 0.1
 
 
 Parts = Iterable[tuple[int, int]]
@@ -93,6 +94,8 @@ class Sessions:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._table: list[procfs.Process] = []
+        self._looked_s = float("-inf")
 
     def launch(self, spec: Spec, home: Path) -> Launched | str:
         """A child that leads a session."""
@@ -100,6 +103,7 @@ class Sessions:
 
     def freeze(self, leader: Leader) -> None:
         """SIGSTOP to each, until a look finds none that runs: a fork may escape one round, not all."""
+        self._looked_s = float("-inf")
         for _ in range(STOP_ROUNDS_MAX):
             running = [found for found in self._listed(leader) if found.state not in "Tt"]
             if not running:
@@ -110,11 +114,12 @@ class Sessions:
 
     def thaw(self, leader: Leader) -> None:
         """SIGCONT to each."""
-        for found in self._listed(leader):
+        for found in self.members(leader, self.recent()):
             send(found, signal.SIGCONT)
 
     def thin(self, leader: Leader, parts: Parts) -> None:
         """SIGSTOP to these, SIGCONT to the others that are stopped."""
+        self._looked_s = float("-inf")
         stop(self._listed(leader), set(parts))
 
     def kill(self, leader: Leader) -> None:
@@ -132,6 +137,12 @@ class Sessions:
         if leader.here() is None:
             return []
         return [found for found in table if found.session == leader.pid and not found.dead]
+
+    def recent(self) -> list[procfs.Process]:
+        """All processes, as they were a moment ago, but after the last stop: many acts of one round look once."""
+        if time.monotonic() - self._looked_s > _RECENT_S:
+            self._table, self._looked_s = list(procfs.processes()), time.monotonic()
+        return self._table
 
     def _listed(self, leader: Leader) -> list[procfs.Process]:
         return self.members(leader, list(procfs.processes())) if leader.here() else []

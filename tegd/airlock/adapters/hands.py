@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tegd.airlock.adapters import launch, procfs
 from tegd.airlock.adapters.cgroupfs import FREEZE_NS, Cgroups, listed
-from tegd.airlock.adapters.containment import Containment, Leader, command_process, send
+from tegd.airlock.adapters.containment import Containment, Leader, Sessions, command_process, send
 from tegd.airlock.adapters.dump import Answered, Dumper
 from tegd.airlock.adapters.flush import Flusher, Job
 from tegd.airlock.adapters.manager import Services
@@ -365,7 +365,8 @@ class Hands:
             case Act.THIN:
                 held.thin(leader, workload.status.parts)
             case Act.TERMINATE:
-                for found in held.members(leader, list(procfs.processes())):
+                table = held.recent() if isinstance(held, Sessions) else list(procfs.processes())
+                for found in held.members(leader, table):
                     send(found, signal.SIGTERM)
                 held.thaw(leader)
             case Act.KILL:
@@ -453,6 +454,8 @@ class Hands:
             marked = state is State.SAVING and self._has_mark(workload)
             return [Input(Kind.MARKED)] * marked + [Input(Kind.EXITED)]
         ran, code = launch.exit_status(self._home(workload.spec.workload))
+        if not ran and (absent := launch.absent(self._home(workload.spec.workload))):
+            return [Input(Kind.EXITED, exit_code=code, problem=f"{workload.spec.argv[0]} {absent}")]
         if not ran:
             return [Input(Kind.NEVER_RAN)]
         if code is None:

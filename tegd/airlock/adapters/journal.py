@@ -97,7 +97,7 @@ class Journal:
         self.workloads: dict[str, Workload] = {}
         self.same_boot = True
         self._descriptor = self._opened()
-        self._written_bytes = 0
+        self._written_bytes = self._compact_bytes = 0
         self._read()
         self.compact(self.workloads.values())
 
@@ -118,7 +118,7 @@ class Journal:
 
     def grown(self) -> bool:
         """Whether it is time to write it anew."""
-        return self._written_bytes > COMPACT_BYTES
+        return self._written_bytes > max(COMPACT_BYTES, 2 * self._compact_bytes)
 
     def compact(self, workloads: Iterable[Workload]) -> None:
         """Write it anew, with these workloads alone.
@@ -141,7 +141,7 @@ class Journal:
             raise self._failed(error) from error
         os.close(self._descriptor)
         self._descriptor = descriptor
-        self._written_bytes = sum(map(len, frames))
+        self._written_bytes = self._compact_bytes = sum(map(len, frames))
 
     def close(self) -> None:
         """Let go of the file."""

@@ -20,12 +20,14 @@ import os
 import pwd
 import resource
 import select
+import shlex
 import signal
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple, NoReturn
 
 from tegd.airlock.adapters import procfs
@@ -34,7 +36,10 @@ from tegd.airlock.model import Spec
 READY_MS_MAX = 5_000
 """Longest that a child may take to get ready: a working folder on a dead server must not hold up the rest."""
 
+YIELDS = ("PATH", "HOME")
+"""What work is told only where it brings none of its own."""
 KEEPER = 'trap : HUP INT QUIT USR1 USR2 ALRM TERM; "$@" 3>&-; echo $? >&3'
+ABSENT = "absent"
 _STATUS_FD = 3
 _HIGH_FD = 10
 _FAILED = 125
@@ -125,6 +130,15 @@ def exit_status(folder: Path) -> tuple[bool, int | None]:
         return False, None
     code = lines[lines.index(b"ran") + 1 :]
     return True, int(code[0]) if len(code) > 1 and code[0].isdigit() and len(code[0]) <= 3 else None
+
+
+def absent(folder: Path) -> str:
+    """What the first process says of a command that its user cannot execute here; nothing where it did not look."""
+    with contextlib.suppress(FileNotFoundError), (folder / "status").open("rb") as file:
+        for line in file.read(_STATUS_BYTES_MAX).split(b"\n"):
+            if line.startswith(ABSENT.encode() + b" "):
+                return line[len(ABSENT) + 1 :].decode(errors="replace")
+    return ""
 
 
 Identity = tuple[int, int, int] | None
@@ -230,10 +244,14 @@ def _become(spec: Spec, folder: Path, enter: str, ends: _Ends) -> None:
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.dup2(status, _STATUS_FD)
+    _limit(spec)
     _drop(spec.uid, spec.gid)
-    os.umask(0o022)
-    os.chdir(spec.cwd)
-    program = resolve(spec.argv[0], spec.env.get("PATH", os.defpath))
+    os.umask(spec.umask)
+    if spec.stdin:
+        os.dup2(os.open(spec.stdin, os.O_RDONLY), 0)
+    env = environment(spec, brought(spec))
+    _enter(spec.cwd)
+    program = resolve(spec.argv[0], env.get("PATH", os.defpath))
     os.write(ready, b"ready")
     os.close(ready)
     if os.read(go_read, 1) != b"g":
@@ -241,7 +259,25 @@ def _become(spec: Spec, folder: Path, enter: str, ends: _Ends) -> None:
     os.write(_STATUS_FD, b"ran\n")
     name, _, value = keeper_marker(folder.parent).partition("=")
     words = ["sh", "-c", KEEPER, "sh", program, *_arguments(spec)]
-    os.execve("/bin/sh", words, environment(spec) | {name: value})  # noqa: S606 - that is its job
+    os.execve("/bin/sh", words, env | {name: value})  # noqa: S606 - that is its job
+
+
+def _enter(folder: str) -> None:
+    try:
+        os.chdir(folder)
+    except OSError as error:
+        raise OSError(f"its working folder {folder}: {error.strerror}") from None
+
+
+def _limit(spec: Spec) -> None:
+    """Its soft limits, as far as the host's hard ones go."""
+    for name, most in spec.limits.items():
+        limit = getattr(resource, f"RLIMIT_{name.upper()}")
+        _, hard = resource.getrlimit(limit)
+        unbound = resource.RLIM_INFINITY
+        soft = hard if most == unbound or (hard != unbound and most > hard) else most
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(limit, (soft, hard))
 
 
 def _arguments(spec: Spec) -> list[str]:
@@ -253,11 +289,34 @@ def resume_arguments(spec: Spec) -> tuple[str, ...]:
     return spec.resume_args if spec.resume else ()
 
 
-def environment(spec: Spec) -> dict[str, str]:
-    """The whole environment of a workload's command."""
+def environment(spec: Spec, brought: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
+    """The whole environment of a workload's command.
+
+    Args:
+        spec: What it is told wins over what it brings, but for `YIELDS`.
+        brought: What it brings.
+    """
     name, _, value = marker(spec.workload).partition("=")
     hook = {"TEG_CHECKPOINT": spec.hook.checkpoint, "TEG_MARK": spec.hook.mark} if spec.hook else {}
-    return spec.env | {name: value} | hook
+    told = {entry: text for entry, text in spec.env.items() if entry not in YIELDS or entry not in brought}
+    return {**brought, **told, name: value, **hook}
+
+
+def brought(spec: Spec) -> dict[str, str]:
+    """The environment that a workload brings, from its file: lines `export NAME='value'`.
+
+    Raises:
+        OSError: If it cannot be read, or is no such file.
+    """
+    if not spec.environment:
+        return {}
+    text = Path(spec.environment).read_text(errors="surrogateescape")
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise OSError(f"{spec.environment}: {error}") from None
+    entries = (word.partition("=") for word in words if word != "export")
+    return {name: value for name, _, value in entries}
 
 
 def _leave_our_rank() -> None:

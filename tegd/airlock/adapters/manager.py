@@ -8,6 +8,7 @@ opens log and status file, makes the workload's own folder, and drops rights.
 
 import os
 import select
+import shlex
 import signal
 import time
 from contextlib import suppress
@@ -17,11 +18,14 @@ from tegd.airlock.adapters import launch, procfs
 from tegd.airlock.adapters.cgroupfs import FREEZE_ROUNDS_MAX, Cgroups
 from tegd.airlock.adapters.containment import Leader
 from tegd.airlock.model import Spec
+from tegd.airlock.protocol import LIMITS
 
 PREFIX = "teg-work-"
 """Of the units' names: they are not taken for units that others started."""
 START_MS_MAX = 10_000
-_KEEPER = "exec 3>&2 2>&1; read -r go || exit 125; exec </dev/null; echo ran >&3; " + launch.KEEPER
+_WAIT = "exec 3>&2 2>&1; read -r go || exit 125; "
+_ABSENT = f'echo "{launch.ABSENT} was not found on the path $PATH" >&3; exit 127; '
+_LOOK = f'command -v -- "$1" >/dev/null || {{ {_ABSENT}}}; '
 _PAUSE_S = 0.01
 
 
@@ -123,9 +127,37 @@ class Services(Cgroups):
             *(f"--uid={spec.uid}", f"--gid={spec.gid}", f"--working-directory={spec.cwd}"),
             *(f"--property={entry}" for entry in properties),
             *(f"--setenv={name}={value}" for name, value in environment.items()),
-            *("--", "/bin/sh", "-c", _unexpanded(_KEEPER), "sh"),
+            *("--", "/bin/sh", "-c", _unexpanded(_script(spec)), "sh"),
             *(_unexpanded(word) for word in (*spec.argv, *launch.resume_arguments(spec))),
         ]
+
+
+def _script(spec: Spec) -> str:
+    """What the service's first process does: wait, become what the work expects of its surroundings, run it.
+
+    What the work brings is read here, as its user: the manager is told none of it. What it is told comes after.
+    """
+    quoted, told = shlex.quote, launch.environment(spec)
+    bring = f". {quoted(spec.environment)}; " if spec.environment else ""
+    if bring:
+        kept = {name: value for name, value in told.items() if name not in launch.YIELDS}
+        bring += "".join(f"export {name}={quoted(value)}; " for name, value in kept.items())
+    bounds = "".join(map(_bound, spec.limits.items()))
+    stdin = quoted(spec.stdin or "/dev/null")
+    surroundings = f"exec <{stdin} || exit 125; {bounds}umask {spec.umask:04o}; {bring}"
+    return f"{_WAIT}{surroundings}{_LOOK}echo ran >&3; {launch.KEEPER}"
+
+
+_UNITS = {"core": 512, "fsize": 512, "as": 1024, "data": 1024, "memlock": 1024, "rss": 1024, "stack": 1024}
+"""In what a shell's `ulimit` counts bytes."""
+
+
+def _bound(limit: tuple[str, int]) -> str:
+    """Sets one soft limit, or leaves it where the host does not allow it; one shell's `-p` is another's `-u`."""
+    name, most = limit
+    value = "$(ulimit -H -{0})" if most < 0 else str(most // _UNITS.get(name, 1))
+    letters = ("u", "p") if name == "nproc" else (LIMITS[name],)
+    return " || ".join(f"ulimit -S -{at} {value.format(at)} 2>/dev/null" for at in letters) + "; "
 
 
 def unit_of(workload: str) -> str:

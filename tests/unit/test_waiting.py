@@ -1,0 +1,261 @@
+"""Who is told that there is room, in what order, and what is kept for whom, by examples checked by hand."""
+
+import pytest
+from worlds import NOTICE, PERIOD, Zone
+
+from tegcore.units import GIB
+from tegcore.wire.records import Cancel, Drain, HostLost, HostUp, Market, Op, OrderFlag, Reason, Record, Region, Traits
+from zone_ledger import snapshot, waiting
+from zone_ledger.book.fast import FastBook
+
+ROOT = Region(0, 4).packed()
+TIME = 100
+
+
+def traits(time_ticks: int = 0) -> int:
+    return Traits(OrderFlag.NONE, 0, 0, time_ticks).packed()
+
+
+def ask(zone: Zone, ref: int, size: int = 0, limit: int = 2_000, host: int = 1, time_ticks: int = 0) -> None:
+    zone.fok(ref, limit, host=host, size=size, endow=-1, region=ROOT, traits=traits(time_ticks))
+
+
+def full(market: Market = Market.FIXED, time_ticks: int = 0) -> Zone:
+    zone = Zone(market)
+    for ref in range(1, 5):
+        ask(zone, ref, time_ticks=time_ticks)
+    zone.ticks()
+    assert len(zone.state.leases) == 4
+    return zone
+
+
+def woken(zone: Zone, host: int = 1) -> list[int]:
+    return [body.ref for body in zone.told(Op.WOKEN, host)]
+
+
+def promised(zone: Zone, host: int = 1) -> list[tuple[int, int]]:
+    return [(body.ref, body.start_tick) for body in zone.told(Op.PROMISED, host)]
+
+
+def free(zone: Zone, ref: int, why: Reason = Reason.DONE) -> None:
+    zone.release(zone.lease(ref), why)
+    zone.ticks()
+
+
+@pytest.mark.parametrize("market", Market)
+def test_who_waits_is_told_in_the_tick_in_which_a_slot_comes_free(market: Market) -> None:
+    zone = full(market)
+    ask(zone, 9)
+    zone.ticks(50)
+    assert not woken(zone)
+    free(zone, 1)
+    assert woken(zone) == [9]
+    ask(zone, 9)
+    zone.ticks()
+    assert zone.lease(9)
+
+
+def test_at_fixed_prices_the_oldest_is_told_and_nobody_overtakes_it() -> None:
+    zone = full()
+    for ref in (9, 10, 11):
+        ask(zone, ref)
+        zone.ticks()
+    free(zone, 1)
+    assert woken(zone) == [9]
+    ask(zone, 12, host=2)
+    zone.ticks()
+    assert zone.lease(12) is None, "the room is held for who was told"
+    ask(zone, 9)
+    zone.ticks()
+    assert zone.lease(9)
+    free(zone, 2)
+    free(zone, 3)
+    assert woken(zone) == [9, 10, 11]
+
+
+def test_who_does_not_answer_is_passed_by_after_a_second() -> None:
+    zone = full()
+    ask(zone, 9)
+    ask(zone, 10)
+    zone.ticks()
+    free(zone, 1)
+    zone.ticks(waiting.HOLD_TICKS)
+    assert woken(zone) == [9, 10]
+    zone.ticks(waiting.HOLD_TICKS)
+    ask(zone, 9)
+    zone.ticks()
+    assert zone.lease(9), "it keeps its place when it asks again"
+
+
+def test_who_is_cancelled_is_not_waited_for() -> None:
+    zone = full()
+    ask(zone, 9)
+    ask(zone, 10)
+    zone.ticks()
+    free(zone, 1)
+    zone.command(Op.CANCEL, Cancel(9))
+    zone.ticks()
+    assert woken(zone) == [9, 10]
+
+
+def test_work_that_comes_back_keeps_its_age() -> None:
+    zone = full()
+    ask(zone, 9)
+    zone.ticks(10)
+    free(zone, 4, Reason.DRAINED)
+    ask(zone, 9)
+    zone.ticks()
+    assert zone.lease(9)
+    ask(zone, 10)
+    zone.ticks(5)
+    zone.release(zone.lease(9), Reason.CHALLENGED)
+    ask(zone, 9)
+    zone.ticks()
+    assert zone.lease(9), "it waited before the other did"
+
+
+def test_a_small_one_is_told_where_a_larger_one_does_not_fit() -> None:
+    zone = full()
+    ask(zone, 9, size=2)
+    zone.ticks()
+    ask(zone, 10)
+    zone.ticks()
+    free(zone, 1)
+    assert woken(zone) == [10]
+
+
+def test_a_declared_end_promises_a_start_and_shorter_work_goes_before_it() -> None:
+    zone = full(time_ticks=TIME)
+    end = zone.state.tick + TIME + NOTICE
+    ask(zone, 9, size=2)
+    zone.ticks()
+    assert promised(zone) == [(9, end)]
+    free(zone, 1)
+    ask(zone, 10, time_ticks=TIME + NOTICE)
+    zone.ticks()
+    assert zone.lease(10) is None, "it would end too late"
+    ask(zone, 11, time_ticks=20)
+    zone.ticks()
+    assert zone.lease(11), "it ends in time"
+    for ref in (11, 2, 3, 4):
+        free(zone, ref)
+    assert woken(zone)[-1] == 9
+    ask(zone, 9, size=2)
+    zone.ticks()
+    assert zone.lease(9)
+    assert zone.state.promise is None
+
+
+def test_a_promise_moves_on_while_its_slots_are_held_for_longer() -> None:
+    zone = full(time_ticks=TIME)
+    ask(zone, 9, size=2)
+    zone.ticks()
+    for ref in (1, 2, 3):
+        free(zone, ref)
+    lease = zone.lease(4)
+    for _ in range(6):
+        zone.ticks(40)
+        if lease.number in zone.state.leases:
+            zone.renew_all()
+            ask(zone, 9, size=2)
+    assert Reason(zone.told(Op.NOTICE)[-1].why) is Reason.TIME, "asked to save at its limit"
+    assert len(promised(zone)) > 1
+    assert zone.state.promise is not None
+    assert zone.lease(10) is None
+
+
+def test_without_declared_ends_slots_are_kept_for_who_was_passed_over_for_long() -> None:
+    zone = full()
+    zone.state.genesis = zone.state.genesis._replace(patience_ticks=300)
+    ask(zone, 9, size=2)
+    ask(zone, 10)
+    zone.ticks(100)
+    free(zone, 1)
+    assert woken(zone) == [10]
+    ask(zone, 10)
+    zone.ticks()
+    for _ in range(8):
+        zone.renew_all()
+        zone.ticks(40)
+        ask(zone, 9, size=2)
+    assert promised(zone) == [(9, 0)]
+    ask(zone, 11)
+    zone.ticks()
+    for ref in (2, 3, 4, 10):
+        free(zone, ref)
+    assert 11 not in woken(zone)
+    assert woken(zone)[-1] == 9
+
+
+def test_in_the_auction_the_highest_limits_are_told_and_the_losers_count() -> None:
+    zone = full(Market.AUCTION)
+    zone.state.genesis = zone.state.genesis._replace(woken_bids=2)
+    for ref, limit in ((9, 2_500), (10, 4_000), (11, 3_000)):
+        ask(zone, ref, limit=limit)
+        zone.ticks()
+    free(zone, 1)
+    assert woken(zone) == [10, 11]
+    ask(zone, 10, limit=4_000)
+    ask(zone, 11, limit=3_000)
+    zone.ticks()
+    assert zone.lease(10).price_ucr == 3_000
+
+
+@pytest.mark.parametrize("how", ["host up", "undrained"])
+def test_room_that_a_host_brings_wakes_who_waits(how: str) -> None:
+    zone = full()
+    ask(zone, 9)
+    zone.ticks()
+    if how == "undrained":
+        zone.operate(Op.DRAIN, Drain(1, 1))
+        free(zone, 1, Reason.DRAINED)
+        assert not woken(zone)
+        zone.operate(Op.DRAIN, Drain(1, 0))
+    else:
+        zone.engine.apply(Record(Op.HOST_UP, 2, 2, 0, HostUp(8, 2, 0, 4000, 8 * GIB, 0, 2)))
+    zone.ticks()
+    assert woken(zone) == [9]
+
+
+def test_nobody_of_a_silent_host_is_waited_for() -> None:
+    zone = full()
+    ask(zone, 9, host=2)
+    ask(zone, 10)
+    zone.ticks()
+    zone.system(Op.HOST_LOST, HostLost(2, 1))
+    free(zone, 1)
+    assert (woken(zone, 2), woken(zone)) == ([], [10])
+
+
+def test_who_is_not_there_any_more_is_forgotten() -> None:
+    zone = full()
+    ask(zone, 9)
+    zone.ticks(waiting.FORGET_TICKS_MIN + 2 * PERIOD)
+    assert (1, 9) not in zone.state.queue.waiters
+
+
+def test_those_that_wait_are_kept_over_a_restart() -> None:
+    zone = full()
+    for ref in (9, 10):
+        ask(zone, ref)
+    ask(zone, 11, size=2)
+    zone.ticks()
+    free(zone, 1)
+    restored = snapshot.unpack(snapshot.pack(zone.state), FastBook)
+    assert restored.hash() == zone.state.hash()
+    assert restored.running_hash() == zone.state.running_hash()
+    assert sorted(restored.queue.waiters) == sorted(zone.state.queue.waiters)
+    assert [waiter.key for waiter in restored.queue.woken()] == [waiter.key for waiter in zone.state.queue.woken()]
+
+
+def test_what_a_freed_slot_costs_does_not_grow_with_those_that_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = []
+    zone = full()
+    for ref in range(9, 209):
+        ask(zone, ref)
+    zone.ticks()
+    hold = waiting._hold
+    monkeypatch.setattr(waiting, "_hold", lambda *args: (tried.append(args[1]), hold(*args))[1])
+    free(zone, 1)
+    assert woken(zone) == [9]
+    assert len(tried) <= 3

@@ -1,0 +1,351 @@
+"""Who waits for slots, in what order room that appears is offered, and what is promised (DESIGN 12, "Order").
+
+Nothing rests in the book. An order that found no room is refused, and remembered: a *waiter*, by region, shape and what
+it needs of a host, with the tick since when it waits; it keeps that age when its work is put back in the queue. When
+room appears, who fits is woken, and orders anew:
+
+- At fixed prices the oldest that fits, room for it being held for `HOLD_TICKS`. *Fits* means: without delaying the
+  start that is promised to the oldest that does not. That promise (EASY backfilling: one reservation) rests on the ends
+  that holders declared; where they declared none, the block that drains soonest is kept for who has been passed over
+  for the zone's patience. Later work takes the slots that are kept only if it ends before the promised start.
+- In the auction the highest standing limits that fit, a bounded number at once, into one sealed tick: those that lose
+  there are counted in the price.
+
+Waiters that ask for the same make a *kind*: where the first of a kind does not fit, none of it does. So what a freed
+slot costs grows with the kinds, and not with those that wait.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from tegcore.wire.records import Market, Op, Promised, Region, Woken
+from zone_ledger.book.base import Seat
+from zone_ledger.clearing import Result, offer_fixed
+from zone_ledger.leases import Lease, LeaseState, Order, OrderKey
+from zone_ledger.placement import Placement, Trial
+from zone_ledger.state import State
+from zone_ledger.waiters import Promise, Waiter
+
+HOLD_TICKS = 20
+"""Room is held so long for who was woken at fixed prices; then it is offered to the next, until who was asks again."""
+WAKES_PER_TICK_MAX = 256
+WAITERS_MAX = 200_000
+LOOK_TICKS = 200
+"""Waiters are looked at so often even if no room was seen to appear: a promise may be due to be made."""
+FORGET_PERIODS = 4
+"""Who has not asked for so long is forgotten; agents ask once a period."""
+FORGET_TICKS_MIN = 2_400
+_KEPT = -1
+"""What slots that are kept for a promise are seated under while others are tried."""
+_ENDLESS = 1 << 60
+
+
+_Aged = tuple[int, int, OrderKey, Order | Waiter]
+
+
+class Block(NamedTuple):
+    """A block that others hold, as a place for a promise: when it is free, and how many of its slots are leased."""
+
+    end_tick: int
+    leased: int
+    region: Region
+
+
+# --- who waits ------------------------------------------------------------------------------------------------------
+
+
+def is_waiting(state: State, order: Order) -> bool:
+    """Whether an order that finds no room is to be remembered: only one that looked wherever it could run."""
+    return state.rules.named_displace and (order.confined or order.region.log2 == 2 * state.genesis.zone_k)
+
+
+def waits(state: State, order: Order) -> None:
+    """An order found no room: it is woken when there is some."""
+    key = (order.key.host, order.ref)
+    waiter = state.queue.waiters.get(key)
+    if waiter is None:
+        if len(state.queue.waiters) >= WAITERS_MAX:
+            return
+        waiter = Waiter(order, since=order.arrived)
+    waiter.order, waiter.asked, waiter.ready, waiter.woken = order, state.tick, True, 0
+    state.queue.put(waiter)
+    state.rows.waiters.mark(key)
+
+
+def waits_otherwise(state: State, order: Order) -> None:
+    """What keeps an order from a seat is not room: it is not woken for that, and keeps its age."""
+    waiter = state.queue.waiters.get((order.key.host, order.ref))
+    if waiter is not None:
+        waiter.ready, waiter.woken = False, 0
+        state.rows.waiters.mark(waiter.key)
+
+
+def age_of(state: State, order: Order) -> int:
+    """Since when an order's work waits."""
+    waiter = state.queue.waiters.get((order.key.host, order.ref))
+    return waiter.since if waiter else order.arrived
+
+
+def waits_no_more(state: State, host: int, ref: int) -> None:
+    """It has a seat, or is not wanted any more."""
+    if state.queue.waiters.pop((host, ref), None) is not None:
+        state.rows.waiters.mark((host, ref))
+        state.room = True
+
+
+def may_come_back(state: State, lease: Lease) -> None:
+    """A lease ended before its work did: if it asks again, it has waited since it first did."""
+    key = (lease.origin, lease.ref)
+    if len(state.queue.waiters) < WAITERS_MAX and key not in state.queue.waiters:
+        order = Order(
+            key=OrderKey(lease.origin, 0, 0),
+            ref=lease.ref,
+            tenant=lease.tenant,
+            region=Region(0, 2 * state.genesis.zone_k),
+            shape=lease.shape,
+            cpu_milli=lease.cpu_milli,
+            mem_bytes=lease.mem_bytes,
+            limit_ucr=0,
+            endow_ucr=0,
+            traits=lease.traits,
+            arrived=lease.since,
+            serial=0,
+        )
+        state.queue.waiters[key] = Waiter(order, since=lease.since, asked=state.tick)
+        state.rows.waiters.mark(key)
+
+
+def host_is_silent(state: State, host: int) -> None:
+    """Nobody of a host is woken until it asks again."""
+    for key, waiter in state.queue.waiters.items():
+        if key[0] == host and waiter.ready:
+            waiter.ready, waiter.woken = False, 0
+            state.rows.waiters.mark(key)
+            state.room = True
+
+
+def forget_silent(state: State) -> None:
+    """Once a period: who has not asked for long is not there any more."""
+    before = state.tick - max(FORGET_TICKS_MIN, FORGET_PERIODS * state.genesis.period_ticks)
+    for key in [key for key, waiter in state.queue.waiters.items() if waiter.asked < before]:
+        waits_no_more(state, *key)
+
+
+# --- clearing at fixed prices ---------------------------------------------------------------------------------------
+
+
+def clear_fixed(state: State, orders: list[Order]) -> list[Result]:
+    """By age: each takes its cheapest free block, past what is held for those that were woken, and what is promised."""
+    with_age: list[_Aged] = [(age_of(state, order), order.arrived, order.key, order) for order in orders]
+    asked = {(order.key.host, order.ref) for order in orders}
+    held: list[_Aged] = [(*waiter.age, waiter) for waiter in state.queue.woken(asked)]
+    results: list[Result] = []
+    trials: list[Trial] = []
+    for _, _, _, who in sorted([*with_age, *held], key=lambda entry: entry[:3]):
+        if isinstance(who, Waiter):
+            _hold(state, who, trials)
+            continue
+        with _promise_kept(state, who):
+            results.append(offer_fixed(state.book, who, state.scales, state.rules))
+    for trial in reversed(trials):
+        trial.undo()
+    return results
+
+
+def _hold(state: State, waiter: Waiter, trials: list[Trial]) -> Placement | None:
+    """Take room for a waiter for the time of a trial, if there is some within what it pays."""
+    trial = Trial(state.book, waiter.order)
+    with _promise_kept(state, waiter.order):
+        placement = trial.place(leased=False, scales=state.scales)
+    if placement is not None:
+        trials.append(trial)
+    return placement
+
+
+class _promise_kept:  # noqa: N801
+    """While it lasts, slots that are promised are not there, but for who has the promise or ends before it is due."""
+
+    def __init__(self, state: State, order: Order) -> None:
+        self._book = state.book
+        self._free: tuple[Region, ...] = ()
+        promise = state.promise
+        if promise is None or promise.key == (order.key.host, order.ref):
+            return
+        ends = state.tick + order.traits.time_ticks + state.genesis.notice_ticks
+        if not order.traits.time_ticks or not promise.start_tick or ends > promise.start_tick:
+            self._free = tuple(part for block in promise.blocks for part in self._book.free_parts(block))
+
+    def __enter__(self) -> None:
+        if self._free:
+            self._book.seat(_KEPT, Seat(self._free, 0, 0, 0, None))
+
+    def __exit__(self, *_: object) -> None:
+        if self._free:
+            self._book.unseat(_KEPT)
+
+
+# --- waking ---------------------------------------------------------------------------------------------------------
+
+
+def wake(state: State) -> None:
+    """Tell who fits that there is room, if any has appeared."""
+    for waiter in state.queue.expired(state.tick):
+        waiter.ready, waiter.woken = False, 0
+        state.rows.waiters.mark(waiter.key)
+        state.room = True
+    _review_promise(state)
+    if not state.queue.waiters or not (state.room or state.tick % LOOK_TICKS == 0):
+        return
+    state.room = False
+    if state.market is Market.FIXED:
+        _wake_oldest(state)
+    else:
+        _wake_highest(state)
+
+
+def _wake_oldest(state: State) -> None:
+    trials: list[Trial] = []
+    for waiter in sorted(state.queue.woken(), key=lambda waiter: waiter.age):
+        _hold(state, waiter, trials)
+    heads = state.queue.heads(by_limit=False)
+    told, passed_over = 0, None
+    while heads and told < WAKES_PER_TICK_MAX:
+        waiter = heads.first()
+        if _hold(state, waiter, trials) is None:
+            passed_over = passed_over or waiter
+            heads.drop_kind()
+            continue
+        _tell(state, waiter)
+        heads.take()
+        told += 1
+    for trial in reversed(trials):
+        trial.undo()
+    if passed_over is not None and (state.promise is None or not state.promise.start_tick):
+        _promise(state, passed_over)
+
+
+def _wake_highest(state: State) -> None:
+    heads, told = state.queue.heads(by_limit=True), 0
+    while heads and told < state.woken_bids:
+        waiter = heads.first()
+        placement = Trial(state.book, waiter.order).look(leased=False, scales=state.scales)
+        if placement is None or waiter.order.free_bid_ucr <= placement.total_ucr:
+            heads.drop_kind()
+            continue
+        _tell(state, waiter)
+        heads.take()
+        told += 1
+
+
+def _tell(state: State, waiter: Waiter) -> None:
+    waiter.woken = state.tick + HOLD_TICKS
+    state.queue.note_woken(waiter)
+    state.rows.waiters.mark(waiter.key)
+    state.counters.woken += 1
+    state.emit(waiter.key[0], Op.WOKEN, Woken(waiter.key[1], state.tick))
+
+
+# --- promises -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Found:
+    blocks: list[Region] = field(default_factory=list)
+    end_tick: int = 0
+
+
+def _review_promise(state: State) -> None:
+    """A promise ends with its waiter; while its slots are held longer than was declared, it moves on."""
+    promise = state.promise
+    if promise is None:
+        return
+    waiter = state.queue.waiters.get(promise.key)
+    if waiter is None or not waiter.ready or state.market is not Market.FIXED:
+        state.promise, state.room = None, True
+    elif 0 < promise.start_tick <= state.tick and not waiter.woken:
+        holders = {number for block in promise.blocks for number in state.book.leases_in(block)}
+        ends = [_declared_end(state, state.leases[number]) for number in holders if number in state.leases]
+        end_tick = max(ends, default=state.tick + 1)
+        state.promise = promise._replace(start_tick=0 if end_tick >= _ENDLESS else max(end_tick, state.tick + 1))
+        _tell_promise(state, waiter)
+
+
+def _promise(state: State, waiter: Waiter) -> None:
+    """Keep slots for the oldest that is passed over: those that are free soonest, as their holders declared."""
+    order = waiter.order
+    if order.shape.share_permille:
+        return
+    soonest = _soonest(state, order)
+    if soonest is None:
+        return
+    blocks, end_tick = soonest
+    if end_tick >= _ENDLESS:
+        if state.promise is not None or state.tick - waiter.since < state.patience_ticks:
+            return
+        end_tick = 0
+    promise = state.promise
+    if promise is not None and promise.key != waiter.key:
+        return
+    state.promise = Promise(waiter.key, end_tick, tuple(blocks))
+    state.counters.promises += 1
+    _tell_promise(state, waiter)
+
+
+def _tell_promise(state: State, waiter: Waiter) -> None:
+    assert state.promise is not None, "there is one"
+    promised = Promised(waiter.key[1], state.promise.start_tick, waiter.order.shape.slots)
+    state.emit(waiter.key[0], Op.PROMISED, promised)
+
+
+def _soonest(state: State, order: Order) -> tuple[list[Region], int] | None:
+    """Blocks for an order that come free soonest, and when; None where the zone has none of that kind."""
+    found = _Found()
+    for size in order.shape.sizes:
+        best = min(_candidates(state, order, size, found.blocks), default=None)
+        if best is None:
+            return None
+        found.blocks.append(best.region)
+        found.end_tick = max(found.end_tick, best.end_tick)
+    return found.blocks, max(found.end_tick, state.tick + 1)
+
+
+def _candidates(state: State, order: Order, size: int, taken: list[Region]) -> Iterator[Block]:
+    """Blocks of a size, some of whose slots are leased and none withheld, outside of blocks that are taken."""
+    ends: dict[int, int] = {}
+    leased: dict[int, int] = {}
+    for lease in state.leases.values():
+        end_tick = _declared_end(state, lease)
+        for block in lease.blocks:
+            first, last = max(block.base, order.region.base), min(block.end, order.region.end)
+            for base in range(first >> size << size, last, 1 << size) if first < last else ():
+                ends[base] = max(ends.get(base, 0), end_tick)
+                leased[base] = leased.get(base, 0) + min(block.end, base + (1 << size)) - max(block.base, base)
+    for base, end_tick in ends.items():
+        region = Region(base, size)
+        if any(region.base < other.end and other.base < region.end for other in taken):
+            continue
+        if _is_offered(state, order, region):
+            yield Block(end_tick, leased[base], region)
+
+
+def _declared_end(state: State, lease: Lease) -> int:
+    if lease.state is LeaseState.EVICTING:
+        return max(lease.deadline, state.tick + 1)
+    time_ticks = lease.traits.time_ticks
+    return lease.granted + time_ticks + state.genesis.notice_ticks if time_ticks else _ENDLESS
+
+
+def _is_offered(state: State, order: Order, region: Region) -> bool:
+    """Whether every slot of a block is there, of a class that will do, and offered once it is free."""
+    slots = 0
+    for host in state.book.hosts_of(region):
+        shape = state.book.shape_of(host)
+        if not order.shape.classes >> shape.slot_class & 1 or state.hosts[host].withheld:
+            return False
+        run = state.book.region_of(host)
+        first, last = max(run.base, region.base), min(run.end, region.end)
+        if any(shape.absent_mask >> (slot - run.base) & 1 for slot in range(first, last)):
+            return False
+        slots += last - first
+    return slots == region.slots and not any(region.base <= slot < region.end for slot in state.book.cordoned())
