@@ -2,11 +2,9 @@
 
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 
 import pytest
-from system.up import DEMO, GATED, LONG_NOTICE, SHIPPED, SHORT_PERIODS, WELCOME_UCR, Up
+from system.up import DEMO, GATED, LONG_NOTICE, SHIPPED, SHORT_PERIODS, WELCOME_UCR, Maker
 
 from tegcore.units import credits_text
 from tegcore.wire import control
@@ -24,24 +22,6 @@ SAVING = re.compile(r"\b(un)?sav(e|ed|ing)\b")
 SEATED_S = 20.0
 SOON_S = 7.0
 """For what must come at once, on a busy machine."""
-
-Maker = Callable[[int, str, Mapping[str, int]], Up]
-
-
-@pytest.fixture
-def up(tmp_path: Path) -> Iterator[Maker]:
-    made: list[Up] = []
-
-    def make(slots: int, market: str, speed: Mapping[str, int] = DEMO) -> Up:
-        made.append(Up(tmp_path, slots, market, speed))
-        made[-1].start()
-        return made[-1]
-
-    try:
-        yield make
-    finally:
-        for stack in made:
-            stack.stack.stop()
 
 
 # --- paying ---------------------------------------------------------------------------------------------------------

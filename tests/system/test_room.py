@@ -1,10 +1,9 @@
 """No slot stands idle while work that fits waits: on the real stack, by what the work itself writes down."""
 
-from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from system.up import DEMO, Up
+from system.up import Maker
 
 from tegcore.wire import control
 
@@ -14,24 +13,6 @@ STAMP = 'date +%s.%N >> "$0"'
 """Work that writes down when it began."""
 IDLE_S_MAX = 3.0
 """On a busy machine; the start itself counts. Before waits were answered by a wake-up it was 7 to 116 s."""
-
-Maker = Callable[[int, str, Mapping[str, int]], Up]
-
-
-@pytest.fixture
-def up(tmp_path: Path) -> Iterator[Maker]:
-    made: list[Up] = []
-
-    def make(slots: int, market: str, speed: Mapping[str, int] = DEMO) -> Up:
-        made.append(Up(tmp_path, slots, market, speed))
-        made[-1].start()
-        return made[-1]
-
-    try:
-        yield make
-    finally:
-        for stack in made:
-            stack.stack.stop()
 
 
 def times(path: Path) -> list[float]:

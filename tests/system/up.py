@@ -160,3 +160,7 @@ class Up(Host):
         money = ledger["credits"]
         assert money["minted"] == money["balances"] + money["escrow"] + money["evaporated"]
         assert verified(Path(ledger["journal"]), ledger)["replay_hash_equal"] is True
+
+
+Maker = Callable[[int, str, Mapping[str, int]], Up]
+"""Brings one up: slots, market, and the speed, `DEMO` by default."""
