@@ -1,8 +1,8 @@
 """The demonstration: a small day of a market on this host, in about a minute.
 
 Two tenants bring more work than the host's eight slots hold: hashing (`spin`), memory that grows (`grow`), and a 2 x 2
-mesh (`mesh`). The slots fill; a bid that beats every standing limit, but not the friction of what it would displace, is
-refused; a mesh that bids enough displaces four; what was displaced is saved, waits, and goes on from its checkpoint;
+mesh (`mesh`). The slots fill; once first terms are over, in which nobody is displaced, a bid that beats every standing
+limit, but not the friction of what it would displace, is refused; a mesh that bids enough displaces four; what was displaced is saved, waits, and goes on from its checkpoint;
 a purse runs dry, and its work is parked until someone tops it up. At the end every digest is compared with one that is
 computed here, and the journal is replayed.
 """
@@ -76,14 +76,14 @@ def _spin(units: int) -> tuple[str, ...]:
 
 
 FIRST_WAVE = (
-    Piece("whale", "bob", _spin(160), 400, 60_000),
+    Piece("whale", "bob", _spin(220), 400, 60_000),
     Piece("growing", "bob", ("grow", "--to-mib", "120", "--hold-s", "6"), 500, 8_000, mem_mib=24),
     Piece("pauper", "bob", _spin(200), 900, 900, mem_mib=512),
-    Piece("light-1", "ada", _spin(120), 300, 3_000),
-    Piece("light-2", "ada", _spin(120), 300, 3_000),
-    Piece("light-3", "ada", _spin(120), 300, 3_000),
-    Piece("light-4", "ada", _spin(120), 300, 3_000),
-    Piece("light-5", "bob", _spin(120), 300, 3_000),
+    Piece("light-1", "ada", _spin(180), 300, 3_000),
+    Piece("light-2", "ada", _spin(180), 300, 3_000),
+    Piece("light-3", "ada", _spin(180), 300, 3_000),
+    Piece("light-4", "ada", _spin(180), 300, 3_000),
+    Piece("light-5", "bob", _spin(180), 300, 3_000),
 )
 NUDGE = Piece("nudge", "ada", _spin(30), 310, 3_000)
 SECOND_WAVE = (
@@ -216,6 +216,7 @@ class Demonstration:
             self._submit(*FIRST_WAVE)
             self._until(lambda scene: _seated(scene) >= len(FIRST_WAVE), FIRST_WAVE_S)
             self._until(self._what_happened_is_read, FIRST_WAVE_S)
+            self._until(self._first_terms_are_over, FIRST_WAVE_S)
             self._submit(NUDGE)
             self._until(lambda scene: scene.ledger["inertia_refusals"] > 0, FIRST_WAVE_S)
             self._until(self._what_happened_is_read, FIRST_WAVE_S)
@@ -289,6 +290,11 @@ class Demonstration:
 
     def _what_happened_is_read(self, _scene: Scene) -> bool:
         return self.story.is_read(self._now_s())
+
+    def _first_terms_are_over(self, scene: Scene) -> bool:
+        """Whether everybody who sits may be displaced."""
+        granted = [row["granted_tick"] for row in self._session.ask("ledger", control.Leases()) if row["lease"]]
+        return max(granted, default=0) + MARKET["period_ticks"] * MARKET["term_periods"] < scene.ledger["tick"]
 
     def _all_is_over(self, scene: Scene) -> bool:
         for row in scene.workloads:
