@@ -98,7 +98,7 @@ def _budget(node: Node, work: Workload, budget_ucr: int, now_ns: int) -> list[Ef
     """More of a budget goes to its lease as a top-up does; less, or a first one, holds from its next start on."""
     more_ucr = budget_ucr - work.budget_ucr
     if work.lease and work.has_budget and more_ucr > 0:
-        return node.top_up(work, more_ucr, -1 - node.cycle, now_ns)
+        return node.top_up(work, more_ucr, min([0, *work.top_ups]) - 1, now_ns)
     work.budget_ucr = budget_ucr
     return []
 

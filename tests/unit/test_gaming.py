@@ -3,7 +3,7 @@
 import pytest
 from worlds import HERE, PERIOD, RESERVE, TERM, TERM_PERIODS, Zone
 
-from tegcore.units import GIB
+from tegcore.units import GIB, UCR_MAX
 from tegcore.wire.records import (
     INCOME_STANDING,
     Cancel,
@@ -224,3 +224,10 @@ def test_a_top_up_takes_no_money_that_what_runs_lives_on() -> None:
     more = TopUp(purse.number, purse.token, 1, amount + 1)
     assert (zone.command(Op.TOP_UP, more).reason, zone.told(Op.ANSWER)[-1].missing) == (Reason.FUNDS, 1)
     assert zone.command(Op.TOP_UP, more._replace(amount_ucr=amount)).reason is Reason.OK
+
+
+def test_an_income_mints_no_more_than_a_ledger_can_count() -> None:
+    zone = Zone()
+    zone.operate(Op.INCOME, Income(0, UCR_MAX))
+    zone.ticks(3 * PERIOD)
+    assert zone.state.accounts.minted <= UCR_MAX

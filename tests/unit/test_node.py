@@ -8,7 +8,7 @@ import pytest
 from tegcore.errors import RefusedError
 from tegcore.units import GIB, TICK_NS
 from tegcore.wire.codec import encode
-from tegcore.wire.control import Hook, WorkloadSpec
+from tegcore.wire.control import Hook, UpdateWorkload, WorkloadSpec
 from tegcore.wire.messages import EVENTS_OF_RULES, SCHEMA, Events, Hello, Welcome
 from tegcore.wire.records import (
     Evict,
@@ -37,6 +37,7 @@ from tegd.link import Link
 from tegd.modes import Happening, Mode
 from tegd.node import Node
 from tegd.travel import Travel
+from tegd.updating import update
 from tegd.views import row, why
 from tegd.workload import Life, Waits, Workload
 from zone_ledger.book.reference import ReferenceBook
@@ -761,3 +762,14 @@ def test_why_says_what_is_missing_in_credits_and_whether_the_ledger_was_ever_hea
     assert "was last heard 1 s ago" in why(world.node, work, world.now_ns)["reasons"][0]["text"]
     work.life, work.waits = Life.PARKED, Waits("BUDGET", 5_000_000)
     assert "`tegctl top-up w1 5.00`" in why(world.node, work, world.now_ns)["reasons"][1]["help"]
+
+
+def test_two_raises_of_a_budget_in_one_cycle_are_both_told_to_the_ledger() -> None:
+    world = World()
+    work = world.submit(limit_ucr=0, budget_ucr=500_000)
+    world.cycle(40)
+    for budget_ucr in (700_000, 900_000):
+        wanted = UpdateWorkload(name=work.name, budget_ucr=budget_ucr)
+        world.carry_out(update(world.node, work, wanted, world.now_ns).effects)
+    world.cycle(10)
+    assert work.budget_ucr == world.engine.state.leases[work.lease].budget_ucr == 900_000
