@@ -2,9 +2,9 @@
 
 Two tenants bring more work than the host's eight slots hold: hashing (`spin`), memory that grows (`grow`), and a 2 x 2
 mesh (`mesh`). The slots fill; once first terms are over, in which nobody is displaced, a bid that beats every standing
-limit, but not the friction of what it would displace, is refused; a mesh that bids enough displaces four; what was displaced is saved, waits, and goes on from its checkpoint;
-a purse runs dry, and its work is parked until someone tops it up. At the end every digest is compared with one that is
-computed here, and the journal is replayed.
+limit, but not the friction of what it would displace, is refused; a mesh that bids enough displaces four; what was
+displaced is saved, waits, and goes on from its checkpoint; a purse runs dry, and its work is parked until someone tops
+it up. At the end every digest is compared with one that is computed here, and the journal is replayed.
 """
 
 import json
@@ -294,7 +294,8 @@ class Demonstration:
     def _first_terms_are_over(self, scene: Scene) -> bool:
         """Whether everybody who sits may be displaced."""
         granted = [row["granted_tick"] for row in self._session.ask("ledger", control.Leases()) if row["lease"]]
-        return max(granted, default=0) + MARKET["period_ticks"] * MARKET["term_periods"] < scene.ledger["tick"]
+        over = max(granted, default=0) + MARKET["period_ticks"] * MARKET["term_periods"]
+        return bool(over < scene.ledger["tick"])
 
     def _all_is_over(self, scene: Scene) -> bool:
         for row in scene.workloads:

@@ -1,11 +1,11 @@
 """The real engine under tenants that are simple rules: one host as large as the zone, orders in, events out.
 
-Terms are so long that none runs out.
+Every lease is renewed each period, so no term runs out; its first one protects it, as everywhere.
 """
 
 from typing import NamedTuple
 
-from tegcore.units import GIB
+from tegcore.units import GIB, PERMILLE
 from tegcore.wire.records import (
     Fok,
     Genesis,
@@ -20,15 +20,17 @@ from tegcore.wire.records import (
     Record,
     Region,
     Release,
+    Renew,
     SetRates,
     SetReserve,
     Shape,
     Traits,
 )
 from tegsim.driver import Driver
+from zone_ledger.leases import LeaseState
 
 HOST = 1
-TERM_PERIODS = 1000
+TERM_PERIODS = 2
 
 
 class Terms(NamedTuple):
@@ -114,7 +116,15 @@ class Ledger:
         """Give a lease back."""
         self._driver.command(HOST, Op.RELEASE, Release(lease, self.engine.state.leases[lease].token, why))
 
+    def _renew(self) -> None:
+        for lease in list(self.engine.state.leases.values()):
+            if lease.state is LeaseState.HELD:
+                renew = Renew(lease.number, lease.token, lease.next_limit_ucr, PERMILLE)
+                self._driver.command(HOST, Op.RENEW, renew)
+
     def tick(self) -> list[Record]:
         """A tick passes; what the host is told."""
+        if self.engine.state.tick % self.terms.period_ticks == 0:
+            self._renew()
         self._driver.tick()
         return self._driver.told(HOST)
