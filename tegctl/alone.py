@@ -62,7 +62,7 @@ def start(order: Order) -> str:
     if shutil.which("systemd-run") is None:
         hint = "leave --rank out: `tegctl run` alone bids for a seat"
         raise UnavailableError("work outside a market is started by systemd, and there is no systemd-run here", hint)
-    name = checked_name(order.name, "workload") if order.name else f"run-{secrets.token_hex(3)}"
+    name = checked_name(order.name, "job") if order.name else f"run-{secrets.token_hex(3)}"
     unit = f"teg-{name}.service"
     folder = f"{FOLDERS}/{name}"
     environment = {"TEG_RANK": f"{order.rank:g}", "PATH": os.environ.get("PATH", os.defpath)}

@@ -19,6 +19,7 @@ from tegd.roster import Agent, Roster
 from tegd.workload import CANNOT_EXECUTE, HOOK_FAILED_MAX, Life, Low, Waits, Workload
 
 LEAVE_MARGIN_TICKS = 20
+STOPPED = "the stack on its host was stopped, and it ended with it"
 
 
 @dataclass
@@ -102,6 +103,8 @@ class Leaving(Roster):
             work.exit_code = run.exit_code
             if run.cause == "start_failed":
                 work.outcome, work.exit_code = f"cannot be executed: {run.problem}", CANNOT_EXECUTE
+            elif run.cause == "asked" and work.life is Life.SEATED and work.hook is None and not work.home:
+                work.outcome = STOPPED  # nobody here has asked for its end
             return [*travelling, *self.run_ended(work, _why_ended(work, run), now_ns)]
         if run.hook_failed:
             return [*travelling, *self._hook_failed(work, run.hook_failed)]
@@ -195,7 +198,7 @@ class Leaving(Roster):
             return self.over(work, f"ended at its time limit of {work.spec.time_s} s")
         anew = work.hook is None
         if anew and not work.spec.requeue:
-            return self.over(work, f"ended, as its grant said: {why.name.lower()}")
+            return self.over(work, work.outcome or f"ended, as its grant said: {why.name.lower()}")
         if anew:
             work.begin_anew()
         if why is Reason.BANKRUPT and low.reason != Reason.FUNDS and work.own_ucr is not None:

@@ -4,13 +4,17 @@ import re
 import shlex
 from collections.abc import Collection, Iterable
 
+import msgspec
+
 from tegcore.errors import RefusedError, TegError
 from tegcore.ids import is_name
+from tegcore.units import PRICE_UCR_MAX, credits_text
 from tegcore.wire import control
 from tegcore.wire.peer import is_path
 from tegcore.wire.records import Shape
 from tegd.calls import ENVIRONMENT, STDIN
 from tegd.ghosts import RUNNING_MAX
+from tegd.reasons import period_ucr
 from tegd.workload import Life, Workload, shape_of
 
 WAITING_MAX = 10_000
@@ -36,10 +40,10 @@ def check(spec: control.WorkloadSpec, tenant: str, tokens: Collection[str], work
         raise RefusedError(f"the command is longer than {control.ARGV_BYTES_MAX} bytes")
     check_context(spec)
     if spec.name and not is_name(spec.name):
-        raise RefusedError(f"{spec.name!r} cannot name a workload", "use lower-case letters, digits, '-', '_' and '.'")
+        raise RefusedError(f"{spec.name!r} cannot name a job", "use lower-case letters, digits, '-', '_' and '.'")
     living = [work for work in works if work.life is not Life.ENDED]
     if any(work.name == spec.name for work in living):
-        raise RefusedError(f"a workload {spec.name!r} is alive already", "choose another name")
+        raise RefusedError(f"a job {spec.name!r} is alive already", "choose another name")
     if len(living) >= WORKLOADS_MAX:
         raise RefusedError(
             f"{WORKLOADS_MAX} jobs wait or run on this host, the most that it holds", "wait for some to end"
@@ -92,6 +96,34 @@ def check_context(spec: control.WorkloadSpec) -> None:
         raise RefusedError(what, "name what the work needs, as --export=PATH,HOME,LANG")
     if unknown := set(spec.limits) - set(control.LIMITS):
         raise RefusedError(f"there is no limit {min(unknown)[:80]!r}", f"there are: {', '.join(control.LIMITS)}")
+
+
+def priced(spec: control.WorkloadSpec, period_ticks: int) -> control.WorkloadSpec:
+    """The same with its bid as a price per slot-period, however it was named; `period_ticks` is 0 where not known.
+
+    Raises:
+        RefusedError: If it is named in both ways, or cannot be told.
+    """
+    if not spec.limit_hour_ucr:
+        return spec
+    if spec.limit_ucr:
+        raise RefusedError("it bids both per slot-period and per GPU-hour", "name limit_ucr or limit_hour_ucr")
+    limit_ucr = price_by_hour(spec.limit_hour_ucr, period_ticks)
+    return msgspec.structs.replace(spec, limit_ucr=limit_ucr, limit_hour_ucr=0)
+
+
+def price_by_hour(hour_ucr: int, period_ticks: int) -> int:
+    """A bid per GPU-hour as a price per slot-period.
+
+    Raises:
+        RefusedError: If the length of a period is not known yet, or it is out of range.
+    """
+    if not period_ticks:
+        raise RefusedError("the ledger has not said yet how long a period is", "try again when it is heard")
+    limit_ucr = period_ucr(hour_ucr, period_ticks)
+    if not 1 <= limit_ucr <= PRICE_UCR_MAX:
+        raise RefusedError(f"{credits_text(hour_ucr)} credits per GPU-hour is out of range", "bid another")
+    return limit_ucr
 
 
 def brought(spec: control.WorkloadSpec, stdin: bytes | None) -> dict[str, bytes]:

@@ -10,12 +10,13 @@ from typing import NamedTuple
 import msgspec
 
 from tegcore.errors import RefusedError
-from tegcore.units import PRICE_UCR_MAX, credits_text
+from tegcore.units import credits_text
 from tegcore.wire.control import UpdateWorkload
 from tegd.effects import Effect, Keep
 from tegd.node import Node
 from tegd.possible import demand_possible, gib
-from tegd.reasons import period_ucr, price_text
+from tegd.reasons import price_text
+from tegd.submission import price_by_hour
 from tegd.workload import Life, Waits, Workload
 
 
@@ -71,12 +72,7 @@ def update(node: Node, work: Workload, wanted: UpdateWorkload, now_ns: int) -> U
 def _limit(node: Node, wanted: UpdateWorkload) -> int | None:
     if wanted.limit_hour_ucr is None:
         return wanted.limit_ucr
-    if node.zone is None:
-        raise RefusedError("the ledger has not said yet how long a period is", "try again when it is heard")
-    limit_ucr = period_ucr(wanted.limit_hour_ucr, node.zone.period_ticks)
-    if not 1 <= limit_ucr <= PRICE_UCR_MAX:
-        raise RefusedError(f"{credits_text(wanted.limit_hour_ucr)} credits per GPU-hour is out of range", "bid another")
-    return limit_ucr
+    return price_by_hour(wanted.limit_hour_ucr, node.zone.period_ticks if node.zone else 0)
 
 
 def _bid(node: Node, work: Workload, limit_ucr: int, hour_ucr: int | None) -> str:

@@ -79,6 +79,7 @@ class WorkloadSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         mem_bytes: Host memory per slot at the start; more is bought just in time.
         limit_ucr: Most that it pays per slot-period: a bid that a person named. 0: one is made from the price, and it
             displaces nobody.
+        limit_hour_ucr: The same bid as credits per GPU-hour, in ucr; the host knows how long a period is. 0: none.
         endow_ucr: E_init, a purse of its own; 0: the tenant's account pays as it runs.
         budget_ucr: Most that it pays in its whole life; 0: no bound of its own.
         requeue: Where it cannot be saved and has to leave, it goes back to the queue and begins anew; else it ends.
@@ -106,6 +107,7 @@ class WorkloadSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     cpu_milli: Annotated[int, Meta(ge=0, le=2**31)] = 0
     mem_bytes: Annotated[int, Meta(ge=0, le=1 << 50)] = 0
     limit_ucr: Annotated[int, Meta(ge=0, le=PRICE_UCR_MAX)] = 0
+    limit_hour_ucr: Ucr = 0
     endow_ucr: Ucr = 0
     budget_ucr: Ucr = 0
     requeue: bool = True

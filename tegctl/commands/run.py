@@ -13,7 +13,7 @@ from click.core import ParameterSource
 from tegcore.errors import RefusedError, UnavailableError
 from tegcore.wire import control
 from tegctl import alone, context, cost, farewell
-from tegctl.quantities import AMOUNT, CORES, PRICE, SHARE, TIME, Bytes, Slots
+from tegctl.quantities import AMOUNT, CORES, SHARE, TIME, Bid, Bytes, Slots
 from tegctl.render import show_json
 from tegctl.session import Session, fresh_key
 from tegio.paths import socket_path
@@ -79,7 +79,9 @@ class _Run(click.Command):
 )
 @click.option("--mem", type=Bytes(), default=0, help="Host memory per slot at the start; more is bought as it grows.")
 @click.option("--cpu", type=CORES, default=0, help="Cores per slot, such as 1.5.")
-@click.option("--bid", type=PRICE, default=0, help="Most credits per slot and period; it may take leased slots.")
+@click.option(
+    "--bid", type=Bid(), help="Most credits per slot and period, or per GPU-hour: 7.2/h; it may take leased slots."
+)
 @click.option("--budget", type=AMOUNT, default=0, help="Most credits in its whole life; then it is parked.")
 @click.option("--endow", type=AMOUNT, default=0, help="Credits set aside for it: what has a purse is hard to displace.")
 @click.option(
@@ -131,7 +133,7 @@ def command(
     slot_classes: tuple[int, ...],
     mem: int,
     cpu: int,
-    bid: int,
+    bid: tuple[int | None, int | None] | None,
     budget: int,
     endow: int,
     sla: int,
@@ -160,6 +162,7 @@ def command(
     if rank is not None:
         _demand_no_market_options()
         _alone(session, alone.Order(argv, name, rank, hook), detach=detach)
+    limit_ucr, limit_hour_ucr = bid or (None, None)
     spec = control.WorkloadSpec(
         argv=argv,
         env=context.environment(export, entries, os.environ),
@@ -172,7 +175,8 @@ def command(
         slot_classes=slot_classes,
         mem_bytes=mem,
         cpu_milli=cpu,
-        limit_ucr=bid,
+        limit_ucr=limit_ucr or 0,
+        limit_hour_ucr=limit_hour_ucr or 0,
         endow_ucr=endow,
         budget_ucr=budget,
         requeue=requeue,

@@ -112,7 +112,7 @@ class Desk:
         for work in own_first:
             if name in {work.name, str(work.ref)}:
                 return work
-        raise RefusedError(f"there is no workload {name!r}", "`tegctl ps -a` lists those that there are")
+        raise RefusedError(f"there is no job {name!r}", "`tegctl ps -a` lists those that there are")
 
     async def _submit(self, peer: Peer, request: control.Submit) -> control.Reply:
         """One after the other: the same may come twice at once, from a client that asks again."""
@@ -135,7 +135,8 @@ class Desk:
         submission.check_files(request.files, request.stdin)
         files = request.files | submission.brought(spec, request.stdin)
         overridden = submission.overridden(spec, self._settings.slots_as)
-        spec = msgspec.structs.replace(spec, env={})
+        period_ticks = self._node.zone.period_ticks if self._node.zone else 0
+        spec = msgspec.structs.replace(submission.priced(spec, period_ticks), env={})
         shown = ticket()
         if files:
             await self._take_files(shown, files)

@@ -259,6 +259,19 @@ def test_what_cannot_be_saved_runs_on_until_its_notice_is_over_and_is_queued_aga
         assert (work.life, work.outcome) == (Life.ENDED, "ended, as its grant said: operator")
 
 
+@pytest.mark.parametrize("requeue", [True, False])
+def test_what_ended_with_the_stack_on_its_host_says_so(requeue: bool) -> None:
+    """Nobody on the agent side has asked for its end: it was down itself."""
+    world = World()
+    work = world.submit(hook=None, requeue=requeue)
+    world.cycle(40)
+    world.end(work, cause="asked", code=143)
+    world.cycle(60)
+    said = "the stack on its host was stopped, and it ended with it"
+    assert said in [text for _, text in work.history]
+    assert (work.life, work.outcome) == ((Life.SEATED, "") if requeue else (Life.ENDED, said))
+
+
 def test_a_purse_that_runs_dry_parks_and_a_top_up_brings_back() -> None:
     world = World()
     work = world.submit(limit_ucr=150_000, endow_ucr=220_000)

@@ -28,6 +28,8 @@ async def answer(peer: Peer, request: control.AnyRequest) -> control.Reply:
         return control.Reply(data=told)
     if isinstance(request, control.Logs):
         return control.Reply(data={"bytes": b"out\n", "offset": 4, "exit_code": 0, "outcome": "exit code 0"})
+    if isinstance(request, control.Why):
+        return control.Reply(data={"market": "fixed"})
     return control.Reply(data=[])
 
 

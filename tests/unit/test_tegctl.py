@@ -95,7 +95,7 @@ async def answer_by_name(peer: Peer, request: control.AnyRequest) -> control.Rep
         case control.MintCredits() | control.SetIncome() | control.CordonSlot() | control.SetMarket():
             return control.Reply(data={"subject": 1})
         case control.Why(name="nobody"):
-            raise RefusedError("there is no workload 'nobody'", "look")
+            raise RefusedError("there is no job 'nobody'", "look")
         case control.Why():
             reasons = [{"reason": "funds", "missing": 5, "text": "its account is short", "help": "mint 5"}]
             row = {"name": "w1", "tenant": "ada", "life": "seeking", "state": "pending", "limit_ucr": 0}
@@ -104,7 +104,7 @@ async def answer_by_name(peer: Peer, request: control.AnyRequest) -> control.Rep
         case control.UpdateWorkload():
             return control.Reply(data={"name": request.name, "state": "pending", "done": "it asks anew"})
         case control.Submit() if request.spec.name == "taken":
-            raise RefusedError("a workload 'taken' is alive already", "choose another name")
+            raise RefusedError("a job 'taken' is alive already", "choose another name")
         case control.Submit():
             return control.Reply(data={"name": request.spec.name or "w1", "ref": 1})
         case control.Logs():
@@ -171,6 +171,7 @@ TABLE = [
     (["run", "--mem", "2000T", "--", "x"], 2, "'2000T' is more than 1024T"),
     (["run", "--bid", "-1", "--", "x"], 2, "'-1' is not within 0 and 1099511.627776 credits"),
     (["run", "--bid", "2000000", "--", "x"], 2, "'2000000' is not within"),
+    (["run", "--bid", "7.2/day", "--", "x"], 2, "is not an amount of credits"),
     (["run", "--slots", "4+4+4+4+4", "--", "x"], 2, "at most four blocks"),
     (["run", "--slots", f"{1 << 70}", "--", "x"], 2, "is no power of two"),
     (["mint", "ada", "--", "-5"], 2, "'-5' is not within 0"),
@@ -209,7 +210,7 @@ def test_the_table(state: Path, args: list[str], code: int, text: str) -> None:
 
 FAULTS = [
     (["mint", "mallory", "1"], Exit.NO_PERMISSION, "user 5 is no operator"),
-    (["why", "nobody"], Exit.FAILED, "there is no workload 'nobody'"),
+    (["why", "nobody"], Exit.FAILED, "there is no job 'nobody'"),
     (["submit", "{folder}/bad.toml"], Exit.CONFIG, "workload 1: Object missing required field `argv`"),
     (["submit", "{folder}/empty.toml"], Exit.CONFIG, "describes no workload"),
     (["submit", "{folder}/single.toml"], Exit.CONFIG, "describes no workload"),
@@ -283,6 +284,14 @@ def test_what_is_run_is_what_was_said(state: Path) -> None:
     assert (spec.limit_ucr, spec.endow_ucr, spec.sla_priority) == (500_000, 9_000_000, 7)
     assert (spec.budget_ucr, spec.requeue) == (20_000_000, False)
     assert spec.hook == control.Hook()
+
+
+@pytest.mark.parametrize(("bid", "limits"), [("0.5", (500_000, 0)), ("7.2/h", (0, 7_200_000)), ("0", (0, 0))])
+def test_a_bid_is_a_price_by_the_period_or_by_the_hour(state: Path, bid: str, limits: tuple[int, int]) -> None:
+    asked.clear()
+    CliRunner().invoke(command, ["--state", str(state), "run", "-d", "--bid", bid, "--", "x"])
+    spec = next(request.spec for request in asked if isinstance(request, control.Submit))
+    assert (spec.limit_ucr, spec.limit_hour_ucr) == limits
 
 
 @pytest.mark.parametrize(
@@ -453,7 +462,7 @@ def test_the_authority_says_what_is_wrong(tmp_path: Path, words: list[str], fami
     ("order", "text"),
     [
         (alone.Order(("true",), "", float("nan"), hook=False), "a rank of nan ranks nothing"),
-        (alone.Order(("true",), "a/b", 1.0, hook=False), "'a/b' cannot name a workload"),
+        (alone.Order(("true",), "a/b", 1.0, hook=False), "'a/b' cannot name a job"),
         (alone.Order(("no-such-program",), "", 1.0, hook=False), "there is no program no-such-program on the path"),
     ],
 )

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tegcore.errors import RefusedError
-from tegcore.units import GIB, TICK_NS, credits_ucr
+from tegcore.units import GIB, TICK_NS, TICKS_PER_HOUR, UCR_MAX, credits_ucr
 from tegcore.wire import control
 from tegcore.wire.codec import decode, encode
 from tegcore.wire.control import Hook, WorkloadSpec
@@ -45,6 +45,7 @@ from tegd.effects import Effect, Keep, Run, SaveAndEnd, Start
 from tegd.modes import Mode
 from tegd.possible import demand_possible
 from tegd.settings import HostSettings
+from tegd.submission import priced
 from tegd.workload import Life, Waits, Workload
 from tegio.control import Peer
 from zone_ledger import views as ledger_views
@@ -476,6 +477,28 @@ async def test_a_bid_that_was_too_low_wins_once_it_is_raised_as_why_says(tmp_pat
     assert "asks anew" in answer["done"]
     zone.cycle(60)
     assert (await zone.ask(control.Why(name=name)))["state"] == "running"
+
+
+@pytest.mark.parametrize("credits_an_hour", ["7.2", "0.05"])
+async def test_a_bid_by_the_hour_is_the_same_when_it_is_submitted(tmp_path: Path, credits_an_hour: str) -> None:
+    zone = Zone(tmp_path, Market.AUCTION)
+    hour_ucr = credits_ucr(credits_an_hour)
+    await zone.submit(limit_hour_ucr=hour_ucr)
+    updated = await zone.submit(limit_ucr=1)
+    await zone.ask(control.UpdateWorkload(name=updated, limit_hour_ucr=hour_ucr))
+    at_once, later = (work.spec for work in zone.node.workloads.values())
+    assert (at_once.limit_ucr, at_once.limit_hour_ucr) == (later.limit_ucr, 0)
+    assert at_once.limit_ucr == -(-hour_ucr * PERIOD // TICKS_PER_HOUR)
+
+
+async def test_a_bid_by_the_hour_that_cannot_be_is_refused(tmp_path: Path) -> None:
+    zone = Zone(tmp_path, Market.AUCTION)
+    with pytest.raises(RefusedError, match="both per slot-period and per GPU-hour"):
+        await zone.submit(limit_ucr=1, limit_hour_ucr=1)
+    with pytest.raises(RefusedError, match="credits per GPU-hour is out of range"):
+        await zone.submit(limit_hour_ucr=UCR_MAX)
+    with pytest.raises(RefusedError, match="has not said yet how long a period is"):
+        priced(WorkloadSpec(argv=("x",), limit_hour_ucr=1), 0)
 
 
 async def test_a_bid_that_is_raised_while_it_runs_reaches_the_ledger(tmp_path: Path) -> None:
