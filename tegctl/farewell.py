@@ -27,17 +27,17 @@ class Fate(StrEnum):
 
 SUMMARY = {
     Fate.SAVED: "saved, and goes on at the next `tegctl up`",
-    Fate.LEFT: "left running",
-    Fate.UNSAVED: "could not be saved in time, ended",
-    Fate.ENDED: "ended",
-    Fate.WAITS: "waits for the next `tegctl up`",
+    Fate.LEFT: "left running (--keep); the next `tegctl up` takes it up again",
+    Fate.UNSAVED: "could not be saved in time, ended (the next `tegctl up` does not start it: submit it again)",
+    Fate.ENDED: "ended, as it has no --hook to be saved by (submit it again)",
+    Fate.WAITS: "pending, waits for the next `tegctl up`",
 }
 _OF_ONE = {
     Fate.SAVED: "{name} was saved, and goes on at the next `tegctl up`",
     Fate.LEFT: "{name} goes on, unwatched; the next `tegctl up` takes it up again",
-    Fate.UNSAVED: "{name} could not be saved in time, and was ended",
-    Fate.ENDED: "{name} was ended with it: it has no hook to be saved by",
-    Fate.WAITS: "{name} waits, and has its turn after the next `tegctl up`",
+    Fate.UNSAVED: "{name} could not be saved in time, and was ended: submit it again once tegd is up",
+    Fate.ENDED: "{name} was ended with it, as it has no --hook to be saved by: submit it again once tegd is up",
+    Fate.WAITS: "{name} is pending still, and has its turn after the next `tegctl up`",
 }
 
 
