@@ -3,6 +3,7 @@
 The parser knows the form of a word; what there is to choose from, another command says.
 """
 
+import difflib
 import re
 from pathlib import Path
 
@@ -34,7 +35,8 @@ def _more(error: click.UsageError, said: str, context: click.Context | None) -> 
     verb = context.command_path.partition(" ")[2] if context is not None else ""
     if isinstance(error, click.NoSuchOption):
         if _NUMBER.match(error.option_name):
-            return ": a number that begins with - is taken for an option; amounts are above 0, as 5"
+            how = f", as in `tegctl {verb} NAME 5`" if verb in {"mint", "top-up"} else ""
+            return f": what begins with - is taken for an option; amounts are above 0{how}"
         return None if error.possibilities else f"; `tegctl {verb} --help` lists the options that there are"
     if isinstance(error, click.BadParameter):
         return _of_parameter(error, said, context, verb)
@@ -54,10 +56,27 @@ def _of_parameter(error: click.BadParameter, said: str, context: click.Context |
         return None
     if isinstance(parameter.type, click.Path) and "does not exist" in said:
         return f" in {Path.cwd()}; look at its name with `ls`, or give its full path"
+    if isinstance(parameter.type, click.Choice):
+        return f"; write one of these, as {_near(str(error.message), [*map(str, parameter.type.choices)])}"
     listed = _WHERE.get(parameter.name or "") if isinstance(parameter, click.Argument) else None
-    if isinstance(error, click.MissingParameter) or isinstance(parameter.type, click.IntRange):
-        if listed is None:
-            return "; write a number in it" if isinstance(parameter.type, click.IntRange) else None
+    ranged = isinstance(parameter.type, click.IntRange | click.FloatRange)
+    if not isinstance(error, click.MissingParameter) and not ranged:
+        return None
+    if listed is not None:
         first = next(iter((context.params if context is not None else {}).values()), "") or "train"
         return f"; {listed.format(verb=verb, first=first)}"
+    if ranged and isinstance(parameter.type, click.IntRange | click.FloatRange):
+        return f"; write a number from {parameter.type.min:g} to {parameter.type.max:g}"
     return None
+
+
+def _near(said: str, choices: list[str]) -> str:
+    """The choice that was meant, as far as can be told."""
+    word = said.split("'")[1] if said.count("'") > 1 else said
+    near = difflib.get_close_matches(word, choices, n=1, cutoff=0.5)
+    ours = _CALLED.get(word, "")
+    return ours if ours in choices else near[0] if near else choices[0]
+
+
+_CALLED = {"waiting": "pending", "queued": "pending", "done": "completed", "error": "failed", "market": "auction"}
+"""What others call a state or a mode."""

@@ -117,15 +117,15 @@ class Thousandths(click.ParamType[int]):
             number = float(value)
         except ValueError:
             number = math.nan
-        if not self._low / PERMILLE <= number <= self._high / PERMILLE:
-            self.fail(
-                f"{value!r} is not a number from {self._low / PERMILLE:g} to {self._high / PERMILLE:,g}", param, ctx
-            )
+        low, high = self._low / PERMILLE, self._high / PERMILLE
+        if not low <= number <= high:
+            such = "0.5" if high < 1 else "4"
+            self.fail(f"{value!r} is not a number from {low:g} to {high:g}, such as {such}", param, ctx)
         return round(number * PERMILLE)
 
 
 SHARE = Thousandths(1, PERMILLE - 1)
-CORES = Thousandths(0, 2_000_000_000)
+CORES = Thousandths(0, 999_999_000)
 
 
 class Bytes(click.ParamType[int]):

@@ -52,7 +52,7 @@ class Session:
         """
         if machine := self.on or self.ledger_on:
             raise click.UsageError(
-                f"`tegctl {verb}` does not go with --on: it works on the machine it is typed on; `ssh {machine} tegctl {verb}`"
+                f"`tegctl {verb}` works on its own machine, not with --on: `ssh {machine} tegctl {verb}`"
             )
 
     def ask(self, name: str, request: AnyRequest) -> Any:

@@ -136,9 +136,8 @@ class Stack:
                 part.restarts = 0 if steady else part.restarts
                 pause_s = min(PAUSE_S_MAX, PAUSE_S_MIN * 2**part.restarts)
                 part.not_before_s = now_s + pause_s
-                self._say(
-                    f"{part.name} died ({_ending(part.process.returncode)}): it is started again in {pause_s:.1f} s, nothing to do; jobs go on"
-                )
+                how = _ending(part.process.returncode)
+                self._say(f"{part.name} died ({how}): it is started again in {pause_s:.1f} s; nothing to do")
             elif now_s >= part.not_before_s:
                 part.restarts += 1
                 self._launch(part)
@@ -343,7 +342,7 @@ class Stack:
             if not told:
                 saves = sum(bool(run["checkpoint"]) for run in wanted)
                 self._say(
-                    f"stopping: {saves} jobs to save, {len(wanted) - saves} to end; wait, or end all unsaved with Ctrl-C again"
+                    f"stopping: {saves} jobs to save, {len(wanted) - saves} to end; Ctrl-C again ends all at once"
                 )
                 told = True
             for run in sorted(wanted, key=lambda run: not run["checkpoint"]):

@@ -180,11 +180,12 @@ def _away(node: Node, work: Workload, now_ns: int) -> Row:
     ago = f"was last heard {silent_s} s ago" if node.beat_ns else "has not been heard yet"
     heard = f"the scheduler (zone-ledger) {ago}"
     if node.mode is Mode.SYNC and node.beat_ns and silent_s < 4:
-        heard += ", and is taking this host in: that takes a few seconds"
+        heard += ", and is taking this host in, which takes a few seconds"
     term = max(0, work.term_end_ns - now_ns) // TICK_NS if work.term_end_ns else 0
     on = "this job stays pending, nothing new starts"
     if work.lease:
-        on = f"this job runs on{f' for {seconds(term)}' if term else ' until its term ends'}, nothing new starts"
+        until = f"for {seconds(term)}" if term else "until the time granted to it is over"
+        on = f"this job runs on {until}, nothing new starts"
     more = (
         "nothing, if it is back soon: all goes on by itself; `tegctl hosts` answers once it is back. Else ask an "
         "operator to see that it and its broker run: `systemctl status zone-ledger`, or where `tegctl up` runs"
@@ -211,7 +212,11 @@ def _leaving(node: Node, work: Workload) -> Row:
     else:
         then = f"; it is ended{within}, and not started again: it was submitted with --no-requeue"
         again = "submit it again"
-    facts = {"name": work.name, "again": again, "bid": _higher(node, work), "pay": _money_for(node, work, "an hour")}
+    ends = again == "submit it again"
+    raised = f"a higher bid makes it harder to preempt: `tegctl update {work.name} --bid {_higher(node, work)}`"
+    raised = "a higher --bid makes it harder to preempt" if ends else raised
+    pay = _money_for(node, work, "then submit it again" if ends else "it starts again by itself")
+    facts = {"name": work.name, "again": again, "bid": _higher(node, work), "raised": raised, "pay": pay}
     return Row(why.name.lower(), text + then, (help_ or "{again}").format(**facts), max(0, left), "ticks")
 
 
@@ -219,7 +224,7 @@ _LEAVING = {
     Reason.CANCELLED: ("it was cancelled", ""),
     Reason.CHALLENGED: (
         "preempted: someone bid more for its slots",
-        "{again}; a higher bid makes it harder to preempt: `tegctl update {name} --bid {bid}`",
+        "{again}; {raised}",
     ),
     Reason.DRAINED: ("preempted: an operator is draining its host", ""),
     Reason.OPERATOR: ("preempted: an operator took its slots back", "{again}; the operator can say why"),
@@ -243,15 +248,13 @@ def _higher(node: Node, work: Workload) -> str:
     return f"{credits_text(twice)}/h" if twice else "CREDITS/h"
 
 
-def _money_for(node: Node, work: Workload, word: str) -> str:
+def _money_for(node: Node, work: Workload, then: str = "it starts again by itself") -> str:
     """What gives it more money: of its own, or of its account; as much as it costs in an hour at its bid."""
     period = node.zone.period_ticks if node.zone else 0
     amount = credits_text(max(_CENT_UCR, hourly_ucr(work.charge_ucr(work.limit_ucr), period)))
     if work.own_ucr is not None:
-        return f"`tegctl top-up {work.name} {amount}` adds credits for {word}: it starts again by itself"
-    return (
-        f"ask an operator to run `tegctl mint {work.tenant} {amount}` (credits for {word}): it starts again by itself"
-    )
+        return f"`tegctl top-up {work.name} {amount}` adds credits for an hour: {then}"
+    return f"ask an operator to run `tegctl mint {work.tenant} {amount}` (credits for an hour): {then}"
 
 
 _CENT_UCR = UCR_PER_CREDIT // 100
@@ -330,7 +333,7 @@ def _pending(node: Node, work: Workload) -> list[Row]:
         rows.append(Row("host_full", text, more, node.busy - RUNNING_MAX + 1, "jobs"))
     if not rows and work.life is Life.PARKED:
         text = f"its {work.money_word} has too little left to run on: it waits until there is more"
-        rows.append(Row("budget", text, _money_for(node, work, "an hour")))
+        rows.append(Row("budget", text, _money_for(node, work)))
     if not rows and work.life is Life.ORDERED:
         text = "slots were found for it and are being taken: it is known within a second whether it has them"
         rows.append(Row("ordered", text, "nothing: it starts by itself"))
@@ -389,7 +392,13 @@ def _refused(node: Node, work: Workload) -> Row | None:
     if name in _TEXTS:
         text, help_ = _TEXTS[name]
         left = seconds(max(0, waits.until_tick - node.tick))
-        facts = {"name": work.name, "tenant": work.tenant, "left": left, "bid": _higher(node, work)}
+        facts = {
+            "name": work.name,
+            "tenant": work.tenant,
+            "left": left,
+            "needs": _slots(work.shape.slots),
+            "bid": _higher(node, work),
+        }
         return Row(name.lower(), text.format(**facts), help_.format(**facts), waits.missing)
     return None
 
@@ -438,7 +447,10 @@ _TEXTS = {
         "admission is closed for new jobs, to keep the zone stable; it opens in {left} at the latest",
         "nothing: it starts by itself then; `tegctl governor` says why (operators)",
     ),
-    Reason.CAPACITY.name: ("another job was faster in taking the host memory that it asks for", _AGAIN),
+    Reason.CAPACITY.name: (
+        "another job took the host memory that it needs before it; it still waits for {needs}",
+        _AGAIN,
+    ),
     Reason.CAP.name: (
         "the highest price allowed there is below what slots cost: no slots are given out there for now",
         "nothing: it starts by itself once they are; `tegctl field` shows where, an operator can say why",
@@ -448,23 +460,32 @@ _TEXTS = {
         "nothing: it starts by itself when others end; `tegctl ps` lists yours, `tegctl cancel NAME` ends one",
     ),
     Reason.CHALLENGED.name: (
-        "it was preempted, as someone bid more for its slots; it waits for others",
+        "it was preempted, as someone bid more for its slots; it still waits for {needs}",
         "nothing: it starts by itself; a higher bid makes it sooner: `tegctl update {name} --bid {bid}`",
     ),
-    Reason.DRAINED.name: ("an operator is draining the host that it was to start on; another is looked for", _AGAIN),
-    Reason.HOST_GONE.name: ("the host that it was to start on was lost; another is looked for", _AGAIN),
+    Reason.DRAINED.name: (
+        "an operator is draining the host that it was to start on; it still waits for {needs}",
+        _AGAIN,
+    ),
+    Reason.HOST_GONE.name: ("the host that it was to start on was lost; it still waits for {needs}", _AGAIN),
     Reason.OPERATOR.name: (
-        "an operator took its slots back; it waits for others",
+        "an operator took its slots back; it still waits for {needs}",
         f"{_AGAIN}; the operator can say why",
     ),
-    Reason.EXPIRED.name: ("its slots were not renewed in time, and it was stopped; it waits for others", _AGAIN),
-    Reason.CANCELLED.name: ("what it had asked for was taken back before it was answered; it asks anew", _AGAIN),
-    Reason.DONE.name: ("its last run is over; it waits for slots for the next", _AGAIN),
-    Reason.MOVED.name: ("it gave its slots up for cheaper ones, and waits for those", _AGAIN),
-    Reason.TIME.name: ("its last run reached its time limit (--time); it waits for slots for the next", _AGAIN),
-    Reason.LEASE.name: ("the slots that it had are given back; it waits for others", _AGAIN),
-    Reason.TOKEN.name: ("the slots that it had have gone to a later run of it; it waits for others", _AGAIN),
-    Reason.STATE.name: ("what it asked for had just changed when its request came; it asks anew", _AGAIN),
+    Reason.EXPIRED.name: ("its slots were not renewed in time, and it was stopped; it still waits for {needs}", _AGAIN),
+    Reason.CANCELLED.name: (
+        "its last request for slots was withdrawn, as something had changed; it still waits for {needs}",
+        _AGAIN,
+    ),
+    Reason.DONE.name: ("its last run is over; it waits for {needs} for the next", _AGAIN),
+    Reason.MOVED.name: ("it gave its slots up for cheaper ones, and still waits for {needs}", _AGAIN),
+    Reason.TIME.name: ("its last run reached its time limit (--time); it waits for {needs} for the next", _AGAIN),
+    Reason.LEASE.name: ("the slots that it had are given back; it still waits for {needs}", _AGAIN),
+    Reason.TOKEN.name: ("the slots that it had have gone to a later run of it; it still waits for {needs}", _AGAIN),
+    Reason.STATE.name: (
+        "its last request for slots crossed with another change of it, and was refused; it still waits for {needs}",
+        _AGAIN,
+    ),
     Reason.MODE.name: (
         "what it asks for is not to be had while the zone is in its present mode",
         "ask an operator which mode the zone is in: `tegctl mode fixed` and `tegctl mode auction` change it",
@@ -480,10 +501,13 @@ _TEXTS = {
     Reason.UNOFFERED.name: ("the scheduler (zone-ledger) does not know how to do what it asks for", _OLDER),
     Reason.FORGED.name: (
         "the scheduler (zone-ledger) refuses what this host says, as it is not signed with this host's key",
-        "ask an operator to see that tegd on this host has the host key that zone-ledger gave it (docs/howto)",
+        "ask an operator to see that `host_key_file` of tegd on this host is the key that zone-ledger made for it",
     ),
     Reason.UNDECODABLE.name: ("the scheduler (zone-ledger) could not read what this host asked for it", _OLDER),
-    Reason.STALE_BOOT.name: ("tegd on this host was restarted while it asked; it asks anew", _AGAIN),
+    Reason.STALE_BOOT.name: (
+        "tegd on this host was restarted while it asked for slots; it still waits for {needs}",
+        _AGAIN,
+    ),
     "EVICTING": ("its slots are won; the jobs that held them are saving themselves and leaving", _BY_ITSELF),
 }
 
@@ -507,8 +531,10 @@ def _price(node: Node, work: Workload) -> Row:
     waits = work.waits
     period = node.zone.period_ticks if node.zone else 0
     if not period:
-        text = "it bids less than slots cost at the moment"
-        more = f"nothing: it starts by itself when they cost less; or bid more: `tegctl update {work.name} --bid 7.2/h`"
+        bid, price = credits_text(work.limit_ucr), credits_text(waits.price_ucr)
+        text = f"it bids {bid} credits for a GPU slot and accounting period; the price is {price}"
+        raised = f"`tegctl update {work.name} --bid {credits_text(max(waits.price_ucr, work.limit_ucr) + 1)}`"
+        more = f"{raised}, or more, gets it slots now; or nothing: it starts by itself when they cost less"
         return Row("price", text, more, waits.missing, "ucr")
     enough_ucr = -(-hourly_ucr(max(waits.price_ucr, work.limit_ucr) + 1, period) // _CENT_UCR) * _CENT_UCR
     bid, price = price_text(work.limit_ucr, period), price_text(waits.price_ucr, period)
@@ -569,11 +595,10 @@ def _short_of(work: Workload, classes: list[ClassStock], free: int) -> Row | Non
     block, most = max(spec.sizes), max(each.free_log2 for each in classes)
     if block > most >= 0:
         text = f"{are}, but at most {1 << most} next to each other; it needs {1 << block} next to each other"
-        apart = ""
-        if 1 << block - most <= _BLOCKS_MAX:
-            apart = f"; {anew} --slots {'+'.join([str(1 << most)] * (1 << block - most))}, which need not be"
-        else:
-            apart = f"; {anew} fewer slots: --slots {1 << most}"
+        parts = [1 << min(size, most) for size in spec.sizes for _ in range(1 << max(0, size - most))]
+        apart = f"; {anew} fewer slots: --slots {1 << most}"
+        if len(parts) <= _BLOCKS_MAX:
+            apart = f"; {anew} --slots {'+'.join(map(str, parts))}, which need not all be next to each other"
         return Row("blocks", text, by_itself + apart, (1 << block) - (1 << most), "slots")
     if spec.mem_bytes or spec.cpu_milli:
         text = f"{are}, but no host has both the host memory and the cores left that it asks for with each"
@@ -619,10 +644,15 @@ def _busy(classes: list[ClassStock], slots: int, free: int, wanted: int, tick: i
     declared = [each.declared_tick for each in classes if each.declared_tick]
     if leaving:
         first = min(each.leave_tick for each in classes if each.leave_tick) - tick
-        text += f"; {leaving} of them {'are' if leaving != 1 else 'is'} free in {seconds(first)} at the latest"
+        of = "more " if free else "of them "
+        text += f"; {leaving} {of}{'are' if leaving != 1 else 'is'} free in {seconds(first)} at the latest"
     if declared:
-        text += f"; the first job on them ends in {seconds(min(declared) - tick)} (declared with --time)"
+        text += f"; the first job on the slots in use ends in {seconds(min(declared) - tick)} (declared with --time)"
     elif not leaving:
-        text += "; the jobs on them have not said when they end"
+        text += (
+            "; the jobs on them have not said when they end (--time)"
+            if offered != 1
+            else ", and its job has not said until when (--time)"
+        )
     missing = wanted - free
     return Row("busy", text, "", missing, "slots")

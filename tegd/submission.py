@@ -55,12 +55,15 @@ def check(spec: control.WorkloadSpec, tenant: str, tokens: Collection[str], work
             f"{WORKLOADS_MAX} jobs are pending or running on this host, the most that it can hold",
             "submit it again when some have ended, or on another host; `tegctl cancel NAME` ends one of yours",
         )
+    if spec.share_permille and (asked := sum(1 << size for size in spec.sizes)) != 1:
+        hint = "leave --share out; or write --slots 1, or no --slots"
+        raise RefusedError(f"--share is a part of one GPU slot, and it asks for {asked} slots", hint)
     try:
         Shape.unpacked(shape_of(spec).packed())
     except (TegError, ValueError) as error:
         raise RefusedError(
             f"no job can have this: {error}",
-            "write --slots 1, 2, 4, 8 or up to four of these, as 16+8; --share goes with one slot: --slots 1 --share 0.5",
+            "write --slots 1, 2, 4, 8 or up to four of these, as 16+8, and --class 0 to 7",
         ) from None
     if tenant not in tokens:
         known = ", ".join(sorted(tokens)) or "none"

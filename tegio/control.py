@@ -192,14 +192,14 @@ class ControlClient:
             here = (
                 hint
                 if installed
-                else "`tegctl up` in another terminal starts it; or `tegctl --state FOLDER …` if it was started with another --state"
+                else "`tegctl up` in another terminal starts it; if it has another --state: `tegctl --state FOLDER …`"
             )
             return UnavailableError(what, self._hint or here)
         if isinstance(error, PermissionError):
             what = f"{self._program} at {self._path} is another user's: {error.strerror}; nothing was done"
             return PermissionDeniedError(
                 what,
-                "give the command as that user (`sudo -u USER tegctl …`), or start your own: `tegctl up` in your own --state folder",
+                "give the command as that user (`sudo -u USER tegctl …`), or name your own folder with --state",
             )
         look = self._hint or (
             f"`journalctl -u {self._program}`"

@@ -58,8 +58,8 @@ _REFUSALS = {
         "`tegctl book` lists the slots that there are; give one of those",
     ),
     Reason.LIMIT: (
-        f"there is no room for more: at most {TENANTS_SET_MAX} tenants, and {USERS_MAX} users of each; nothing was changed",
-        "let the users of one group spend as one tenant: `tegctl tenant add GROUP --user NAME`; `tegctl tenant show` lists all",
+        f"no room for more than {TENANTS_SET_MAX} tenants, and {USERS_MAX} users of each: nothing was changed",
+        "let the users of a group spend as one tenant: `tegctl tenant add GROUP --user NAME`",
     ),
     Reason.LEASE: (
         "there is no lease of that number: nothing was changed",
@@ -144,7 +144,8 @@ def account_opened(state: State, name: str) -> list[Record]:
     return [Record(Op.NAME_IS, 0, 0, 0, NameIs.of(NameKind.TENANT, len(state.tenants) + 1, name))]
 
 
-def _name_hint(name: str) -> str:
+def name_hint(name: str) -> str:
+    """What a name may be, and the nearest that is one."""
     rule = "use lower-case letters, digits, '-', '_' and '.'"
     return f"{rule}, as {name.lower()!r}" if is_name(name.lower()) else rule
 
@@ -152,7 +153,7 @@ def _name_hint(name: str) -> str:
 def _tenant_added(state: State, request: control.AddTenant) -> list[Record]:
     name = request.tenant
     if not is_name(name):
-        raise RefusedError(f"{name!r} cannot name a tenant: nothing was changed", _name_hint(name))
+        raise RefusedError(f"{name!r} cannot name a tenant: nothing was changed", name_hint(name))
     if request.key in state.operator_keys:
         return []
     number = state.tenant_numbers.get(name, len(state.tenants) + 1)
@@ -207,7 +208,7 @@ def _mint(state: State, request: control.MintCredits) -> list[Record]:
 
 def _income(state: State, request: control.SetIncome) -> list[Record]:
     if request.tenant and not is_name(request.tenant):
-        raise RefusedError(f"{request.tenant!r} cannot name a tenant: nothing was changed", _name_hint(request.tenant))
+        raise RefusedError(f"{request.tenant!r} cannot name a tenant: nothing was changed", name_hint(request.tenant))
     rate_ucr = _rate_ucr(state, request.hour_ucr)
     if not request.tenant:
         return [Record(Op.INCOME, 0, 0, request.key, Income(0, rate_ucr))]

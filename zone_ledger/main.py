@@ -87,7 +87,7 @@ def verify(journal: Path, at_batch: int | None, expect_hash: str | None) -> None
     if not journal.exists():
         raise JournalError(
             f"there is no file {journal}: nothing was verified",
-            "give the path of a journal: ledger/journal.sqlite in the folder of `tegctl up`, journal.sqlite in that of zone-ledger",
+            "give the path of a journal: (ledger/)journal.sqlite in the state folder",
         )
     source = Journal(journal, read_only=True)
     try:

@@ -1,5 +1,7 @@
 """`tegctl cancel`: take jobs out of the queue, or have them saved and ended."""
 
+from typing import Any
+
 import click
 
 from tegcore.wire import control
@@ -23,7 +25,7 @@ def command(
     if users or states or host:
         rows = chosen(session.ask("tegd", control.Workloads()), names, users, states, host)
         names = tuple(str(row["ref"]) for row in rows if row["life"] != "ended")
-    answers = []
+    answers: list[Any] = []
     for name in names:
         before = f" ({len(answers)} before it were)" if answers else ""
         with refused_as(f"{name} was not cancelled{before}"):

@@ -322,5 +322,7 @@ def _alone(session: Session, order: alone.Order, *, detach: bool) -> NoReturn:
         sys.exit(0)
     code = alone.follow(unit, airlock)
     if code:
-        click.echo(f"{unit}: exit code {code}", err=True)
+        click.echo(
+            f"{unit}: exit code {code}: its command failed; `journalctl -u {unit}` shows what it wrote", err=True
+        )
     sys.exit(code)

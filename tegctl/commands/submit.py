@@ -21,7 +21,7 @@ def command(session: Session, file: Path) -> None:
         try:
             answer = session.ask("tegd", control.Submit(spec=spec, key=fresh_key()))
         except RefusedError as error:
-            before = f" ({number - 1} before it submitted; take them out of the file)" if number > 1 else ""
+            before = " (those before it were: take them out of the file)" if number > 1 else ""
             what = f"{file}: [[workload]] number {number} was not submitted{before}: {error}"
             raise RefusedError(what, error.hint) from None
         if session.output == "json":
@@ -51,11 +51,26 @@ def read_specs(file: Path) -> list[control.WorkloadSpec]:
         except msgspec.ValidationError as error:
             what = f"{file}: in [[workload]] number {number}: {_wrong(str(error))}; nothing was submitted"
             known = ", ".join(field.name for field in msgspec.structs.fields(control.WorkloadSpec))
-            hint = f"known keys: {known}" if "unknown" in what else "see docs/reference/workload.md"
+            hint = (
+                f"known keys: {known}"
+                if "unknown" in what
+                else "put it right in the file; see docs/reference/workload.md"
+            )
+            if (ours := next((ours for key, ours in _KEYS.items() if f"`{key}`" in what), "")) and "unknown" in what:
+                hint = f"write {ours} for it; {hint}"
             raise ConfigError(what, hint) from None
     return specs
 
 
+_KEYS = {
+    **dict.fromkeys(("gpus", "slots"), "sizes = [1] (2 slots; [0] is 1, [2] is 4, [3, 3] is 8+8)"),
+    "mem": "mem_bytes",
+    "cpu": "cpu_milli (1000 is one core)",
+    "bid": "limit_ucr (1000000 is one credit)",
+    "budget": "budget_ucr (1000000 is one credit)",
+    "time": "time_s",
+}
+"""What an option of `tegctl run` is called in a file."""
 _SIZES = "sizes = [2] is one block of 4 slots, [0] is 1, [1] is 2, [3, 3] is 8+8"
 
 
