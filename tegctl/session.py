@@ -81,11 +81,15 @@ def refused_as(what: str) -> Iterator[None]:
 
     Raises:
         RefusedError: What was raised within, with that in front.
+        OSError: What was raised within, with that behind it.
     """
     try:
         yield
     except (PermissionDeniedError, RefusedError) as error:
         raise type(error)(f"{what}: {error}", error.hint) from None
+    except OSError as error:
+        error.strerror = f"{error.strerror}; {what}"
+        raise
 
 
 def fresh_key() -> int:

@@ -37,7 +37,7 @@ def ask(path: Path, verb: str, **fields: Any) -> dict[str, Any]:
         raise PermissionDeniedError(what, "ask as root, or as the user that runs the stack") from error
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
-        hint = "`tegctl up` in another terminal starts it, on an installed host `systemctl start tegd`; --state names another folder"
+        hint = "`tegctl up` in another terminal starts it, or `systemctl start tegd`; --state names another folder"
         raise UnavailableError(
             f"the part of tegd that starts jobs (its airlock side) does not answer at {path}: {why}", hint
         ) from error
