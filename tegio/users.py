@@ -56,7 +56,7 @@ def tenant_for(uid: int, wanted: str, users: Users, operators: Collection[int], 
         return wanted or next((tenant for tenant in own if tenant in spendable), own[0])
     hint = f"leave --tenant out; or ask an operator to run `tegctl tenant add {wanted} --user {user_name(uid)}`"
     raise PermissionDeniedError(
-        f"user {user_name(uid)} may spend the credits of {' or '.join(own)!r}, not those of {wanted!r}", hint
+        f"user {user_name(uid)} may spend the credits of {' or '.join(map(repr, own))}, not those of {wanted!r}", hint
     )
 
 
