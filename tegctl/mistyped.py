@@ -37,7 +37,7 @@ def _more(error: click.UsageError, said: str, context: click.Context | None) -> 
         if _NUMBER.match(error.option_name):
             how = f", as in `tegctl {verb} NAME 5`" if verb in {"mint", "top-up"} else ""
             return f": what begins with - is taken for an option; amounts are above 0{how}"
-        return None if error.possibilities else f"; `tegctl {verb} --help` lists the options that there are"
+        return None if "Did you mean" in said else f"; `tegctl {verb} --help` lists the options that there are"
     if isinstance(error, click.BadParameter):
         return _of_parameter(error, said, context, verb)
     if context is not None and isinstance(context.command, click.Group) and "No such command" in said:

@@ -87,7 +87,7 @@ def verify(journal: Path, at_batch: int | None, expect_hash: str | None) -> None
     if not journal.exists():
         raise JournalError(
             f"there is no file {journal}: nothing was verified",
-            "give the path of a journal: (ledger/)journal.sqlite in the state folder",
+            "name a journal.sqlite that is there; `tegctl verify` alone takes that of zone-ledger",
         )
     source = Journal(journal, read_only=True)
     try:

@@ -53,7 +53,8 @@ class _Run(click.Command):
         except click.NoSuchOption as error:
             if (ours := _ELSEWHERE.get(error.option_name)) is None:
                 raise
-            raise click.NoSuchOption(error.option_name, possibilities=[ours], ctx=ctx) from None
+            said = f"No such option {error.option_name!r}. Did you mean {ours!r}?"
+            raise click.NoSuchOption(error.option_name, said, ctx=ctx) from None
 
 
 @click.command(name="run", cls=_Run, context_settings={"allow_interspersed_args": False})
@@ -290,11 +291,9 @@ def _read(files: tuple[Path, ...]) -> dict[str, bytes]:
         )
     size = sum(path.stat().st_size for path in files)
     if len(files) > control.FILES_MAX or size > control.FILES_BYTES_MAX:
-        what = f"{len(files)} --file of {size >> 10} KiB in all are too much: at most {control.FILES_MAX} of "
-        raise RefusedError(
-            f"{what}{control.FILES_BYTES_MAX >> 10} KiB together",
-            "put larger files into a folder that every host has, and give the command their path",
-        )
+        most = f"at most {control.FILES_BYTES_MAX >> 10} KiB in {control.FILES_MAX} files go with a job"
+        what = f"--file: {size >> 10} KiB in {len(files)} file{'s' * (len(files) != 1)} are too much: {most}"
+        raise RefusedError(what, "put larger files into a folder that every host has, and give the command their path")
     return {path.name: path.read_bytes() for path in files}
 
 

@@ -236,7 +236,7 @@ FAULTS = [
     (
         ["run", "--file", "{folder}/large", "--", "x"],
         Exit.FAILED,
-        "1 --file of 3072 KiB in all are too much: at most 64 of 2048 KiB",
+        "--file: 3072 KiB in 1 file are too much: at most 2048 KiB in 64 files",
     ),
     (["airlock"], Exit.UNAVAILABLE, r"its airlock side\) does not answer at .*airlock.sock: No such file or directory"),
     (["--state", "{folder}/nowhere", "leases"], Exit.UNAVAILABLE, "zone-ledger is not running: nobody answers at"),
