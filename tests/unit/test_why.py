@@ -47,6 +47,7 @@ from tegd.possible import demand_possible
 from tegd.settings import HostSettings
 from tegd.workload import Life, Waits, Workload
 from tegio.control import Peer
+from tegio.users import user_name
 from zone_ledger import views as ledger_views
 from zone_ledger.book.reference import ReferenceBook
 from zone_ledger.engine import Engine
@@ -286,6 +287,12 @@ async def test_why_another_host_is_avoided(zone: Zone) -> None:
     next(work for work in zone.node.workloads.values() if work.name == name).homebound = True
     zone.cycle(40)
     assert "it waits for slots of this host (n1) only" in await zone.why(name)
+
+
+async def test_why_says_who_cancelled_it(zone: Zone) -> None:
+    name = await zone.submit()
+    await zone.ask(control.CancelWorkload(name=name))
+    assert f"{user_name(ME.uid)} cancelled it: it is over" in await zone.why(name)
 
 
 IMPOSSIBLE = [
