@@ -16,6 +16,11 @@ def is_name(text: str) -> bool:
     return _NAME.fullmatch(text) is not None
 
 
+def _nearest(text: str) -> str:
+    """The name that was meant, where letters were large only."""
+    return f", as {text.lower()!r}" if is_name(text.lower()) else ""
+
+
 def checked_name(text: str, what: str) -> str:
     """The name itself.
 
@@ -25,6 +30,6 @@ def checked_name(text: str, what: str) -> str:
     if not is_name(text):
         raise DecodeError(
             f"{text[:80]!r} cannot name a {what}",
-            hint=f"use lower-case letters, digits, '-', '_' and '.', at most {NAME_BYTES_MAX}",
+            hint=f"use lower-case letters, digits, '-', '_' and '.', at most {NAME_BYTES_MAX} in all{_nearest(text)}",
         )
     return text

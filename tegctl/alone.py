@@ -58,10 +58,13 @@ def start(order: Order) -> str:
         DecodeError: If its name is none.
     """
     if not math.isfinite(order.rank):
-        raise RefusedError(f"a rank of {order.rank:g} ranks nothing", "write a number, as --rank 2")
+        raise RefusedError(
+            f"--rank {order.rank:g} is no number",
+            "write a number, as --rank 2: jobs of low rank give way first when memory is short",
+        )
     if shutil.which("systemd-run") is None:
-        hint = "leave --rank out: `tegctl run` alone bids for a seat"
-        raise UnavailableError("work outside a market is started by systemd, and there is no systemd-run here", hint)
+        hint = "leave --rank out: `tegctl run -- COMMAND` has it queued for slots instead"
+        raise UnavailableError("a job with --rank is started by systemd, and there is no systemd-run here", hint)
     name = checked_name(order.name, "job") if order.name else f"run-{secrets.token_hex(3)}"
     unit = f"teg-{name}.service"
     folder = f"{FOLDERS}/{name}"
@@ -78,8 +81,8 @@ def start(order: Order) -> str:
     ]
     done = subprocess.run(words, capture_output=True, text=True, check=False)  # noqa: S603 - what was asked for
     if done.returncode:
-        hint = "only root starts services: `sudo tegctl run --rank`" if os.geteuid() else "see `systemctl status`"
-        raise UnavailableError(f"{unit} was not started: {done.stderr.strip()}", hint)
+        hint = "give it as root: `sudo tegctl run --rank …`" if os.geteuid() else f"`systemctl status {unit}` says more"
+        raise UnavailableError(f"the job was not started: systemd refuses {unit}: {done.stderr.strip()}", hint)
     return unit
 
 
@@ -112,13 +115,19 @@ def _as_caller() -> list[str]:
         return []
     with contextlib.suppress(KeyError):
         return [f"--uid={uid}", f"--gid={pwd.getpwuid(int(uid)).pw_gid}"]
-    raise RefusedError(f"SUDO_UID says {uid}, and there is no such user here", "unset it to run the work as root")
+    raise RefusedError(
+        f"sudo says that user {uid} called it (SUDO_UID), and there is no such user here",
+        "to run it as root: `sudo env -u SUDO_UID tegctl run --rank …`",
+    )
 
 
 def _program(name: str) -> str:
     found = name if "/" in name else shutil.which(name)
     if found is None:
-        raise RefusedError(f"there is no program {name} on the path", "name it with its folder")
+        raise RefusedError(
+            f"there is no program {name} on the PATH",
+            f"look at its name; give its folder too, as ./{name}, or run it by another: `-- python {name}`",
+        )
     return str(Path(found).absolute())
 
 

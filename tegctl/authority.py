@@ -38,7 +38,10 @@ def init(folder: Path, zone: str) -> None:
     """
     checked_name(zone, "zone")
     if (folder / "ca.key").exists():
-        raise RefusedError(f"there is an authority in {folder}", "`tegctl certs rotate` replaces it")
+        raise RefusedError(
+            f"there is a certificate authority in {folder} already: nothing was changed",
+            "use it as it is; to replace it: `tegctl certs rotate`",
+        )
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     _make_ca(folder, zone, [])
 
@@ -56,12 +59,16 @@ def rotate(folder: Path, *, finish: bool = False) -> None:
     known = _authorities(folder)
     if finish:
         if len(known) < 2:
-            raise RefusedError("no rotation is under way", "`tegctl certs rotate` begins one")
+            raise RefusedError(
+                "no replacement of the authority is under way: there is nothing to finish",
+                "`tegctl certs rotate` begins one",
+            )
         _write(folder / "ca.pem", _pem(known[0]), 0o644)
         return
     if len(known) > 1:
         raise RefusedError(
-            "a rotation is under way", "issue every certificate anew, then `tegctl certs rotate --finish`"
+            "the authority is being replaced already: a rotation was begun and not finished",
+            "`tegctl certs issue NAME` for each that `tegctl certs list` shows, then `tegctl certs rotate --finish`",
         )
     _make_ca(folder, _name(known[0]), known)
 
@@ -83,7 +90,10 @@ def issue(folder: Path, name: str, addresses: tuple[str, ...] = ()) -> tuple[Pat
         ConfigError: If there is no authority in the folder.
     """
     if checked_name(name, "host") == "ca":
-        raise RefusedError("'ca' is the authority itself", "`tegctl certs rotate` replaces it; call a host otherwise")
+        raise RefusedError(
+            "'ca' is the name of the authority itself: no host can have it",
+            "give the host another name; to replace the authority: `tegctl certs rotate`",
+        )
     ca, ca_key = _authorities(folder)[0], _ca_key(folder)
     key = ec.generate_private_key(ec.SECP256R1())
     names = [_address(address) for address in dict.fromkeys((name, *addresses))]
@@ -110,8 +120,10 @@ def rows(folder: Path) -> list[dict[str, Any]]:
             certificate = x509.load_pem_x509_certificate(path.read_bytes())
             signer = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
         except (ValueError, x509.ExtensionNotFound) as error:
-            hint = "move it away, or `tegctl certs issue` it anew"
-            raise ConfigError(f"{path} is no certificate of this authority: {error}", hint) from None
+            hint = f"move the file away, or make it anew: `tegctl certs issue {path.stem}`"
+            raise ConfigError(
+                f"{path} is no certificate of this authority: {str(error).partition('. See ')[0]}", hint
+            ) from None
         left = (certificate.not_valid_after_utc - now).days
         current = signer == _issuer(authorities[0])
         found.append({"name": path.stem, "days_left": left, "current": current, "serial": certificate.serial_number})
@@ -176,7 +188,7 @@ def _address(text: str) -> x509.GeneralName:
         return x509.DNSName(text)
     except ValueError:
         hint = "write a DNS name or an IP address, in ASCII (xn--... for others)"
-        raise RefusedError(f"{text!r} is no address", hint) from None
+        raise RefusedError(f"{text!r} is no address of a host: no certificate was made", hint) from None
 
 
 def _authorities(folder: Path) -> list[x509.Certificate]:
@@ -184,7 +196,10 @@ def _authorities(folder: Path) -> list[x509.Certificate]:
         return x509.load_pem_x509_certificates((folder / "ca.pem").read_bytes())
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
-        raise ConfigError(f"no authority in {folder}: {why}", "`tegctl certs init` makes one") from None
+        raise ConfigError(
+            f"there is no certificate authority in {folder}: ca.pem: {why}",
+            "`tegctl certs init` makes one there; --dir names another folder",
+        ) from None
 
 
 def _ca_key(folder: Path) -> ec.EllipticCurvePrivateKey:
@@ -192,7 +207,10 @@ def _ca_key(folder: Path) -> ec.EllipticCurvePrivateKey:
         key = serialization.load_pem_private_key((folder / "ca.key").read_bytes(), None)
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
-        raise ConfigError(f"no key of an authority in {folder}: {why}", "run it where the authority is kept") from None
+        raise ConfigError(
+            f"there is no key of the authority in {folder}, so nothing can be signed: ca.key: {why}",
+            "give the command on the machine, or with --dir in the folder, that has ca.key",
+        ) from None
     assert isinstance(key, ec.EllipticCurvePrivateKey)
     return key
 

@@ -39,14 +39,17 @@ def environment(export: str, entries: tuple[str, ...], own: Mapping[str, str]) -
     for word in wanted:
         name, given, value = word.partition("=")
         if not _NAME.fullmatch(name):
-            raise RefusedError(f"{name[:80]!r} cannot name an entry of an environment", "write NAME=VALUE")
+            raise RefusedError(
+                f"{name[:80]!r} cannot be the name of an environment variable",
+                "write NAME=VALUE; NAME has letters, digits and '_', no digit first",
+            )
         if given:
             found[name] = value
         elif name in own and _is_text(own[name]):
             found[name] = own[name]
     if (size := control.env_bytes(found)) > control.ENV_BYTES_MAX:
-        what = f"the environment has {-(-size >> 10)} KiB: at most {control.ENV_BYTES_MAX >> 10}"
-        raise RefusedError(what, "name what the work needs, as --export=PATH,HOME,LANG")
+        what = f"your environment has {-(-size >> 10)} KiB: at most {control.ENV_BYTES_MAX >> 10} go with a job"
+        raise RefusedError(what, "send only what the job needs: `tegctl run --export=PATH,HOME,LANG -- COMMAND`")
     return found
 
 
@@ -73,7 +76,7 @@ def folder() -> str:
         return str(Path.cwd())
     except OSError as error:
         what = f"the working folder cannot be told: {error.strerror}"
-        raise RefusedError(what, "go to a folder that is there, or name one with --chdir") from None
+        raise RefusedError(what, "it was removed: `cd` to a folder that is there, and give the command again") from None
 
 
 def mask() -> int:
@@ -120,16 +123,22 @@ def _read(descriptor: int, say: Callable[[str], None]) -> bytes:
     if stat.S_ISREG(about.st_mode):
         left = about.st_size - os.lseek(descriptor, 0, os.SEEK_CUR)
         if left > most:
-            raise _too_large(f"{-(-left >> 10)} KiB: at most {most >> 10}")
+            raise _too_large(f"{-(-left >> 10)} KiB: at most {most >> 10} go with a job")
     elif not select.select([descriptor], [], [], QUIET_S)[0]:
-        say("it waits for the end of its standard input; `< /dev/null` or --input none gives it none")
+        say(
+            "note: nothing is submitted yet: its standard input has not ended (Ctrl-D ends it, Ctrl-C gives up); "
+            "if the job needs none: `tegctl run --input none -- COMMAND`"
+        )
     while part := os.read(descriptor, _CHUNK_BYTES):
         found += part
         if len(found) > most:
-            raise _too_large(f"more than {most >> 10} KiB")
+            raise _too_large(f"more than {most >> 10} KiB, the most that goes with a job")
     return bytes(found)
 
 
 def _too_large(size: str) -> RefusedError:
     what = f"its standard input has {size}"
-    return RefusedError(what, "have the command read a file that its host has: -- sh -c 'COMMAND < FILE'")
+    hint = (
+        "put it into a file that every host has, and read that: `tegctl run -- sh -c 'python train.py < /path/to/FILE'`"
+    )
+    return RefusedError(what, hint)

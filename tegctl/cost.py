@@ -25,7 +25,7 @@ def say(session: Session, name: str, ref: object) -> None:
             break
         time.sleep(PAUSE_S)
     if row["limit_ucr"] and row["period_ticks"]:
-        click.echo(f"{name}: {most(row)}", err=True)
+        click.echo(f"{name} was submitted; it {most(row)} (`tegctl cancel {name}` ends it)", err=True)
 
 
 def most(row: Mapping[str, Any]) -> str:

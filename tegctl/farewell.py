@@ -27,17 +27,20 @@ class Fate(StrEnum):
 
 SUMMARY = {
     Fate.SAVED: "saved, and goes on at the next `tegctl up`",
-    Fate.LEFT: "left running",
-    Fate.UNSAVED: "could not be saved in time, ended",
-    Fate.ENDED: "ended",
-    Fate.WAITS: "waits for the next `tegctl up`",
+    Fate.LEFT: "left running (--keep); the next `tegctl up` takes it up again",
+    Fate.UNSAVED: "could not be saved in time, ended; starts again at the next `tegctl up`",
+    Fate.ENDED: "ended, as it has no --hook to be saved by; starts again from its beginning at the next `tegctl up`",
+    Fate.WAITS: "pending, waits for the next `tegctl up`",
 }
 _OF_ONE = {
     Fate.SAVED: "{name} was saved, and goes on at the next `tegctl up`",
     Fate.LEFT: "{name} goes on, unwatched; the next `tegctl up` takes it up again",
-    Fate.UNSAVED: "{name} could not be saved in time, and was ended",
-    Fate.ENDED: "{name} was ended with it: it has no hook to be saved by",
-    Fate.WAITS: "{name} waits, and has its turn after the next `tegctl up`",
+    Fate.UNSAVED: "{name} could not be saved in time, and was ended; it starts again at the next `tegctl up`",
+    Fate.ENDED: (
+        "{name} was ended with it, as it has no --hook to be saved by; it starts again from its beginning at the next "
+        "`tegctl up`"
+    ),
+    Fate.WAITS: "{name} is pending still, and has its turn after the next `tegctl up`",
 }
 
 

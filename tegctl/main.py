@@ -4,13 +4,18 @@ import difflib
 import importlib
 import pkgutil
 from pathlib import Path
+from typing import Any
 
 import click
 
 from tegctl import commands
+from tegctl.mistyped import helped
 from tegctl.session import Session
 from tegio.paths import default_state_dir
 from tegio.settings import HELP, run_program
+
+_SLURM = {"squeue": "ps", "sbatch": "submit", "srun": "run", "salloc": "run", "scancel": "cancel", "sinfo": "hosts"}
+"""What Slurm calls our verbs."""
 
 
 class _Verbs(click.Group):
@@ -25,10 +30,20 @@ class _Verbs(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
-            near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
+            near = (
+                [_SLURM[args[0]]]
+                if args[0] in _SLURM
+                else difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
+            )
             if not near or near[0] in str(error):
                 raise
             raise click.UsageError(f"{error.message} Did you mean '{near[0]}'?", ctx) from None
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except click.UsageError as error:
+            raise helped(error) from None
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in self.list_commands(ctx):

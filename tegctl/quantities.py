@@ -19,8 +19,8 @@ class Credits(click.ParamType[int]):
 
     name = "credits"
 
-    def __init__(self, ucr_max: int = UCR_MAX) -> None:
-        self._ucr_max = ucr_max
+    def __init__(self, ucr_max: int = UCR_MAX, *, positive: bool = False) -> None:
+        self._ucr_max, self._positive = ucr_max, positive
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """See `click.ParamType.convert`."""
@@ -28,10 +28,14 @@ class Credits(click.ParamType[int]):
             return value
         try:
             amount_ucr = credits_ucr(value)
+            if self._positive and amount_ucr <= 0:
+                self.fail(f"{value!r} is not above 0: write a number of credits like 12 or 0.25", param, ctx)
         except ValueError as error:
             self.fail(str(error), param, ctx)
         if not 0 <= amount_ucr <= self._ucr_max:
-            self.fail(f"{value!r} is not within 0 and {credits_text(self._ucr_max)} credits", param, ctx)
+            self.fail(
+                f"{value!r} is too small or too large: write 0 to {credits_text(self._ucr_max)} credits", param, ctx
+            )
         return amount_ucr
 
 
@@ -46,7 +50,8 @@ class Time(click.ParamType[int]):
             return value
         seconds = _time_s(str(value).strip().lower())
         if seconds is None or not 0 < seconds <= TIME_S_MAX:
-            self.fail(f"{value!r} is no time: such as 90s, 15m, 2h, 01:30:00 or 2-12; at most 38 days", param, ctx)
+            forms = "90s, 15m, 2h, 01:30:00 (hours:minutes:seconds) or 2-12 (days-hours), at most 38 days"
+            self.fail(f"{value!r} is no length of time: write it as {forms}", param, ctx)
         return seconds
 
 
@@ -68,6 +73,8 @@ def _time_s(text: str) -> int | None:
 TIME = Time()
 PRICE = Credits(PRICE_UCR_MAX)
 AMOUNT = Credits()
+GIVEN = Credits(positive=True)
+"""An amount that is handed over: none of nothing."""
 
 
 class Bid(click.ParamType[tuple[int | None, int | None]]):
@@ -82,6 +89,8 @@ class Bid(click.ParamType[tuple[int | None, int | None]]):
         if isinstance(value, tuple):
             return value
         text = str(value)
+        if re.fullmatch(r"[\d.]+/(hour|hr|hours)", text):
+            self.fail(f"{value!r}: write an hourly bid with /h, as {text.partition('/')[0]}/h", param, ctx)
         if text.endswith("/h"):
             return None, AMOUNT.convert(text.removesuffix("/h"), param, ctx)
         return PRICE.convert(text, param, ctx), None
@@ -108,13 +117,15 @@ class Thousandths(click.ParamType[int]):
             number = float(value)
         except ValueError:
             number = math.nan
-        if not self._low / PERMILLE <= number <= self._high / PERMILLE:
-            self.fail(f"{value!r} is not within {self._low / PERMILLE:g} and {self._high / PERMILLE:g}", param, ctx)
+        low, high = self._low / PERMILLE, self._high / PERMILLE
+        if not low <= number <= high:
+            such = "0.5" if high < 1 else "4"
+            self.fail(f"{value!r} is not a number from {low:g} to {high:g}, such as {such}", param, ctx)
         return round(number * PERMILLE)
 
 
 SHARE = Thousandths(1, PERMILLE - 1)
-CORES = Thousandths(0, 2**31)
+CORES = Thousandths(0, 999_999_000)
 
 
 class Bytes(click.ParamType[int]):
@@ -128,10 +139,14 @@ class Bytes(click.ParamType[int]):
             return value
         found = _BYTES.fullmatch(value.strip())
         if not found:
-            self.fail(f"{value!r} is no size: write 512MiB or 2G", param, ctx)
+            self.fail(f"{value!r} is no amount of memory: write it as 512M or 2G", param, ctx)
         size = float(found.group(1)) * 1024 ** ("kmgt".index(found.group(2).lower()) + 1 if found.group(2) else 0)
         if size > BYTES_MAX:
-            self.fail(f"{value!r} is more than {BYTES_MAX >> 40}T", param, ctx)
+            self.fail(
+                f"{value!r} is more than any host can have: at most {BYTES_MAX >> 40}T; write it as 512M or 2G",
+                param,
+                ctx,
+            )
         return int(size)
 
 
@@ -148,8 +163,17 @@ class Slots(click.ParamType[tuple[int, ...]]):
         for part in value.split("+"):
             count = int(part) if part.isascii() and part.isdigit() and len(part) < 9 else 0
             if count < 1 or count & (count - 1) or count > SLOTS_MAX:
-                self.fail(f"{part[:20]!r} is no power of two: write 1, 2, 4, 8 or sums such as 16+8", param, ctx)
+                rule = "slots (GPUs) come in 1, 2, 4, 8, ... next to each other"
+                self.fail(f"{part[:20]!r} is none of the numbers there are: {rule}; {_summed(count)}", param, ctx)
             sizes.append(count.bit_length() - 1)
         if len(sizes) > 4:
-            self.fail("at most four blocks, such as 16+8", param, ctx)
+            self.fail(f"{value!r} has {len(sizes)} parts: at most four, as in 16+8+4+1", param, ctx)
         return tuple(sizes)
+
+
+def _summed(count: int) -> str:
+    """How so many slots are written: as powers of two, the largest first."""
+    parts = [1 << log2 for log2 in reversed(range(count.bit_length())) if count >> log2 & 1]
+    if 1 < len(parts) <= 4 and count <= SLOTS_MAX:
+        return f"write {'+'.join(map(str, parts))}"
+    return "write 4, or up to four of them as 16+8"

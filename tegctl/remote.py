@@ -34,7 +34,10 @@ def forwarded(machine: str, state_dir: Path, program: str) -> Path:
     if (machine, there) in _open:
         return _open[machine, there]
     if shutil.which("ssh") is None:
-        raise UnavailableError(f"{machine} cannot be asked: there is no ssh here", "install openssh-client")
+        raise UnavailableError(
+            f"{machine} cannot be asked: there is no ssh here",
+            f"ask an operator to install openssh-client here, or sign in there: `tegctl` on {machine}",
+        )
     folder = tempfile.TemporaryDirectory(prefix="tegctl-")
     here = Path(folder.name) / f"{program}.sock"
     words = ["ssh", "-nNT", *(word for option in _OPTIONS for word in ("-o", option)), "-L", f"{here}:{there}"]
@@ -45,8 +48,11 @@ def forwarded(machine: str, state_dir: Path, program: str) -> Path:
         if tunnel.poll() is not None or time.monotonic() > until_s:
             tunnel.terminate()
             said = (tunnel.communicate()[1] or "").strip() or "no answer"
-            what = f"ssh does not bring {there} of {machine} here: {said}"
-            raise UnavailableError(what, f"`ssh {machine} true`; --remote-state names another folder there")
+            what = f"{machine} cannot be asked over ssh (for {there}): {said}"
+            raise UnavailableError(
+                what,
+                f"look at the name, and whether `ssh {machine} true` works; --remote-state names another folder there",
+            )
         time.sleep(0.02)
     _open[machine, there] = here
     return here

@@ -1,5 +1,6 @@
 """What every verb shares: where to ask, how to print, and what to do with a refusal."""
 
+import contextlib
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -50,7 +51,9 @@ class Session:
             click.UsageError: If another machine was named.
         """
         if machine := self.on or self.ledger_on:
-            raise click.UsageError(f"`tegctl {verb}` works on its own machine: `ssh {machine} tegctl {verb}`")
+            raise click.UsageError(
+                f"`tegctl {verb}` works on its own machine, not with --on: `ssh {machine} tegctl {verb}`"
+            )
 
     def ask(self, name: str, request: AnyRequest) -> Any:
         """The data of the answer.
@@ -70,6 +73,23 @@ def _granted(reply: Reply) -> Any:
         return reply.data
     family = PermissionDeniedError if reply.reason == PermissionDeniedError.__name__ else RefusedError
     raise family(reply.message, reply.hint)
+
+
+@contextlib.contextmanager
+def refused_as(what: str) -> Iterator[None]:
+    """Have a refusal begin with what it means for who asked.
+
+    Raises:
+        RefusedError: What was raised within, with that in front.
+        OSError: What was raised within, with that behind it.
+    """
+    try:
+        yield
+    except (PermissionDeniedError, RefusedError) as error:
+        raise type(error)(f"{what}: {error}", error.hint) from None
+    except OSError as error:
+        error.strerror = f"{error.strerror}; {what}"
+        raise
 
 
 def fresh_key() -> int:

@@ -31,15 +31,19 @@ def by_program(sets: Iterable[str]) -> dict[str, tuple[str, ...]]:
         named = dot and program in MODULES
         key = rest if named else key.strip()
         if not equals:
-            raise ConfigError(f"--set {entry}: a value is missing", "write --set KEY=VALUE")
+            raise ConfigError(f"--set {entry}: a value is missing; nothing was started", f"write --set {entry}=VALUE")
         if key in _OURS:
-            raise ConfigError(f"--set {key}: `tegctl up` sets it", f"use {_OURS[key]}")
+            raise ConfigError(
+                f"--set {key} cannot be set so, `tegctl up` sets it itself; nothing was started",
+                f"use {_OURS[key]} instead",
+            )
         known = known or _keys()
         takers = [program] if named else [name for name, keys in known.items() if key in keys]
         if not takers or any(key not in known[name] for name in takers):
             every = sorted({other for name in (takers or MODULES) for other in known[name]})
             near = difflib.get_close_matches(key, every, n=1)
-            raise ConfigError(f"--set: there is no setting {key!r}", f"did you mean {near[0]!r}?" if near else "")
+            hint = f"did you mean --set {near[0]}={value}?" if near else "docs/reference/settings.md lists all settings"
+            raise ConfigError(f"--set: there is no setting {key!r}; nothing was started", hint)
         for name in takers:
             found[name].append(f"{key}={value}")
     return {name: tuple(entries) for name, entries in found.items()}

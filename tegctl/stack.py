@@ -136,7 +136,8 @@ class Stack:
                 part.restarts = 0 if steady else part.restarts
                 pause_s = min(PAUSE_S_MAX, PAUSE_S_MIN * 2**part.restarts)
                 part.not_before_s = now_s + pause_s
-                self._say(f"{part.name} died ({_ending(part.process.returncode)}): starts again in {pause_s:.1f} s")
+                how = _ending(part.process.returncode)
+                self._say(f"{part.name} died ({how}): it is started again in {pause_s:.1f} s; nothing to do")
             elif now_s >= part.not_before_s:
                 part.restarts += 1
                 self._launch(part)
@@ -164,7 +165,7 @@ class Stack:
             self._lock = -1
         for line in farewell.lines(fates, {row["ref"]: row["name"] for row in known}):
             self._say(line)
-        self._say("down")
+        self._say("down: everything of it has stopped; `tegctl up` starts it again")
 
     def _end(self, process: subprocess.Popen[bytes]) -> None:
         """End a part in order, or at once where there is haste."""
@@ -204,7 +205,8 @@ class Stack:
             os.close(self._lock)
             self._lock = -1
             raise UnavailableError(
-                f"a stack runs in {self.state_dir} already", "stop it, or name another --state"
+                f"`tegctl up` runs already, in another terminal (state folder {self.state_dir})",
+                "use that one; or end it there with Ctrl-C first; a second one: `tegctl --state FOLDER up`",
             ) from None
 
     def _own_broker(self) -> str:
@@ -262,14 +264,16 @@ class Stack:
                 what = f"stopped while {name} came up"
                 break
             if dead := next(filter(_is_dead, self._parts.values()), None):
-                name, what = dead.name, f"{dead.name} died"
+                name, what = dead.name, f"{dead.name} did not start; it said"
                 break
             if self._answers(name):
                 return
             time.sleep(0.05)
         log = self.state_dir / f"{name}.log"
         self.stop()
-        raise UnavailableError(f"{what}:\n{_tail(log)}", f"read {log}")
+        raise UnavailableError(
+            f"{what}:\n{_tail(log)}", f"put that right, and give the command again; all that it said: {log}"
+        )
 
     def _answers(self, name: str) -> bool:
         if name == "broker":
@@ -337,7 +341,9 @@ class Stack:
                 break
             if not told:
                 saves = sum(bool(run["checkpoint"]) for run in wanted)
-                self._say(f"stopping: {saves} to save, {len(wanted) - saves} to end (Ctrl-C again ends all at once)")
+                self._say(
+                    f"stopping: {saves} jobs to save, {len(wanted) - saves} to end; Ctrl-C again ends all at once"
+                )
                 told = True
             for run in sorted(wanted, key=lambda run: not run["checkpoint"]):
                 if self._hurry() or time.monotonic() >= until_s + END_S_MAX:
@@ -421,9 +427,12 @@ def _demand_broker(url: str) -> None:
     try:
         socket.create_connection((address.host, address.port), BROKER_S_MAX).close()
     except OSError as error:
-        hint = "start it, or leave TEG_BROKER out: there is a built-in one"
+        hint = "leave TEG_BROKER out (`unset TEG_BROKER`) to use the built-in one, or start that broker first"
         where = f"{address.host}:{address.port}"
-        raise UnavailableError(f"no broker answers at {where}: {error.strerror or error}", hint) from None
+        raise UnavailableError(
+            f"no broker answers at {where}, which TEG_BROKER names: {error.strerror or error}; nothing was started",
+            hint,
+        ) from None
 
 
 def _free_port() -> int:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tegcore.errors import RefusedError
+from tegcore.units import credits_text
 from tegcore.wire.messages import Events, Welcome
 from tegcore.wire.records import Cancel, Market, Op, Reason, Record, TopUp, unpack_all
 from tegd.bidding import Usage
@@ -159,10 +160,14 @@ class Node(Ghosts, Seats):
         if key in work.top_ups:
             return []
         if work.home:
-            raise RefusedError(f"{work.name} is a part of work of {work.home}", f"top it up on {work.home}")
+            hint = f"on {work.home}, where it was submitted: `tegctl top-up {work.name} {credits_text(amount_ucr)}`"
+            raise RefusedError(f"{work.name} runs here for host {work.home}: nothing was added", hint)
         if work.own_ucr is None:
-            hint = f"`tegctl mint {work.tenant} AMOUNT` fills the account (operators)"
-            raise RefusedError(f"the account of {work.tenant} pays for {work.name}: it has no budget or purse", hint)
+            hint = (
+                f"ask an operator to run `tegctl mint {work.tenant} {credits_text(amount_ucr)}`: it adds to the account"
+            )
+            what = f"{work.name} has no --budget or --endow to add to: the account of {work.tenant} pays for it"
+            raise RefusedError(f"{what}; nothing was added", hint)
         work.top_ups = [*work.top_ups, key][-TOP_UPS_KEPT_MAX:]
         if work.lease:
             body = TopUp(work.lease, work.token, self.tokens.get(work.tenant, 0), amount_ucr)

@@ -5,7 +5,7 @@ so its slots count; what nobody has brought does not. While nothing is known of 
 """
 
 from tegcore.errors import RefusedError
-from tegcore.units import GIB, PERMILLE
+from tegcore.units import GIB, MIB, PERMILLE
 from tegcore.wire.control import WorkloadSpec
 from tegcore.wire.messages import ClassStock, HostKind, Stock
 
@@ -42,16 +42,19 @@ def demand_possible(spec: WorkloadSpec, stock: Stock | None, here: HostKind | No
     classes, kinds = _asked(spec, stock, here)
     if not classes:
         asked = " or ".join(map(str, spec.slot_classes))
-        known = here.slot_class if here else ", ".join(str(each.slot_class) for each in stock.classes)
-        raise RefusedError(f"class {asked}: {where} has slots of class {known}", "leave --class out, or name another")
+        known = str(here.slot_class) if here else ", ".join(str(each.slot_class) for each in stock.classes)
+        hint = f"write --class {known.split(', ')[0]}, or leave --class out for class 0"
+        raise RefusedError(f"there are no GPU slots of class {asked}: {where} has slots of class {known}", hint)
     wanted, largest = slots_of(spec), max(spec.sizes)
     has = 1 << here.log2_slots if here else sum(each.slots for each in classes)
     if wanted > has:
-        raise RefusedError(f"{wanted} slots: {where} has {has}", f"ask for --slots {_floor(has)} or less")
+        more = "; without --here it can have those of other hosts" if here else ""
+        what = f"it asks for {wanted} GPU slots, and {where} has {has} in all"
+        raise RefusedError(what, f"ask for --slots {_floor(has)} or less{more}")
     most_log2 = here.log2_slots if here else max(each.largest_log2 for each in classes)
     if largest > most_log2 and len(classes) == 1:
-        what = f"{1 << largest} slots in one block: the largest in {where} has {1 << most_log2}"
-        raise RefusedError(what, f"ask for blocks of {1 << most_log2} or less, such as {_apart(largest, most_log2)}")
+        what = f"it asks for {1 << largest} GPU slots next to each other, and {where} has at most {1 << most_log2} so"
+        raise RefusedError(what, f"ask for {_apart(largest, most_log2)}, or fewer: --slots {1 << most_log2}")
     if spec.share_permille and spec.share_permille >= PERMILLE:
         return
     _demand_room(spec, kinds, "this host" if here else "a host here")
@@ -73,19 +76,26 @@ def _demand_room(spec: WorkloadSpec, kinds: list[HostKind], where: str) -> None:
     on = [(min(1 << largest, 1 << kind.log2_slots), kind) for kind in kinds]
     if all(spec.mem_bytes * slots >= kind.mem_bytes for slots, kind in on) and spec.mem_bytes:
         slots, kind = max(on, key=lambda each: each[1].mem_bytes / each[0])
-        most = f"the most that {where} has for one{_together(slots)} is {gib(kind.mem_bytes // slots)} GiB"
-        what = f"{gib(spec.mem_bytes)} GiB of memory a slot: {most}"
-        raise RefusedError(what, "ask for less with --mem; while it runs it gets more as it grows")
+        each = kind.mem_bytes // slots
+        asks = f"it asks for {gib(spec.mem_bytes)} GiB of host memory with each GPU slot"
+        what = f"{asks}: {where} has at most {gib(each)} GiB"
+        less = (
+            f"{each // GIB}G" if each // GIB * GIB * slots < kind.mem_bytes and each >= GIB else f"{(each - 1) // MIB}M"
+        )
+        hint = f"ask for less: --mem {less} or below; while the job runs it gets more as it grows"
+        raise RefusedError(f"{what} for one{_together(slots)}", hint)
     if all(spec.cpu_milli * slots > kind.cpu_milli for slots, kind in on) and spec.cpu_milli:
         slots, kind = max(on, key=lambda each: each[1].cpu_milli / each[0])
-        most = f"the most that {where} has for one{_together(slots)} is {cores(kind.cpu_milli // slots)}"
-        raise RefusedError(f"{cores(spec.cpu_milli)} cores a slot: {most}", "ask for less with --cpu")
+        most = cores(kind.cpu_milli // slots)
+        what = f"it asks for {cores(spec.cpu_milli)} cores with each GPU slot: {where} has at most {most}"
+        raise RefusedError(f"{what} for one{_together(slots)}", f"ask for --cpu {most} or less")
     fits = any(
         spec.mem_bytes * slots < kind.mem_bytes and spec.cpu_milli * slots <= kind.cpu_milli for slots, kind in on
     )
     if not fits and spec.mem_bytes:
-        what = f"{gib(spec.mem_bytes)} GiB of memory and {cores(spec.cpu_milli)} cores a slot: no host has both"
-        raise RefusedError(what, "`tegctl hosts` shows what each has; ask for less with --mem or --cpu")
+        both = f"{gib(spec.mem_bytes)} GiB of host memory and {cores(spec.cpu_milli)} cores"
+        what = f"it asks for {both} with each GPU slot: no host has both"
+        raise RefusedError(what, "ask for less of one: a smaller --mem or --cpu; `tegctl hosts` shows the hosts")
 
 
 def _together(slots: int) -> str:

@@ -8,7 +8,7 @@ import msgspec
 
 from tegcore.errors import RefusedError, TegError
 from tegcore.ids import is_name
-from tegcore.units import PRICE_UCR_MAX, credits_text
+from tegcore.units import NAME_BYTES_MAX, PRICE_UCR_MAX, credits_text
 from tegcore.wire import control
 from tegcore.wire.peer import is_path
 from tegcore.wire.records import Shape
@@ -20,6 +20,13 @@ from tegd.workload import Life, Workload, shape_of
 WAITING_MAX = 10_000
 WORKLOADS_MAX = WAITING_MAX + RUNNING_MAX
 _ENTRY = re.compile(control.ENTRY_PATTERN)
+_FEWER = "name what the job needs: `--export=PATH,HOME,LANG`, or in a file of jobs fewer or shorter entries of env"
+
+
+def _named(name: str) -> str:
+    near = re.sub(r"[^a-z0-9._-]", "-", name.lower()).lstrip("._-")[:NAME_BYTES_MAX]
+    rule = f"use lower-case letters, digits, '-', '_' and '.', at most {NAME_BYTES_MAX} in all"
+    return f"{rule}, as {near!r}" if is_name(near) else rule
 
 
 def check(spec: control.WorkloadSpec, tenant: str, tokens: Collection[str], works: Iterable[Workload]) -> None:
@@ -35,29 +42,36 @@ def check(spec: control.WorkloadSpec, tenant: str, tokens: Collection[str], work
         RefusedError: Says why.
     """
     if not spec.argv or not spec.argv[0]:
-        raise RefusedError("there is no command", "tegctl run -- COMMAND [ARGUMENT ...]")
+        raise RefusedError("there is no command to run", "name one after --, as in `tegctl run -- python train.py`")
     if sum(len(part.encode()) + 1 for part in spec.argv) > control.ARGV_BYTES_MAX:
-        raise RefusedError(f"the command is longer than {control.ARGV_BYTES_MAX} bytes")
+        hint = "write it into a script, and run that: `tegctl run -- sh script.sh`"
+        raise RefusedError(f"the command is longer than {control.ARGV_BYTES_MAX} bytes", hint)
     check_context(spec)
     if spec.name and not is_name(spec.name):
-        raise RefusedError(f"{spec.name!r} cannot name a job", "use lower-case letters, digits, '-', '_' and '.'")
+        raise RefusedError(f"{spec.name!r} cannot be the name of a job", _named(spec.name))
     living = [work for work in works if work.life is not Life.ENDED]
     if any(work.name == spec.name for work in living):
-        raise RefusedError(f"a job {spec.name!r} is alive already", "choose another name")
+        hint = f"give this one another name (--name {spec.name}-2), or end that one first: `tegctl cancel {spec.name}`"
+        raise RefusedError(f"a job {spec.name!r} is still pending or running on this host", hint)
     if len(living) >= WORKLOADS_MAX:
         raise RefusedError(
-            f"{WORKLOADS_MAX} jobs wait or run on this host, the most that it holds", "wait for some to end"
+            f"{WORKLOADS_MAX} jobs are pending or running on this host, the most that it can hold",
+            "submit it again when some have ended, or on another host; `tegctl cancel NAME` ends one of yours",
         )
+    if spec.share_permille and (asked := sum(1 << size for size in spec.sizes)) != 1:
+        hint = "leave --share out; or write --slots 1, or no --slots"
+        raise RefusedError(f"--share is a part of one GPU slot, and it asks for {asked} slots", hint)
     try:
         Shape.unpacked(shape_of(spec).packed())
     except (TegError, ValueError) as error:
         raise RefusedError(
-            f"no block has this shape: {error}", "ask for 1 to 4 blocks of 2^j slots, of classes 0 to 7"
+            f"no job can have this: {error}",
+            "write --slots 1, 2, 4, 8 or up to four of these, as 16+8, and --class 0 to 7",
         ) from None
     if tenant not in tokens:
         known = ", ".join(sorted(tokens)) or "none"
-        hint = f"an operator's `tegctl tenant add {tenant}` gives it one; it has those of: {known}"
-        raise RefusedError(f"this host holds no token of tenant {tenant!r}", hint)
+        hint = f"ask an operator to run `tegctl tenant add {tenant}`; it may run jobs of: {known}"
+        raise RefusedError(f"this host may not run jobs of tenant {tenant!r}: it holds no token of it", hint)
 
 
 def check_files(files: dict[str, bytes], stdin: bytes | None = None) -> None:
@@ -73,10 +87,16 @@ def check_files(files: dict[str, bytes], stdin: bytes | None = None) -> None:
     size = sum(map(len, files.values()))
     if len(files) > control.FILES_MAX or size > control.FILES_BYTES_MAX:
         most = f"{control.FILES_MAX} files of {control.FILES_BYTES_MAX >> 10} KiB together"
-        raise RefusedError(f"{len(files)} files of {size} bytes: at most {most}", "name a path that every host has")
+        raise RefusedError(
+            f"{len(files)} input files of {size >> 10} KiB are too many or too large: at most {most}",
+            "put larger ones where every host has them, and give the command their path",
+        )
     for name in files:
         if "/" in name or not is_path(name) or name in (ENVIRONMENT, STDIN):
-            raise RefusedError(f"{name[:80]!r} cannot name an input file", "use a plain file name")
+            raise RefusedError(
+                f"{name[:80]!r} cannot be the name of an input file",
+                "rename it: a plain name, without a folder, and not one that TEG uses itself",
+            )
     if stdin is not None and len(stdin) > control.STDIN_BYTES_MAX:
         what = f"its standard input has {len(stdin) >> 10} KiB: at most {control.STDIN_BYTES_MAX >> 10}"
         raise RefusedError(what, "have the command read a file that its host has")
@@ -90,12 +110,17 @@ def check_context(spec: control.WorkloadSpec) -> None:
     """
     for name, value in spec.env.items():
         if not _ENTRY.fullmatch(name) or "\0" in value:
-            raise RefusedError(f"{name[:80]!r} is no entry of an environment", "use letters, digits and '_' in names")
+            raise RefusedError(
+                f"{name[:80]!r} cannot be the name of an environment variable",
+                "rename it: letters, digits and '_' only, no digit first",
+            )
     if (size := control.env_bytes(spec.env)) > control.ENV_BYTES_MAX:
         what = f"the environment has {-(-size >> 10)} KiB: at most {control.ENV_BYTES_MAX >> 10}"
-        raise RefusedError(what, "name what the work needs, as --export=PATH,HOME,LANG")
+        raise RefusedError(what, _FEWER)
     if unknown := set(spec.limits) - set(control.LIMITS):
-        raise RefusedError(f"there is no limit {min(unknown)[:80]!r}", f"there are: {', '.join(control.LIMITS)}")
+        raise RefusedError(
+            f"{min(unknown)[:80]!r} is no resource limit", f"the limits there are: {', '.join(control.LIMITS)}"
+        )
 
 
 def priced(spec: control.WorkloadSpec, period_ticks: int) -> control.WorkloadSpec:

@@ -187,6 +187,7 @@ class Trips(Errands):
     def _only_home(self, work: Workload, text: str) -> bool:
         """There is no other host for it: whether this one has room for it, now and then."""
         work.homebound = work.seats != [self.node.host] and work.shape.slots <= 1 << self.log2_slots
+        work.homebound_why = text
         work.note(self.node.tick, f"{text}{': it runs here, or waits' if work.homebound else ''}")
         return work.homebound
 

@@ -34,14 +34,23 @@ def update(node: Node, work: Workload, wanted: UpdateWorkload, now_ns: int) -> U
         RefusedError: If it is over, is another host's, or could never have what it would ask for.
     """
     if work.home:
-        raise RefusedError(f"{work.name} was submitted on {work.home}", f"change it there: `tegctl --on {work.home} …`")
+        raise RefusedError(
+            f"{work.name} runs here for host {work.home}, where it was submitted: it is changed there only",
+            f"the same with --on: `tegctl --on {work.home} update {work.name} …`",
+        )
     if work.life is Life.ENDED or work.cancelled:
-        raise RefusedError(f"{work.name} is over: nothing of it can be changed", "submit it again")
+        raise RefusedError(
+            f"{work.name} is over (ended or cancelled): nothing of it can be changed",
+            "submit it again, with the new numbers: `tegctl run … -- COMMAND`",
+        )
     limit_ucr = _limit(node, wanted)
     if limit_ucr is None and wanted.mem_bytes is None and wanted.budget_ucr is None:
         raise RefusedError("nothing is to be changed", "name --bid, --budget or --mem")
     if wanted.budget_ucr is not None and work.has_purse:
-        raise RefusedError(f"{work.name} pays from a purse of its own", f"`tegctl top-up {work.name} CREDITS` fills it")
+        raise RefusedError(
+            f"{work.name} has credits set aside (--endow), which are all that it pays: it has no --budget to change",
+            f"add to them from its tenant's account: `tegctl top-up {work.name} {credits_text(wanted.budget_ucr)}`",
+        )
     spec = work.spec
     if wanted.mem_bytes is not None:
         spec = msgspec.structs.replace(spec, mem_bytes=wanted.mem_bytes)
@@ -110,12 +119,12 @@ def _memory(node: Node, work: Workload, now_ns: int) -> str:
 def _from_when(work: Workload) -> str:
     match work.life:
         case Life.SEATED:
-            return "asked of the ledger; `why` says if it is refused"
+            return f"asked of the scheduler (zone-ledger); `tegctl why {work.name}` says if it is refused"
         case Life.ORDERED | Life.WAITING:
-            return "from its next order on: one is out already"
+            return "it holds from its next start on: slots are being taken for it already"
         case Life.AWAY:
-            return "from its next start on: it runs on other hosts"
+            return "it holds from its next start on: it runs on other hosts"
         case Life.LEAVING:
-            return "from its next start on"
+            return "it holds from its next start on"
         case _:
             return "it asks anew"

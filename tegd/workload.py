@@ -121,6 +121,7 @@ class Workload(msgspec.Struct):
         term_end_ns: Boot-time clock; 0 without a lease.
         resume: Whether it continues from a checkpoint when it starts next.
         cancelled: Whether its owner wants it over.
+        cancelled_by: Who said so, as this host calls the user; empty: not known.
         files: Names of its input files, in its folder's `files`.
         ticket: Who shows it may read its files.
         sources: Its checkpoints that are whole, as far as they are known.
@@ -142,6 +143,7 @@ class Workload(msgspec.Struct):
         ran: Whether it was ever started here.
         base: First slot of this host when it was seated here.
         homebound: Whether another host said that it can never run it: it runs where it was submitted, or waits.
+        homebound_why: Which host, and what it said.
         promised_tick: Since when slots are kept for it: the tick in which they are free as declared, 0: when they
             drain; -1: none are.
         avoided: Hosts that could not run it: first slot, log2 of how many, and why.
@@ -206,6 +208,8 @@ class Workload(msgspec.Struct):
     low: Low = msgspec.field(default_factory=Low)
     hook_failed: str = ""
     submitted_tick: int = 0
+    cancelled_by: str = ""
+    homebound_why: str = ""
 
     @property
     def hook(self) -> Hook | None:
@@ -242,7 +246,7 @@ class Workload(msgspec.Struct):
     @property
     def money_word(self) -> str:
         """What people call its own money."""
-        return "purse" if self.has_purse else "budget"
+        return "purse (--endow)" if self.has_purse else "budget"
 
     @property
     def stays_home(self) -> bool:

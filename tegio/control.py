@@ -185,16 +185,32 @@ class ControlClient:
     def _unavailable(self, error: OSError) -> TegError:
         installed = SYSTEM_RUN in self._path.parents
         if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ECONNREFUSED}:
-            what = f"{self._program} is not running: nobody answers at {self._path}"
-            hint = f"`systemctl start {self._program}`; if it runs on another machine: --on, --ledger-on"
-            here = hint if installed else "start it with `tegctl up`, or name its state folder with --state"
+            what = f"{self._program} is not running: nobody answers at {self._path}; nothing was done"
+            hint = (
+                f"`systemctl start {self._program}` (operators); if it runs on another machine: `tegctl --on MACHINE …`"
+            )
+            here = (
+                hint
+                if installed
+                else "`tegctl up` in another terminal starts it; if it has another --state: `tegctl --state FOLDER …`"
+            )
             return UnavailableError(what, self._hint or here)
         if isinstance(error, PermissionError):
-            what = f"{self._program} at {self._path} is another user's: {error.strerror}"
-            return PermissionDeniedError(what, "ask as that user, or name your own state folder with --state")
-        look = self._hint or (f"`journalctl -u {self._program}`" if installed else "see its log in the state folder")
+            what = f"{self._program} at {self._path} is another user's: {error.strerror}; nothing was done"
+            return PermissionDeniedError(
+                what,
+                "give the command as that user (`sudo -u USER tegctl …`), or name your own folder with --state",
+            )
+        look = self._hint or (
+            f"`journalctl -u {self._program}`"
+            if installed
+            else f"see {self._path.parent.parent / self._program}.log, then give the command again"
+        )
         if isinstance(error, TimeoutError):
-            return UnavailableError(f"{self._program} gave no answer in {ANSWER_S_MAX:.0f} s", look)
+            return UnavailableError(
+                f"{self._program} gave no answer in {ANSWER_S_MAX:.0f} s: whether it did what was asked is not known",
+                look,
+            )
         if error.errno is None:
             return UnavailableError(f"{self._path}: {error}", "name a state folder with a shorter path")
         return UnavailableError(f"{self._program} at {self._path}: {error.strerror}", look)
@@ -205,7 +221,8 @@ def _receive(channel: socket.socket, count: int) -> bytes:
     while len(parts) < count:
         part = channel.recv(count - len(parts))
         if not part:
-            raise ConnectionResetError(errno.ECONNRESET, "it went away before it answered")
+            what = "it went away before it answered: whether it did what was asked is not known"
+            raise ConnectionResetError(errno.ECONNRESET, what)
         parts += part
     return bytes(parts)
 

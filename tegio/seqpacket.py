@@ -37,8 +37,10 @@ def ask(path: Path, verb: str, **fields: Any) -> dict[str, Any]:
         raise PermissionDeniedError(what, "ask as root, or as the user that runs the stack") from error
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
-        hint = "`systemctl start tegd` on an installed host, else `tegctl up`; --state names another folder"
-        raise UnavailableError(f"the airlock side does not answer at {path}: {why}", hint) from error
+        hint = "`tegctl up` in another terminal starts it, or `systemctl start tegd`; --state names another folder"
+        raise UnavailableError(
+            f"the part of tegd that starts jobs (its airlock side) does not answer at {path}: {why}", hint
+        ) from error
     if not reply.get("ok"):
         raise RefusedError(reply.get("message", "the connection ended"), "use tegctl and tegd of one release")
     return reply

@@ -17,8 +17,8 @@ from tegcore.errors import ConfigError, Exit, TegError
 Result = TypeVar("Result")
 FILE_BYTES_MAX = 1 << 20
 _HINTS: dict[type[OSError], str] = {
-    PermissionError: "as the user that it belongs to, or name another",
-    FileNotFoundError: "make it, or name another",
+    PermissionError: "give the command as the user that the file belongs to, or name another file",
+    FileNotFoundError: "look at its name with `ls`: it has to be there before; or name another",
 }
 HELP: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
 
@@ -87,6 +87,7 @@ def run_program(command: click.Command) -> None:
         sys.exit(130)
     except click.ClickException as error:
         error.show()
+        click.echo("Nothing was done.", err=True)
         sys.exit(64)
     except TegError as error:
         click.echo(f"error: {error}", err=True)
@@ -97,5 +98,5 @@ def run_program(command: click.Command) -> None:
         if error.filename is None:
             raise
         click.echo(f"error: {error.filename}: {error.strerror}", err=True)
-        click.echo(f"  try: {_HINTS.get(type(error), 'look at it, or name another')}", err=True)
+        click.echo(f"  try: {_HINTS.get(type(error), 'look at that file, or name another')}", err=True)
         sys.exit(int(Exit.NO_PERMISSION if isinstance(error, PermissionError) else Exit.IO))

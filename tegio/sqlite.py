@@ -44,6 +44,6 @@ def _opened(db: sqlite3.Connection, path: Path, schema: str) -> sqlite3.Connecti
         db.execute("SELECT count(*) FROM sqlite_master").fetchone()
     except sqlite3.Error as error:
         db.close()
-        hint = "is this the right file, may this user use it, and has the disk room?"
+        hint = "give the path of journal.sqlite in the state folder; may this user read it, has the disk room?"
         raise JournalError(f"{path}: {error}", hint) from None
     return db

@@ -54,8 +54,10 @@ def tenant_for(uid: int, wanted: str, users: Users, operators: Collection[int], 
     own = own_tenants(uid, users)
     if wanted in {"", *own} or is_operator(uid, operators):
         return wanted or next((tenant for tenant in own if tenant in spendable), own[0])
-    hint = f"leave --tenant out, or an operator's `tegctl tenant add {wanted} --user {user_name(uid)}`"
-    raise PermissionDeniedError(f"user {uid} is tenant {' or '.join(own)!r}, not {wanted!r}", hint)
+    hint = f"leave --tenant out; or ask an operator to run `tegctl tenant add {wanted} --user {user_name(uid)}`"
+    raise PermissionDeniedError(
+        f"user {user_name(uid)} may spend the credits of {' or '.join(map(repr, own))}, not those of {wanted!r}", hint
+    )
 
 
 def demand_operator(uid: int, operators: Collection[int]) -> None:
@@ -65,5 +67,7 @@ def demand_operator(uid: int, operators: Collection[int]) -> None:
         PermissionDeniedError: If the user is none.
     """
     if not is_operator(uid, operators):
-        hint = "ask an operator; operators are root, the program's own user, and `operators` in its settings"
-        raise PermissionDeniedError(f"user {uid} is no operator", hint)
+        hint = "ask an operator to run it (root, or who is named in the setting `operators`); with root rights: sudo"
+        raise PermissionDeniedError(
+            f"only operators may do this, and user {user_name(uid)} is none: nothing was done", hint
+        )

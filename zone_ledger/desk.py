@@ -53,13 +53,22 @@ _VIEWS: dict[type[Any], _View] = {
 }
 
 _REFUSALS = {
-    Reason.REGION: ("no host has brought that slot", "`tegctl book` lists the slots that there are"),
-    Reason.LIMIT: (
-        f"a ledger keeps terms of {TENANTS_SET_MAX} tenants and {USERS_MAX} users of each",
-        "`tegctl tenant show` lists them; users of one group can be one tenant",
+    Reason.REGION: (
+        "no host has that slot: nothing was changed",
+        "`tegctl book` lists the slots that there are; give one of those",
     ),
-    Reason.LEASE: ("there is no such lease", "`tegctl leases` lists them"),
-    Reason.HOST_GONE: ("that host has not introduced itself since the ledger was made", "is tegd running there?"),
+    Reason.LIMIT: (
+        f"no room for more than {TENANTS_SET_MAX} tenants, and {USERS_MAX} users of each: nothing was changed",
+        "let the users of a group spend as one tenant: `tegctl tenant add GROUP --user NAME`",
+    ),
+    Reason.LEASE: (
+        "there is no lease of that number: nothing was changed",
+        "`tegctl leases` lists the leases (which job holds which slots)",
+    ),
+    Reason.HOST_GONE: (
+        "nothing was heard of that host yet: nothing was changed",
+        "start tegd there (`systemctl start tegd`); once `tegctl hosts` shows it up, give the command again",
+    ),
 }
 
 
@@ -92,12 +101,15 @@ def commands(state: State, request: control.AnyRequest) -> list[Record]:
             number = state.host_numbers.get(request.host)
             if number is None:
                 known = ", ".join(sorted(state.host_numbers)) or "none yet"
-                raise RefusedError(f"there is no host {request.host!r}", f"hosts: {known}")
+                raise RefusedError(
+                    f"there is no host {request.host!r}: nothing was changed", f"the hosts there are: {known}"
+                )
             return [Record(Op.DRAIN, 0, 0, request.key, Drain(number, int(request.on)))]
         case control.CordonSlot():
             last = (1 << 2 * state.genesis.zone_k) - 1
             if request.slot > last:
-                raise RefusedError(f"there is no slot {request.slot} in this zone", f"a number from 0 to {last}")
+                hint = f"give a number from 0 to {last}; `tegctl book` lists the slots of each host"
+                raise RefusedError(f"there is no slot {request.slot} in this zone: nothing was changed", hint)
             return [Record(Op.CORDON, 0, 0, request.key, Cordon(request.slot, int(request.on)))]
         case control.PinLease():
             return [Record(Op.PIN, 0, 0, request.key, Pin(request.lease, int(request.on)))]
@@ -132,17 +144,26 @@ def account_opened(state: State, name: str) -> list[Record]:
     return [Record(Op.NAME_IS, 0, 0, 0, NameIs.of(NameKind.TENANT, len(state.tenants) + 1, name))]
 
 
+def name_hint(name: str) -> str:
+    """What a name may be, and the nearest that is one."""
+    rule = "use lower-case letters, digits, '-', '_' and '.'"
+    return f"{rule}, as {name.lower()!r}" if is_name(name.lower()) else rule
+
+
 def _tenant_added(state: State, request: control.AddTenant) -> list[Record]:
     name = request.tenant
     if not is_name(name):
-        raise RefusedError(f"{name!r} cannot name a tenant", "lower-case letters, digits, '-', '_', '.'")
+        raise RefusedError(f"{name!r} cannot name a tenant: nothing was changed", name_hint(name))
     if request.key in state.operator_keys:
         return []
     number = state.tenant_numbers.get(name, len(state.tenants) + 1)
     terms = state.terms.of(number)
     changes = request.weight is not None or request.hour_ucr is not None or bool(request.users)
     if number in state.terms.by_tenant and not terms.closed and not changes:
-        raise RefusedError(f"there is a tenant {name!r} already", "`tegctl tenant show` lists them")
+        raise RefusedError(
+            f"there is a tenant {name!r} already: nothing was changed",
+            f"use it as it is; `tegctl mint {name} 100` gives it credits, --user, --weight or --income change it",
+        )
     bodies: list[tuple[Op, Any]] = [(Op.TENANT_SET, TenantSet(number, request.weight or terms.weight, 0))]
     if request.hour_ucr is not None:
         bodies.append((Op.INCOME, Income(number, _rate_ucr(state, request.hour_ucr))))
@@ -155,11 +176,17 @@ def _tenant_removed(state: State, request: control.RemoveTenant) -> list[Record]
         return []
     number = state.tenant_numbers.get(request.tenant)
     if number is None:
-        raise RefusedError(f"there is no tenant {request.tenant!r}", "`tegctl tenant show` lists them")
+        raise RefusedError(
+            f"there is no tenant {request.tenant!r}: nothing was changed",
+            "`tegctl tenant show` lists all tenants; look at the name",
+        )
     if request.users:
         return _keyed([(Op.TENANT_USER, TenantUser(number, uid, 0)) for uid in request.users], request.key)
     if state.terms.is_closed(number):
-        raise RefusedError(f"tenant {request.tenant!r} is closed already", "`tegctl tenant add` opens it again")
+        raise RefusedError(
+            f"tenant {request.tenant!r} is closed already: nothing was changed",
+            f"nothing; to open it again: `tegctl tenant add {request.tenant}`",
+        )
     return _keyed([(Op.TENANT_SET, TenantSet(number, state.terms.of(number).weight, 1))], request.key)
 
 
@@ -171,7 +198,9 @@ def _keyed(bodies: list[tuple[Op, Any]], key: int) -> list[Record]:
 def _mint(state: State, request: control.MintCredits) -> list[Record]:
     if state.accounts.minted + request.amount_ucr > UCR_MAX:
         minted = credits_text(state.accounts.minted)
-        raise RefusedError("that is more than this ledger can count", f"it has minted {minted} credits")
+        left = credits_text(UCR_MAX - state.accounts.minted)
+        what = f"more than the scheduler (zone-ledger) can count: it has minted {minted} credits; nothing was added"
+        raise RefusedError(what, f"mint {left} credits or less")
     opened = account_opened(state, request.tenant)
     number = state.tenant_numbers.get(request.tenant, len(state.tenants) + 1)
     return [*opened, Record(Op.MINT, 0, 0, request.key, Mint(number, request.amount_ucr))]
@@ -179,7 +208,7 @@ def _mint(state: State, request: control.MintCredits) -> list[Record]:
 
 def _income(state: State, request: control.SetIncome) -> list[Record]:
     if request.tenant and not is_name(request.tenant):
-        raise RefusedError(f"{request.tenant!r} cannot name a tenant", "lower-case letters, digits, '-', '_', '.'")
+        raise RefusedError(f"{request.tenant!r} cannot name a tenant: nothing was changed", name_hint(request.tenant))
     rate_ucr = _rate_ucr(state, request.hour_ucr)
     if not request.tenant:
         return [Record(Op.INCOME, 0, 0, request.key, Income(0, rate_ucr))]
@@ -193,7 +222,11 @@ def _rate_ucr(state: State, hour_ucr: int) -> int:
     period_ucr = min(UCR_MAX, hour_ucr * state.genesis.period_ticks // TICKS_PER_HOUR)
     rate_ucr = INCOME_STANDING if hour_ucr < 0 else period_ucr
     if hour_ucr > 0 and not rate_ucr:
-        raise RefusedError("that comes to nothing a period", "set a higher rate, or 0 for none")
+        least = credits_text(-(-TICKS_PER_HOUR // state.genesis.period_ticks))
+        raise RefusedError(
+            "so low a rate comes to no credits at all: nothing was changed",
+            f"set {least} credits an hour or more, or 0 for none",
+        )
     return rate_ucr
 
 
@@ -201,5 +234,8 @@ def refusal(reason: Reason, missing: int) -> RefusedError:
     """What a command's reason is for people."""
     if reason in _REFUSALS:
         return RefusedError(*_REFUSALS[reason])
-    number = f": {missing} missing" if missing else ""
-    return RefusedError(f"refused: {reason.name.lower()}{number}")
+    number = f", {missing} missing" if missing else ""
+    what = f"the scheduler (zone-ledger) refused it ({reason.name.lower()}{number}): nothing was changed"
+    return RefusedError(
+        what, "see that tegctl and zone-ledger are of the same version: `tegctl --version`, `zone-ledger --version`"
+    )

@@ -86,7 +86,8 @@ def verify(journal: Path, at_batch: int | None, expect_hash: str | None) -> None
     """Replay JOURNAL and check every sum and hash; prints the result as JSON."""
     if not journal.exists():
         raise JournalError(
-            f"there is no journal at {journal}", "name the file journal.sqlite of a ledger's state folder"
+            f"there is no file {journal}: nothing was verified",
+            "name a journal.sqlite that is there; `tegctl verify` alone takes that of zone-ledger",
         )
     source = Journal(journal, read_only=True)
     try:

@@ -243,7 +243,9 @@ class LedgerService:
             return control.Reply(data=seen)
         demand_operator(peer.uid, self._settings.operators)
         if isinstance(request, control.MintCredits) and not is_name(request.tenant):
-            raise RefusedError(f"{request.tenant!r} cannot name a tenant", "lower-case letters, digits, '-', '_', '.'")
+            raise RefusedError(
+                f"{request.tenant!r} cannot name a tenant: nothing was changed", desk.name_hint(request.tenant)
+            )
         desk.commands(self.engine.state, request)
         outcome, _ = await self._ask(lambda: desk.commands(self.engine.state, request))
         if outcome.reason is not Reason.OK:

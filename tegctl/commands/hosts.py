@@ -16,7 +16,7 @@ def command(session: Session, names: tuple[str, ...], state: str) -> None:
     """Every host of the zone, or those NAMES: state and why, GPUs, jobs, price, temperature, entropy."""
     rows = zone_view.hosts(session)
     if unknown := sorted(set(names) - {row["host"] for row in rows}):
-        raise RefusedError(f"there is no host {unknown[0]!r}", "`tegctl hosts` lists those that there are")
+        raise RefusedError(f"there is no host {unknown[0]!r}", "`tegctl hosts` lists all hosts")
     rows = [row for row in rows if not names or row["host"] in names]
     shown = [row for row in rows if not state or state in str(row.get("state", "")).split(", ")]
     show("Hosts", shown, zone_view.PHYSICS_COLUMNS, session.output)

@@ -4,14 +4,14 @@ import click
 
 from tegcore.units import credits_text
 from tegcore.wire import control
-from tegctl.quantities import AMOUNT
+from tegctl.quantities import AMOUNT, GIVEN
 from tegctl.render import show_json
 from tegctl.session import Session, fresh_key
 
 
 @click.command(name="mint")
 @click.argument("tenant", required=False, default="")
-@click.argument("amount", type=AMOUNT, required=False)
+@click.argument("amount", type=GIVEN, required=False)
 @click.option("--rate", type=AMOUNT, metavar="CREDITS_PER_HOUR", help="An income from now on; 0 for none.")
 @click.option("--standing", is_flag=True, help="An income that covers what is charged at fixed prices: the default.")
 @click.option("--all", "everyone", is_flag=True, help="With an income: every tenant that has none of its own.")
@@ -21,12 +21,17 @@ def command(
 ) -> None:
     """Put AMOUNT new credits into the account of TENANT, or set its income (operators)."""
     if sum((amount is not None, rate is not None, standing)) != 1:
-        raise click.UsageError("say what: AMOUNT, --rate CREDITS_PER_HOUR or --standing")
+        raise click.UsageError(
+            "say how much, and one of these only: `tegctl mint TENANT 100` once, "
+            "`tegctl mint TENANT --rate 10` an hour, or `tegctl mint TENANT --standing`"
+        )
     if bool(tenant) == everyone:
-        raise click.UsageError("say whose: TENANT, or --all with an income")
+        raise click.UsageError(
+            "say for whom: a tenant, as in `tegctl mint ada --rate 10`, or --all for every tenant, but not both"
+        )
     if amount is not None:
         if everyone:
-            raise click.UsageError("--all goes with an income, --rate or --standing")
+            raise click.UsageError("--all goes with --rate or --standing only, as in `tegctl mint --all --rate 10`")
         answer = session.ask("ledger", control.MintCredits(tenant=tenant, amount_ucr=amount, key=fresh_key()))
         text = f"minted {credits_text(amount)} credits for {tenant}"
     else:

@@ -53,7 +53,9 @@ def chosen(
     """
     known = {word for row in rows for word in (row["name"], str(row["ref"]))}
     if unknown := [name for name in names if name not in known]:
-        raise RefusedError(f"there is no job {unknown[0]!r}", "`tegctl ps -a` lists those that there are")
+        raise RefusedError(
+            f"there is no job {unknown[0]!r} on this host", "`tegctl ps -a` lists your jobs, with those that are over"
+        )
     return [
         row
         for row in rows

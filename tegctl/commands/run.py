@@ -15,7 +15,7 @@ from tegcore.wire import control
 from tegctl import alone, context, cost, farewell
 from tegctl.quantities import AMOUNT, CORES, SHARE, TIME, Bid, Bytes, Slots
 from tegctl.render import show_json
-from tegctl.session import Session, fresh_key
+from tegctl.session import Session, fresh_key, refused_as
 from tegio.paths import socket_path
 from tegio.seqpacket import ask
 
@@ -53,7 +53,8 @@ class _Run(click.Command):
         except click.NoSuchOption as error:
             if (ours := _ELSEWHERE.get(error.option_name)) is None:
                 raise
-            raise click.NoSuchOption(error.option_name, possibilities=[ours], ctx=ctx) from None
+            said = f"No such option {error.option_name!r}. Did you mean {ours!r}?"
+            raise click.NoSuchOption(error.option_name, said, ctx=ctx) from None
 
 
 @click.command(name="run", cls=_Run, context_settings={"allow_interspersed_args": False})
@@ -163,36 +164,40 @@ def command(
         _demand_no_market_options()
         _alone(session, alone.Order(argv, name, rank, hook), detach=detach)
     limit_ucr, limit_hour_ucr = bid or (None, None)
-    spec = control.WorkloadSpec(
-        argv=argv,
-        env=context.environment(export, entries, os.environ),
-        cwd=str(Path(context.folder(), chdir)) if chdir else "" if files else context.folder(),
-        umask=context.mask(),
-        limits=context.limits(),
-        name=name,
-        sizes=slots,
-        share_permille=share,
-        slot_classes=slot_classes,
-        mem_bytes=mem,
-        cpu_milli=cpu,
-        limit_ucr=limit_ucr or 0,
-        limit_hour_ucr=limit_hour_ucr or 0,
-        endow_ucr=endow,
-        budget_ucr=budget,
-        requeue=requeue,
-        sla_priority=sla,
-        time_s=time_s,
-        tenant=tenant,
-        hook=control.Hook() if hook else None,
-        checkpoint_every_s=checkpoint_every,
-        here=here,
-    )
-    with contextlib.suppress(UnavailableError):  # the ledger may be on another machine: then accounts are opened there
-        session.ask("ledger", control.Accounts())
-    given, stdin = _read(files), context.standard_input(source, _say)
-    answer = session.ask("tegd", control.Submit(spec=spec, key=fresh_key(), files=given, stdin=stdin))
-    for entry in answer.get("overridden", ()):
-        _say(f"{answer['name']}: its lease says what {entry} is, not the environment")
+    with refused_as("the job was not submitted"):
+        spec = control.WorkloadSpec(
+            argv=argv,
+            env=context.environment(export, entries, os.environ),
+            cwd=str(Path(context.folder(), chdir)) if chdir else "" if files else context.folder(),
+            umask=context.mask(),
+            limits=context.limits(),
+            name=name,
+            sizes=slots,
+            share_permille=share,
+            slot_classes=slot_classes,
+            mem_bytes=mem,
+            cpu_milli=cpu,
+            limit_ucr=limit_ucr or 0,
+            limit_hour_ucr=limit_hour_ucr or 0,
+            endow_ucr=endow,
+            budget_ucr=budget,
+            requeue=requeue,
+            sla_priority=sla,
+            time_s=time_s,
+            tenant=tenant,
+            hook=control.Hook() if hook else None,
+            checkpoint_every_s=checkpoint_every,
+            here=here,
+        )
+        with contextlib.suppress(UnavailableError):  # the ledger may be elsewhere: then accounts are opened there
+            session.ask("ledger", control.Accounts())
+        given, stdin = _read(files), context.standard_input(source, _say)
+        answer = session.ask("tegd", control.Submit(spec=spec, key=fresh_key(), files=given, stdin=stdin))
+    if ignored := answer.get("overridden"):
+        _say(
+            f"note: {answer['name']} was submitted; what your environment says of {', '.join(ignored)} is ignored: "
+            "TEG sets that itself, by the slots that the job gets; nothing to do"
+        )
     if session.output != "json":
         cost.say(session, answer["name"], answer["ref"])
     if detach:
@@ -203,16 +208,33 @@ def command(
         return
     name = answer["name"]
     if sys.stderr.isatty():
-        click.echo(f"{name}: accepted; `tegctl why {name}` says what it waits for", err=True)
+        click.echo(
+            f"{name}: submitted; its output comes here once it runs; `tegctl why {name}` says what it waits for",
+            err=True,
+        )
     try:
         last = _follow(session, name, int(answer["ref"]))
     except KeyboardInterrupt:
-        click.echo(f"{name} goes on: `tegctl logs -f {name}` shows it, `tegctl cancel {name}` ends it", err=True)
+        click.echo(
+            f"the job {name} goes on: `tegctl logs -f {name}` shows its output, `tegctl cancel {name}` ends it",
+            err=True,
+        )
         raise
     code = last.get("exit_code")
     if not isinstance(code, int) or code:
-        click.echo(f"{name}: {last.get('outcome') or 'its exit code was not seen'}", err=True)
+        click.echo(f"{name}: {_ending(name, str(last.get('outcome') or ''))}", err=True)
     sys.exit(code if isinstance(code, int) else 1)
+
+
+def _ending(name: str, outcome: str) -> str:
+    """What is said of a job that did not end well."""
+    if not outcome:
+        return f"it has ended, but nobody saw its exit code; `tegctl logs {name}` shows what it wrote"
+    if outcome == "cancelled":
+        return f"cancelled: it is over, submit it again if you want it; `tegctl why {name}` says who cancelled it"
+    if outcome.startswith("cannot be executed"):
+        return f"{outcome}; nothing ran: put that right, and submit it again"
+    return f"{outcome}: its command failed, what it wrote is above; `tegctl logs {name}` shows it again"
 
 
 def _follow(session: Session, name: str, ref: int) -> dict[str, object]:
@@ -231,11 +253,10 @@ def _follow(session: Session, name: str, ref: int) -> dict[str, object]:
                 last, offset = part, part["offset"]
         except UnavailableError as error:
             if not _back(session):
-                look = f"`tegctl logs -f {name}` once it is back"
+                look = f"`tegctl up`, or ask who runs it, then `tegctl logs -f {name}` shows its output again"
                 known = "" if session.on else farewell.of_one(session.state_dir, ref, name)
-                raise UnavailableError(
-                    f"tegd went away: {known or f'{name} goes on if its host does'}", look
-                ) from error
+                known = known or f"the job {name} goes on, unless this host was shut down"
+                raise UnavailableError(f"tegd went away (its service or `tegctl up` stopped): {known}", look) from error
         else:
             return last
 
@@ -267,14 +288,14 @@ def _read(files: tuple[Path, ...]) -> dict[str, bytes]:
     names = [path.name for path in files]
     if twice := next((name for name in names if names.count(name) > 1), ""):
         raise RefusedError(
-            f"two input files are called {twice}", "in the working folder there is one: rename the other"
+            f"two of the files given with --file are called {twice}, and the job has one folder for them",
+            "rename one of them, then give both again",
         )
     size = sum(path.stat().st_size for path in files)
     if len(files) > control.FILES_MAX or size > control.FILES_BYTES_MAX:
-        what = f"{len(files)} input files of {size >> 10} KiB: at most {control.FILES_MAX} of "
-        raise RefusedError(
-            f"{what}{control.FILES_BYTES_MAX >> 10} KiB together", "put larger ones where every host has them"
-        )
+        most = f"at most {control.FILES_BYTES_MAX >> 10} KiB in {control.FILES_MAX} files go with a job"
+        what = f"--file: {size >> 10} KiB in {len(files)} file{'s' * (len(files) != 1)} are too much: {most}"
+        raise RefusedError(what, "put larger files into a folder that every host has, and give the command their path")
     return {path.name: path.read_bytes() for path in files}
 
 
@@ -283,7 +304,10 @@ def _demand_no_market_options() -> None:
     for param in here.command.params:
         given = here.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE
         if given and param.name not in _ALONE:
-            raise click.UsageError(f"--rank runs work outside the market: {param.opts[0]} does not go with it")
+            given_as = param.opts[0] if len(param.opts) == 1 else f"{param.opts[0]} ({', '.join(param.opts[1:])})"
+            raise click.UsageError(
+                f"--rank runs a job here at once, without the queue: {given_as} does not go with it; leave one out"
+            )
 
 
 def _alone(session: Session, order: alone.Order, *, detach: bool) -> NoReturn:
@@ -299,5 +323,7 @@ def _alone(session: Session, order: alone.Order, *, detach: bool) -> NoReturn:
         sys.exit(0)
     code = alone.follow(unit, airlock)
     if code:
-        click.echo(f"{unit}: exit code {code}", err=True)
+        click.echo(
+            f"{unit}: exit code {code}: its command failed; `journalctl -u {unit}` shows what it wrote", err=True
+        )
     sys.exit(code)

@@ -32,7 +32,8 @@ class User(click.ParamType[int]):
         """See `click.ParamType.convert`."""
         uid = value if isinstance(value, int) else user_number(value)
         if uid is None or uid >= 1 << 32:
-            self.fail(f"there is no user {value!r} on this machine; `id -u NAME` there says its number", param, ctx)
+            what = f"there is no user {value!r} on this machine"
+            self.fail(f"{what}: look at the name, or give the number that `id -u {value}` says elsewhere", param, ctx)
         return uid
 
 

@@ -3,14 +3,14 @@
 import click
 
 from tegcore.wire import control
-from tegctl.quantities import AMOUNT
+from tegctl.quantities import GIVEN
 from tegctl.render import show_json
 from tegctl.session import Session, fresh_key
 
 
 @click.command(name="top-up")
 @click.argument("name")
-@click.argument("amount", type=AMOUNT)
+@click.argument("amount", type=GIVEN)
 @click.pass_obj
 def command(session: Session, name: str, amount: int) -> None:
     """More credits for the budget or the purse of job NAME; what was parked for want of them goes on by itself."""

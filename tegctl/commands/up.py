@@ -46,8 +46,8 @@ def command(session: Session, slots: int, market: str, sets: tuple[str, ...], *,
     session.demand_here("up")
     log2 = (slots - 1).bit_length()
     if slots != 1 << log2 and slots > _MASKED_SLOTS_MAX:
-        what = f"of more than {_MASKED_SLOTS_MAX} slots a host has a power of two"
-        raise click.BadParameter(f"{what}: {1 << log2 - 1} or {1 << log2}", param_hint="--slots")
+        what = f"{slots}: a host of more than {_MASKED_SLOTS_MAX} slots (GPUs) has 64, 128, 256 ... of them"
+        raise click.BadParameter(f"{what}; write --slots {1 << log2 - 1} or {1 << log2}", param_hint="--slots")
     given = settings_of.by_program(sets)
     host, zone = settings_of.value_of(given["tegd"], "host"), settings_of.value_of(given["tegd"], "zone")
     settings = StackSettings(

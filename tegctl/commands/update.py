@@ -5,7 +5,7 @@ import click
 from tegcore.wire import control
 from tegctl.quantities import AMOUNT, Bid, Bytes
 from tegctl.render import show_json
-from tegctl.session import Session
+from tegctl.session import Session, refused_as
 
 
 @click.command(name="update")
@@ -19,12 +19,13 @@ def command(
 ) -> None:
     """Change what job NAME asks for, while it waits or runs."""
     if (bid, budget, mem) == (None, None, None):
-        raise click.UsageError("nothing is to be changed: name --bid, --budget or --mem")
+        raise click.UsageError("say what to change, as in `tegctl update train --mem 8G`: --bid, --budget or --mem")
     limit_ucr, limit_hour_ucr = bid or (None, None)
     wanted = control.UpdateWorkload(
         name=name, limit_ucr=limit_ucr, limit_hour_ucr=limit_hour_ucr, budget_ucr=budget, mem_bytes=mem
     )
-    answer = session.ask("tegd", wanted)
+    with refused_as("nothing was changed"):
+        answer = session.ask("tegd", wanted)
     if session.output == "json":
         show_json("Workload", answer)
     else:

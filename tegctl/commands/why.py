@@ -24,7 +24,7 @@ def command(session: Session, name: str, *, verbose: bool) -> None:
         if reason.get("help"):
             click.echo(f"    -> {reason['help']}")
     if not answer["reasons"]:
-        click.echo("  nothing keeps it from running")
+        click.echo("  nothing keeps it from running: nothing to do")
     steps = answer["history"] if verbose else answer["history"][-5:]
     for step in steps:
         click.echo(f"  {step['ago_ticks'] / 20:>8.0f} s ago  {step['text']}")

@@ -164,7 +164,7 @@ class Courier:
         token = work.token
         brief = self._travel.brief(work, rank, _user(work.uid))
         if ENVIRONMENT in work.files and not self._hidden_from_others(work.seats[rank]):
-            work.homebound = True
+            work.homebound, work.homebound_why = True, f"{work.seats[rank]}: {_OPEN}"
             answer = Answer(ok=False, reason=peer.CANNOT, message=_OPEN)
         else:
             answer = await self._taken(work.seats[rank], brief)

@@ -71,7 +71,10 @@ class Desk:
         """Answer a request over the control socket."""
         now_ns = self._now_ns()
         if isinstance(request, _TOLD_TO_LEDGER) and self._node.link.outbox.full:
-            raise RefusedError("too much waits for the ledger, which is silent", "try again when it is back")
+            what = (
+                "the scheduler (zone-ledger) does not answer, and too much waits to be told to it: nothing was changed"
+            )
+            raise RefusedError(what, "give the same command again once `tegctl hosts` answers: then it is back")
         match request:
             case control.Submit():
                 return await self._submit(peer, request)
@@ -87,6 +90,9 @@ class Desk:
                 return control.Reply(data=views.row(self._node, work, now_ns) | {"done": done.text})
             case control.CancelWorkload():
                 work = self._named(peer, request.name)
+                if work.life is not Life.ENDED and not work.cancelled:
+                    work.cancelled_by = user_name(peer.uid)
+                    work.note(self._node.tick, f"{work.cancelled_by} cancelled it")
                 self._carry_out(self._node.cancel(work, now_ns))
                 return control.Reply(data=views.row(self._node, work, now_ns))
             case control.TopUpWorkload():
@@ -112,7 +118,9 @@ class Desk:
         for work in own_first:
             if name in {work.name, str(work.ref)}:
                 return work
-        raise RefusedError(f"there is no job {name!r}", "`tegctl ps -a` lists those that there are")
+        raise RefusedError(
+            f"there is no job {name!r} on this host", "`tegctl ps -a` lists your jobs, with those that are over"
+        )
 
     async def _submit(self, peer: Peer, request: control.Submit) -> control.Reply:
         """One after the other: the same may come twice at once, from a client that asks again."""
@@ -129,8 +137,8 @@ class Desk:
             return control.Reply(data={"name": name, "ref": known})
         tenant = self._tenant_for(peer, spec.tenant)
         if self._tenancy.is_closed(tenant):
-            hint = f"an operator's `tegctl tenant add {tenant}` opens it again"
-            raise RefusedError(f"tenant {tenant!r} is closed: it takes no new work", hint)
+            hint = f"ask an operator to run `tegctl tenant add {tenant}`, which opens it again, then submit it again"
+            raise RefusedError(f"tenant {tenant!r} is closed: an operator lets it start no new jobs", hint)
         submission.check(spec, tenant, self._tenancy.tokens, self._node.workloads.values())
         submission.check_files(request.files, request.stdin)
         files = request.files | submission.brought(spec, request.stdin)
@@ -145,7 +153,9 @@ class Desk:
         work.submitted_tick = self._node.tick
         work.note(self._node.tick, "accepted")
         if overridden:
-            work.note(self._node.tick, f"its lease says {', '.join(overridden)}, whatever its environment says")
+            work.note(
+                self._node.tick, f"TEG sets {', '.join(overridden)}: what its environment says of them is ignored"
+            )
         work.ticket, work.files = shown, tuple(sorted(files))
         if files:
             self._places.accept_files(shown, work)
@@ -196,7 +206,10 @@ class Desk:
             await asyncio.to_thread(self._places.take_files, ticket, files)
         except OSError as error:
             self._places.refuse_files(ticket)
-            raise RefusedError(f"the input files cannot be kept: {error.strerror}", "make room on this host") from None
+            raise RefusedError(
+                f"what comes with the job (--file, environment, input) cannot be stored on this host: {error.strerror}",
+                "ask an operator to look at the disk of tegd's state folder, then submit it again",
+            ) from None
 
     async def _log(self, work: Workload, offset: int, *, follow: bool) -> AsyncIterator[control.Reply]:
         """The output of all runs of a workload, one after the other."""

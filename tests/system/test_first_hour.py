@@ -229,7 +229,7 @@ def test_a_stop_saves_ends_and_says_which_and_the_next_up_goes_on(
     assert not sleepers(up), "nothing is left unwatched"
     if how != "closed":
         assert "saved, and goes on at the next `tegctl up`: saved" in up.said
-        assert "ended: plain" in up.said
+        assert "starts again from its beginning at the next `tegctl up`: plain" in up.said
         assert "waiting" in up.said.split("waits for the next `tegctl up`:")[1]
     again = begin("--slots", "2")
     try:
@@ -239,7 +239,7 @@ def test_a_stop_saves_ends_and_says_which_and_the_next_up_goes_on(
             lambda: (said := again.typed("tegctl logs saved").stdout).count("from unit") > 1 and said, "it"
         )
         assert log.count("from unit 0") == 1, "it goes on from its checkpoint"
-        assert again.work("plain")["life"] == "ended"
+        again.until(lambda: again.runs("plain"), "it begins anew")
         again.typed("tegctl cancel saved")
     finally:
         again.stop()
@@ -252,7 +252,7 @@ def test_what_is_left_running_is_said_and_taken_up_again(begin: Callable[..., Up
     up.until(lambda: up.runs("plain"), "it runs")
     up.press_ctrl_c()
     assert up.ended() == 0
-    assert "left running: plain" in up.said
+    assert "left running (--keep); the next `tegctl up` takes it up again: plain" in up.said
     assert [process for process in sleepers(up) if process.is_running()], "it goes on"
     _, said = watcher.communicate(timeout=LIMIT_S)
     assert watcher.returncode == 69

@@ -70,7 +70,7 @@ def sit(work: Workload, host: str = "b", base: int = 4, token: int = 7) -> None:
 
 def fails(side: AgentSide, work: Workload, host: str = "b", region: Region = HOST_B) -> None:
     token = work.token
-    report = Report(1, token, token, 0, 0, True, True, True, 126, MISSING, region.base, region.log2)
+    report = Report(1, token, token, 0, 0, True, True, True, 126, MISSING, base=region.base, log2=region.log2)
     _, answer = side.travel.reported(host, report, TICK_NS)
     assert answer.ok
     side.travel.lease_over(token, Reason.DONE, 2 * TICK_NS)

@@ -123,10 +123,10 @@ def test_what_cannot_be_is_refused_in_the_packet(changes: dict[str, Any]) -> Non
 
 
 DOOR = [
-    ({"env": {"A B": "x"}}, None, "'A B' is no entry of an environment"),
-    ({"env": {"A": "x\0"}}, None, "'A' is no entry"),
+    ({"env": {"A B": "x"}}, None, "'A B' cannot be the name of an environment variable"),
+    ({"env": {"A": "x\0"}}, None, "'A' cannot be the name"),
     ({"env": {"A": "s3cr3t" * 30_000}}, None, "the environment has 176 KiB: at most 128"),
-    ({"limits": {"sbsize": 1}}, None, "there is no limit 'sbsize'"),
+    ({"limits": {"sbsize": 1}}, None, "'sbsize' is no resource limit"),
     ({}, b"x" * (2 << 20), "its standard input has 2048 KiB: at most 1024"),
 ]
 
@@ -147,7 +147,7 @@ def test_the_door_refuses_with_the_size_and_never_with_what_is_in_it(
 
 @pytest.mark.parametrize("name", [ENVIRONMENT, STDIN])
 def test_no_input_file_takes_the_place_of_what_it_brings(name: str) -> None:
-    with pytest.raises(RefusedError, match="cannot name an input file"):
+    with pytest.raises(RefusedError, match="cannot be the name of an input file"):
         submission.check_files({name: b""})
 
 

@@ -122,7 +122,7 @@ def test_users_are_tenants_and_nobody_is_another() -> None:
     assert own_tenants(54321, tenants) == ["u54321"]
     assert tenant_for(5001, "", tenants, ()) == "ada"
     assert tenant_for(0, "bob", tenants, ()) == "bob"
-    with pytest.raises(PermissionDeniedError, match="not 'bob'"):
+    with pytest.raises(PermissionDeniedError, match="not those of 'bob'"):
         tenant_for(5001, "bob", tenants, ())
     assert tenant_for(5001, "bob", tenants, (5001,)) == "bob"
 

@@ -276,11 +276,11 @@ async def test_an_income_is_set_by_the_hour_and_counted_by_the_period(made: Make
     [
         (control.CordonSlot(slot=4**ZONE_K, on=True, key=1), "there is no slot 64 in this zone"),
         (control.CordonSlot(slot=10**6, on=True, key=1), "there is no slot 1000000 in this zone"),
-        (control.PinLease(lease=99, on=True, key=1), "there is no such lease"),
+        (control.PinLease(lease=99, on=True, key=1), "there is no lease of that number"),
         (control.DrainHost(host="nobody", on=True, key=1), "there is no host 'nobody'"),
-        (control.MintCredits(tenant="ada", amount_ucr=UCR_MAX, key=1), "more than this ledger can count"),
+        (control.MintCredits(tenant="ada", amount_ucr=UCR_MAX, key=1), "more than the scheduler"),
         (control.SetIncome(tenant="Ada!", hour_ucr=5, key=1), "cannot name a tenant"),
-        (control.SetIncome(tenant="ada", hour_ucr=1, key=1), "comes to nothing a period"),
+        (control.SetIncome(tenant="ada", hour_ucr=1, key=1), "comes to no credits at all"),
     ],
 )
 async def test_what_an_operator_cannot_mean_is_refused_and_changes_nothing(

@@ -417,7 +417,7 @@ def test_a_hook_that_never_marks_holds_no_slot_against_a_bid(requeue: bool) -> N
     reasons = {reason["reason"]: reason["text"] for reason in why(world.node, victim, world.now_ns)["reasons"]}
     assert "no mark" in reasons["save_failed"]
     rival = why(world.node, strong, world.now_ns)["reasons"][0]
-    assert (rival["reason"], "their holders are leaving" in rival["text"]) == ("evicting", True)
+    assert (rival["reason"], "its slots are won" in rival["text"]) == ("evicting", True)
     world.cycle(20)
     assert world.running[victim.airlock_id]["state"] == "running", "it has until its notice is over"
     world.cycle(50)
@@ -581,11 +581,11 @@ def test_a_top_up_in_time_is_in_the_budget_and_nothing_ends() -> None:
 def test_what_the_account_pays_has_nothing_to_top_up() -> None:
     world = World()
     work = world.submit(limit_ucr=0)
-    with pytest.raises(RefusedError, match="the account of ada pays for w1") as refused:
+    with pytest.raises(RefusedError, match="the account of ada pays for it") as refused:
         world.node.top_up(work, 5, 8, world.now_ns)
     assert "tegctl mint ada" in refused.value.hint
     part = Workload(9, "p", "ada", 0, 0, 0, WorkloadSpec(argv=("x",), budget_ucr=5), home="n2")
-    with pytest.raises(RefusedError, match="part of work of n2"):
+    with pytest.raises(RefusedError, match="runs here for host n2"):
         world.node.top_up(part, 5, 8, world.now_ns)
 
 
@@ -769,8 +769,8 @@ def test_why_says_what_is_missing_in_credits_and_whether_the_ledger_was_ever_hea
     work = world.submit()
     work.waits = Waits("PRICE", 50_000, 350_000, 0)
     texts = [reason["text"] for reason in why(world.node, work, world.now_ns)["reasons"]]
-    assert texts[0] == "the ledger has not been heard yet: nothing new starts"
-    assert texts[1] == "it bids 0.30 credits for a slot and period; the price is 0.35"
+    assert texts[0] == "the scheduler (zone-ledger) has not been heard yet: this job stays pending, nothing new starts"
+    assert texts[1] == "it bids 0.30 credits for a GPU slot and accounting period; the price is 0.35"
     world.node.beat_ns = world.now_ns - 10**9
     assert "was last heard 1 s ago" in why(world.node, work, world.now_ns)["reasons"][0]["text"]
     work.life, work.waits = Life.PARKED, Waits("BUDGET", 5_000_000)

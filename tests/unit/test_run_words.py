@@ -26,6 +26,8 @@ async def answer(peer: Peer, request: control.AnyRequest) -> control.Reply:
     if isinstance(request, control.Submit):
         told = {"name": "w1", "ref": 1, "overridden": sorted({"CUDA_VISIBLE_DEVICES"} & set(request.spec.env))}
         return control.Reply(data=told)
+    if isinstance(request, control.Why):
+        return control.Reply(data={"market": "fixed"})
     if isinstance(request, control.Logs):
         return control.Reply(data={"bytes": b"out\n", "offset": 4, "exit_code": 0, "outcome": "exit code 0"})
     if isinstance(request, control.Why):
@@ -154,7 +156,7 @@ def test_all_and_more(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("words", [["--env", "=x"], ["--export", "A B=x"], ["--env", "9=x"]])
 def test_what_is_no_entry_of_an_environment_is_refused(state: Path, words: list[str]) -> None:
-    with pytest.raises(RefusedError, match="cannot name"):
+    with pytest.raises(RefusedError, match="cannot be the name of an environment variable"):
         command.main(["--state", str(state), "run", "-d", *words, "echo"], standalone_mode=False)
     assert not asked
 
@@ -164,7 +166,7 @@ def test_an_environment_that_is_too_large_is_refused_with_its_size(
 ) -> None:
     monkeypatch.setenv("LARGE", "x" * (130 << 10))
     words = ["--state", str(state), "run", "-d", "echo"]
-    with pytest.raises(RefusedError, match=r"the environment has 1[3-9]\d KiB: at most 128") as error:
+    with pytest.raises(RefusedError, match=r"your environment has 1[3-9]\d KiB: at most 128") as error:
         command.main(words, standalone_mode=False)
     assert "--export" in error.value.hint
     assert error.value.exit_code is Exit.FAILED
@@ -222,7 +224,7 @@ def test_more_of_a_standard_input_than_is_kept_is_refused_with_its_size(state: P
 def test_what_the_lease_says_instead_is_told(state: Path) -> None:
     result = typed(state, "run", "--env", "CUDA_VISIBLE_DEVICES=0,1,2,3", "echo")
     assert "CUDA_VISIBLE_DEVICES" in result.stderr
-    assert "lease" in result.stderr
+    assert "ignored" in result.stderr
 
 
 def test_a_working_folder_that_is_gone_is_said(state: Path, tmp_path: Path) -> None:

@@ -181,12 +181,12 @@ async def test_a_host_takes_work_of_a_tenant_that_was_just_added(tmp_path: Path)
     zone.link = Link(zone.broker.transport(), zone.place.secret, 1, ZONE_K - 1)
     await zone.up()
     host = await Tegd(zone, tmp_path).up()
-    with pytest.raises(PermissionDeniedError, match="is tenant 'u54001', not 'lab'"):
+    with pytest.raises(PermissionDeniedError, match="may spend the credits of 'u54001', not those of 'lab'"):
         await host.submit(EVE, "lab")
     await zone.ask(control.AddTenant(tenant="lab", key=11, users=(EVE,)))
     assert await host.submit(EVE, "lab", key=12) == await host.submit(EVE, key=13) == "lab"
     assert host.service.node.tokens == {"lab": tenant_token(zone.place.secret, "lab")}
-    with pytest.raises(PermissionDeniedError, match="is tenant 'u54002', not 'lab'"):
+    with pytest.raises(PermissionDeniedError, match="may spend the credits of 'u54002', not those of 'lab'"):
         await host.submit(BOB, "lab")
     await host.down()
     host = await Tegd(zone, tmp_path).up()

@@ -48,6 +48,7 @@ from tegd.settings import HostSettings
 from tegd.submission import priced
 from tegd.workload import Life, Waits, Workload
 from tegio.control import Peer
+from tegio.users import user_name
 from zone_ledger import views as ledger_views
 from zone_ledger.book.reference import ReferenceBook
 from zone_ledger.engine import Engine
@@ -168,9 +169,9 @@ async def test_why_busy_says_how_many_slots_are_in_use_and_until_when(zone: Zone
     name = await zone.submit()
     zone.cycle(40)
     said = await zone.why(name)
-    assert "all 8 slots are in use" in said
-    assert "none of them has said when it ends" in said
-    assert "waits its turn" in said
+    assert "all 8 GPU slots are in use" in said
+    assert "the jobs on them have not said when they end" in said
+    assert "it starts by itself" in said
 
 
 async def test_why_says_when_the_first_slot_is_free_if_someone_is_leaving(zone: Zone) -> None:
@@ -180,7 +181,7 @@ async def test_why_says_when_the_first_slot_is_free_if_someone_is_leaving(zone: 
     first.deadline = zone.ledger.state.tick + 400
     first.state = type(first.state).EVICTING
     zone.cycle(40)
-    assert "1 of them is being given up, in 18 s at the latest" in await zone.why(name)
+    assert "1 of them is free in 18 s at the latest" in await zone.why(name)
 
 
 async def test_why_drained(zone: Zone) -> None:
@@ -188,7 +189,7 @@ async def test_why_drained(zone: Zone) -> None:
     name = await zone.submit()
     zone.cycle(40)
     said = await zone.why(name)
-    assert "8 of 8 slots are on drained hosts" in said
+    assert "8 of 8 GPU slots are on drained hosts" in said
     assert "tegctl undrain" in said
 
 
@@ -197,7 +198,7 @@ async def test_slots_that_are_given_up_on_a_drained_host_are_not_promised(zone: 
     zone.apply(Op.DRAIN, Drain(1, 1))
     name = await zone.submit()
     zone.cycle(25)
-    assert "8 of 8 slots are on drained hosts" in await zone.why(name)
+    assert "8 of 8 GPU slots are on drained hosts" in await zone.why(name)
 
 
 async def test_why_cordoned(zone: Zone) -> None:
@@ -206,7 +207,7 @@ async def test_why_cordoned(zone: Zone) -> None:
     name = await zone.submit()
     zone.cycle(40)
     said = await zone.why(name)
-    assert "8 of 8 slots are cordoned" in said
+    assert "8 of 8 GPU slots are cordoned" in said
     assert "tegctl uncordon" in said
 
 
@@ -216,7 +217,7 @@ async def test_why_memory_that_others_hold(zone: Zone) -> None:
     name = await zone.submit(mem_bytes=30 * GIB)
     zone.cycle(40)
     said = await zone.why(name)
-    assert "7 slots are free, but no host has 30 GiB of memory left for it: the most is 10" in said
+    assert "7 GPU slots are free, but no host has 30 GiB of host memory left for it: the most is 10" in said
     assert "--mem" in said
 
 
@@ -225,7 +226,7 @@ async def test_why_cores_that_others_hold(zone: Zone) -> None:
     zone.cycle(40)
     name = await zone.submit(cpu_milli=8_000)
     zone.cycle(40)
-    assert "7 slots are free, but no host has 8 cores left for it: the most is 4" in await zone.why(name)
+    assert "7 GPU slots are free, but no host has 8 cores left for it: the most is 4" in await zone.why(name)
 
 
 async def test_why_free_slots_that_make_no_block(zone: Zone) -> None:
@@ -237,7 +238,7 @@ async def test_why_free_slots_that_make_no_block(zone: Zone) -> None:
     name = await zone.submit(sizes=(2,))
     zone.cycle(40)
     said = await zone.why(name)
-    assert "4 slots are free, but the largest block of them has 1" in said
+    assert "4 GPU slots are free, but at most 1 next to each other" in said
     assert "--slots 1+1+1+1" in said
 
 
@@ -277,8 +278,8 @@ async def test_why_the_ledger_is_away(zone: Zone) -> None:
     zone.silent = True
     zone.cycle(200)
     said = await zone.why(name)
-    assert "the ledger was last heard 10 s ago: nothing new starts" in said
-    assert "what runs goes on to the end of its term" in await zone.why("w1")
+    assert "the scheduler (zone-ledger) was last heard 10 s ago: this job stays pending, nothing new starts" in said
+    assert "this job runs on until the time granted to it is over" in await zone.why("w1")
 
 
 async def test_why_another_host_is_avoided(zone: Zone) -> None:
@@ -286,16 +287,25 @@ async def test_why_another_host_is_avoided(zone: Zone) -> None:
     name = await zone.submit()
     next(work for work in zone.node.workloads.values() if work.name == name).homebound = True
     zone.cycle(40)
-    assert "it can run on this host only" in await zone.why(name)
+    assert "it waits for slots of this host (n1) only" in await zone.why(name)
+
+
+async def test_why_says_who_cancelled_it(zone: Zone) -> None:
+    name = await zone.submit()
+    await zone.ask(control.CancelWorkload(name=name))
+    assert f"{user_name(ME.uid)} cancelled it: it is over" in await zone.why(name)
 
 
 IMPOSSIBLE = [
-    ({"sizes": (4,)}, "16 slots: this zone has 8"),
-    ({"sizes": (3, 0)}, "9 slots: this zone has 8"),
+    ({"sizes": (4,)}, "it asks for 16 GPU slots, and this zone has 8 in all"),
+    ({"sizes": (3, 0)}, "it asks for 9 GPU slots, and this zone has 8 in all"),
     ({"slot_classes": (3,)}, "class 3: this zone has slots of class 0"),
-    ({"mem_bytes": 1 << 40}, "1024 GiB of memory a slot: the most that a host here has for one is 60.8"),
-    ({"mem_bytes": 20 * GIB, "sizes": (2,)}, "20 GiB of memory a slot: the most that a host here has for one of 4"),
-    ({"cpu_milli": 64_000}, "64 cores a slot: the most that a host here has for one is 16"),
+    ({"mem_bytes": 1 << 40}, "1024 GiB of host memory with each GPU slot: a host here has at most 60.8 GiB for one"),
+    (
+        {"mem_bytes": 20 * GIB, "sizes": (2,)},
+        "20 GiB of host memory with each GPU slot: a host here has at most 15.2 GiB for one of 4",
+    ),
+    ({"cpu_milli": 64_000}, "64 cores with each GPU slot: a host here has at most 16 for one"),
 ]
 
 
@@ -310,7 +320,7 @@ async def test_what_can_never_be_had_is_refused_at_once(zone: Zone, spec: dict[s
 
 def test_a_block_larger_than_any_is_refused_and_taken_apart() -> None:
     stock = Stock(1, [ClassStock(0, slots=24, largest_log2=3)], [HostKind(0, 3, 16_000, 64 * GIB)])
-    with pytest.raises(RefusedError, match="16 slots in one block: the largest in this zone has 8") as refused:
+    with pytest.raises(RefusedError, match="16 GPU slots next to each other, and this zone has at most 8") as refused:
         demand_possible(WorkloadSpec(argv=("x",), sizes=(4,)), stock)
     assert "--slots 8+8" in refused.value.hint
     demand_possible(WorkloadSpec(argv=("x",), sizes=(3, 3, 3)), stock)
@@ -524,7 +534,7 @@ async def test_memory_that_nobody_has_is_not_waited_for_after_an_update(zone: Zo
     zone.cycle(40)
     name = await zone.submit(mem_bytes=30 * GIB)
     zone.cycle(40)
-    with pytest.raises(RefusedError, match="1024 GiB of memory"):
+    with pytest.raises(RefusedError, match="1024 GiB of host memory"):
         await zone.ask(control.UpdateWorkload(name=name, mem_bytes=1 << 40))
     await zone.ask(control.UpdateWorkload(name=name, mem_bytes=5 * GIB))
     zone.cycle(60)
@@ -545,7 +555,7 @@ async def test_a_budget_that_is_spent_is_raised_and_the_job_goes_on(tmp_path: Pa
     zone.cycle(8 * PERIOD)
     said = await zone.why(name)
     assert "its budget is 0.0" in said
-    assert "short of one more period" in said
+    assert "short of what it needs to run on" in said
     await zone.ask(control.UpdateWorkload(name=name, budget_ucr=100 * RESERVE_UCR))
     zone.cycle(80)
     assert (await zone.ask(control.Why(name=name)))["state"] == "running"
