@@ -54,5 +54,5 @@ def test_what_must_hold_holds_in_a_crowd(seed: int, rules: int) -> None:
         driver.engine.check()
         assert_no_slot_is_held_twice(driver.engine)
     counters = driver.engine.state.counters
-    assert counters.evicting > 5
+    assert counters.evicting > (5 if rules == 1 else 4)
     assert counters.leases > 15
