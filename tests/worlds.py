@@ -50,6 +50,7 @@ class Zone:
         self.engine = self.engine_of(book, self.rules)
         self.keys = 0
         self.sent = {1: 0, 2: 0}
+        self.boots = {1: 1, 2: 1}
         self.system(Op.GENESIS, Genesis(2, PERIOD, TERM_PERIODS, 40, GRACE, NOTICE, 100, market))
         for number, name in ((1, "ada"), (2, "bob")):
             self.system(Op.NAME_IS, NameIs.of(NameKind.TENANT, number, name))
@@ -74,7 +75,7 @@ class Zone:
 
     def command(self, op: Op, body, host: int = 1):
         self.sent[host] += 1
-        outcome = self.engine.apply(Record(op, host, 1, self.sent[host], body))
+        outcome = self.engine.apply(Record(op, host, self.boots[host], self.sent[host], body))
         self.engine.check()
         return outcome
 

@@ -29,11 +29,12 @@ from tegcore.wire.records import (
     Region,
     Renewed,
     Synced,
+    Withdrawn,
 )
 from tegcore.wire.session import Inbox, Outbox
 from zone_ledger import orders, settlement, solvency, waiting
 from zone_ledger.book.base import Book, HostShape
-from zone_ledger.eviction import Situation, give_notice, left, refuse, rule
+from zone_ledger.eviction import Situation, give_notice, left, refuse, rule, stay
 from zone_ledger.leases import HostSession, Lease, LeaseState, OrderState, Pays, Rates
 from zone_ledger.rules import LATEST, rule_set
 from zone_ledger.state import Due, Outcome, State
@@ -239,11 +240,11 @@ class Engine:
             return outcome
         for order in [order for order in state.orders.values() if order.key.host == session.number]:
             self._drop_order(order.key)
-        waiting.host_is_silent(state, session.number)
         session.boot, session.stale, session.rules = record.boot, False, body.rules
         self._is_here(session)
         session.inbox, session.outbox = Inbox(), Outbox()
         self._tell_truth(session)
+        waiting.host_is_back(state, session.number)
         return Outcome(subject=session.number)
 
     def _place_host(self, session: HostSession, body: HostUp) -> Outcome:
@@ -447,7 +448,18 @@ class Engine:
                     give_notice(state, lease, Reason.DRAINED)
                 elif session.number in lease.hosts:
                     self._leaves_anyway(lease, Reason.DRAINED)
+        elif state.rules.named_displace:
+            for lease in state.leases_of(session.number):
+                self._stays_after_all(lease)
         return Outcome(subject=session.number)
+
+    def _stays_after_all(self, lease: Lease) -> None:
+        """The drain is over before a lease has left: its notice is taken back, where nothing else stands behind it."""
+        drained = any(self.state.hosts[host].drained for host in lease.hosts)
+        if lease.why is Reason.DRAINED and lease.challenger is None and not lease.clear and not drained:
+            stay(self.state, lease)
+            withdrawn = Withdrawn(lease.number, lease.token, lease.term_end)
+            self.state.tell(lease, Op.WITHDRAWN, withdrawn)
 
     def _pin(self, record: Record) -> Outcome:
         lease = self.state.leases.get(record.body.lease)
@@ -606,6 +618,7 @@ class Engine:
                 solvency.look_at_lease(state, lease)
         elif due is Due.TERM_OVER:
             lease.protected_until = 0
+            state.room = state.market is Market.AUCTION
             state.rows.leases.mark(lease.number)
             state.refresh_threshold(lease)
         elif due is Due.TIME_OVER:

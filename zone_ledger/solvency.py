@@ -27,12 +27,12 @@ def look_at_lease(state: State, lease: Lease) -> None:
     else:
         return
     charge = lease.charge_ucr
-    missing_ucr = charge * state.genesis.term_periods - left_ucr
-    if missing_ucr <= 0 or lease.state is not LeaseState.HELD:
+    if left_ucr >= charge * state.genesis.term_periods or lease.state is not LeaseState.HELD:
         _relieve(state, lease)
         return
     periods = 1 + max(0, left_ucr) // charge
-    _warn(state, lease, Reason.BUDGET, lease.period_start + periods * state.genesis.period_ticks, missing_ucr)
+    until_tick = lease.period_start + periods * state.genesis.period_ticks
+    _warn(state, lease, Reason.BUDGET, until_tick, charge * state.genesis.term_periods)
 
 
 def look_at_accounts(state: State) -> None:
@@ -56,7 +56,7 @@ def look_at_accounts(state: State) -> None:
             going.append(leases.pop())
             keeps_ucr -= going[-1].outgo_ucr
         _relieve_all(state, 0, leases)
-        missing_ucr = carries_ucr(state, outgo_ucr, income_ucr) - balance_ucr
+        missing_ucr = carries_ucr(state, outgo_ucr, income_ucr) - balance_ucr + net_ucr * state.genesis.term_periods
         until_tick = state.tick + state.term_ticks
         if balance_ucr >= dry_ucr:
             until_tick = state.tick + (balance_ucr - dry_ucr) // net_ucr * state.genesis.period_ticks

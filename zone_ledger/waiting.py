@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from tegcore.wire.records import Market, Op, Promised, Region, Woken
 from zone_ledger.book.base import Seat
-from zone_ledger.clearing import Result, offer_fixed
+from zone_ledger.clearing import Result, exceeds, may_displace, offer_fixed
 from zone_ledger.leases import Lease, LeaseState, Order, OrderKey
 from zone_ledger.placement import Placement, Trial
 from zone_ledger.state import State
@@ -98,6 +98,7 @@ def may_come_back(state: State, lease: Lease) -> None:
     """A lease ended before its work did: if it asks again, it has waited since it first did."""
     key = (lease.origin, lease.ref)
     if len(state.queue.waiters) < WAITERS_MAX and key not in state.queue.waiters:
+        state.last_serial += 1
         order = Order(
             key=OrderKey(lease.origin, 0, 0),
             ref=lease.ref,
@@ -110,7 +111,7 @@ def may_come_back(state: State, lease: Lease) -> None:
             endow_ucr=0,
             traits=lease.traits,
             arrived=lease.since,
-            serial=0,
+            serial=state.last_serial,
         )
         state.queue.waiters[key] = Waiter(order, since=lease.since, asked=state.tick)
         state.rows.waiters.mark(key)
@@ -121,6 +122,16 @@ def host_is_silent(state: State, host: int) -> None:
     for key, waiter in state.queue.waiters.items():
         if key[0] == host and waiter.ready:
             waiter.ready, waiter.woken = False, 0
+            state.rows.waiters.mark(key)
+            state.room = True
+
+
+def host_is_back(state: State, host: int) -> None:
+    """A host began anew: all of its work that waited does still, in the order of its age, and is told of room."""
+    for key, waiter in state.queue.waiters.items():
+        if key[0] == host:
+            waiter.ready, waiter.woken = True, 0
+            state.queue.put(waiter)
             state.rows.waiters.mark(key)
             state.room = True
 
@@ -229,13 +240,20 @@ def _wake_highest(state: State) -> None:
     heads, told = state.queue.heads(by_limit=True), 0
     while heads and told < state.woken_bids:
         waiter = heads.first()
-        placement = Trial(state.book, waiter.order).look(leased=False, scales=state.scales)
-        if placement is None or waiter.order.free_bid_ucr <= placement.total_ucr:
+        if not _can_have(state, waiter.order):
             heads.drop_kind()
             continue
         _tell(state, waiter)
         heads.take()
         told += 1
+
+
+def _can_have(state: State, order: Order) -> bool:
+    """Whether an order would win something now, if it were alone."""
+    placement = Trial(state.book, order).look(leased=False, scales=state.scales)
+    if placement is None and may_displace(state.book, order):
+        placement = Trial(state.book, order).look(leased=True, scales=state.scales)
+    return placement is not None and exceeds(order, placement)
 
 
 def _tell(state: State, waiter: Waiter) -> None:

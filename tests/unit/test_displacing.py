@@ -212,3 +212,17 @@ def test_a_quote_tells_the_price_of_what_is_free_and_the_reserve_where_nothing_i
     zone.ticks()
     taken = zone.engine.quote(asked).body
     assert (Reason(taken.reason), taken.price_ucr, taken.missing) == (Reason.TAKEN, RESERVE, 1)
+
+
+def test_a_drain_that_is_taken_back_takes_its_notices_back() -> None:
+    zone = full()
+    lease = zone.lease(1)
+    zone.operate(Op.DRAIN, Drain(1, 1))
+    assert len(leaving(zone)) == 4
+    zone.release(zone.lease(2), Reason.DRAINED)
+    zone.operate(Op.DRAIN, Drain(1, 0))
+    assert not leaving(zone)
+    assert len(zone.told(Op.WITHDRAWN)) == 3
+    zone.renew_all()
+    zone.ticks(3 * NOTICE)
+    assert zone.lease(1) is lease

@@ -166,7 +166,7 @@ def test_who_has_less_than_a_term_is_told_so_when_it_is_seated(market: Market) -
     zone.ticks()
     (low,) = zone.told(Op.LOW)
     assert low.until_tick == zone.lease(1).granted + PERIOD
-    assert low.missing_ucr == charge_ucr(RESERVE, Shape((0,))) * TERM_PERIODS - 500
+    assert low.missing_ucr == charge_ucr(RESERVE, Shape((0,))) * TERM_PERIODS
 
 
 @pytest.mark.parametrize("how", ["the auction begins", "the income ends", "the money is gone"])

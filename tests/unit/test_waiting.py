@@ -259,3 +259,37 @@ def test_what_a_freed_slot_costs_does_not_grow_with_those_that_wait(monkeypatch:
     free(zone, 1)
     assert woken(zone) == [9]
     assert len(tried) <= 3
+
+
+def test_when_a_host_is_back_its_oldest_work_is_served_before_what_asks_first() -> None:
+    """The youngest took all slots after a restart, for it happened to ask before the others."""
+    zone = full()
+    ask(zone, 9)
+    zone.ticks()
+    ask(zone, 10, size=2)
+    zone.ticks()
+    for ref in (1, 2, 3, 4):
+        zone.release(zone.lease(ref), Reason.EXPIRED)
+    zone.engine.apply(Record(Op.HOST_UP, 1, 2, 0, HostUp(0, 2, 0, 4000, 8 * GIB, 0, 2)))
+    zone.ticks()
+    assert {1, 2, 3, 4} & set(woken(zone)) or 9 in woken(zone)
+    zone.boots[1], zone.sent[1] = 2, 0
+    ask(zone, 10, size=2)
+    zone.ticks()
+    assert zone.lease(10) is None
+    for ref in woken(zone):
+        ask(zone, ref)
+    zone.ticks()
+    assert zone.lease(9) or len(zone.state.leases) == 4
+
+
+def test_a_named_bid_is_told_when_a_first_term_ends_that_protected_what_it_would_displace() -> None:
+    zone = full(Market.AUCTION)
+    named = Traits(OrderFlag.NAMED).packed()
+    zone.renew_all()
+    zone.fok(9, 900_000, host=2, endow=-1, region=ROOT, traits=named)
+    zone.ticks()
+    for _ in range(6):
+        zone.renew_all()
+        zone.ticks(40)
+    assert woken(zone, 2) == [9]
