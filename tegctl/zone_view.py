@@ -55,7 +55,7 @@ def headline(zone: Mapping[str, Any], width: int) -> list[str]:
         f"{zone['zone']}: {up} of {len(zone['hosts'])} hosts up",
         f"{zone['free']} of {zone['slots']} GPUs free",
         f"{zone['leases']} jobs hold slots",
-        f"{zone['orders_open']} waiting",
+        f"{zone['waiting']} waiting",
         f"tick {zone['tick']}",
     ]
     if zone["market"] != "fixed":

@@ -387,7 +387,7 @@ def _refused(node: Node, work: Workload) -> Row | None:
         text, help_ = _MONEY[name]
         account = {"name": work.name, "tenant": work.tenant, "credits": credits_text(waits.missing)}
         account["money"] = work.money_word
-        account["more"] = credits_text(max(1, waits.missing))
+        account["more"] = credits_text(max(1, waits.missing) + _rest_of_a_term_ucr(node, work))
         return Row(name.lower(), text.format(**account), help_.format(**account), waits.missing, "ucr")
     if name in _TEXTS:
         text, help_ = _TEXTS[name]
@@ -518,6 +518,13 @@ def _turn(node: Node, work: Workload) -> str:
         return _BY_ITSELF
     raised = f"`tegctl update {work.name} --bid {_higher(node, work)}`"
     return f"{_BY_ITSELF}; it may get slots of others sooner by a higher bid: {raised}"
+
+
+def _rest_of_a_term_ucr(node: Node, work: Workload) -> int:
+    """What a job with money of its own costs after its first period, to the end of a term: less is soon gone."""
+    if node.zone is None or work.own_ucr is None:
+        return 0
+    return work.cost_ucr * (node.zone.term_ticks // node.zone.period_ticks - 1)
 
 
 def _short_by_bid(work: Workload) -> bool:

@@ -219,6 +219,7 @@ def zone(state: State, only: Collection[str] | None) -> dict[str, Any]:
         "free": sum(row.get("free", 0) for row in rows),
         "leases": len(state.leases),
         "orders_open": len(state.orders),
+        "waiting": sum(waiter.ready for waiter in state.queue.waiters.values()),
         "escrow_ucr": state.accounts.escrow,
         "hosts": rows,
         "held": leases(state, only),
