@@ -141,7 +141,7 @@ class Programs:
         self.asked.append(request)
         self.held += 1
         rows = [lease(number + 1) for number in range(self.held)]
-        zone = {"zone": "z", "tick": self.held, "market": "auction", "orders_open": 0, "leases": len(rows)}
+        zone = {"zone": "z", "tick": self.held, "market": "auction", "waiting": 0, "leases": len(rows)}
         zone |= {"credits": {"escrow": 2_000_000}, "escrow_ucr": 2_000_000, "period_ticks": 200}
         hosts = [HOST | {"leases": len(rows)}]
         shown = zone | {"slots": 64, "free": 32, "hosts": hosts, "held": rows}

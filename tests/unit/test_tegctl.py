@@ -60,7 +60,7 @@ HOSTS = [
         "price_ucr": 1_500_000,
     },
 ]
-ZONE = {"zone": "z", "tick": 9, "market": "auction", "leases": 1, "orders_open": 0, "escrow_ucr": 2_000_000}
+ZONE = {"zone": "z", "tick": 9, "market": "auction", "leases": 1, "waiting": 0, "escrow_ucr": 2_000_000}
 ZONE |= {"period_ticks": 36_000, "slots": 8, "free": 4, "hosts": HOSTS, "held": [LEASE]}
 ANSWERS: dict[type[control.Request], object] = {
     control.Leases: [LEASE],
