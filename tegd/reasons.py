@@ -426,7 +426,7 @@ _BY_ITSELF = "nothing: it starts by itself as soon as it has slots"
 _AGAIN = "nothing: TEG looks for slots again by itself, within seconds"
 _OLDER = "ask an operator whether zone-ledger and tegd on this host are of the same version (`--version`)"
 _TEXTS = {
-    Reason.OK.name: ("there are free slots for it, and they are being taken", _BY_ITSELF),
+    Reason.OK.name: ("there are free slots for it: it is about to start", _BY_ITSELF),
     Reason.TENANT.name: (
         "the scheduler (zone-ledger) does not know its tenant {tenant}, or an operator closed that",
         "ask an operator to run `tegctl tenant add {tenant}`: it starts by itself then",
