@@ -146,7 +146,7 @@ def test_a_file_that_is_none(tmp_path: Path) -> None:
     path.write_bytes(b"nothing of the kind" * 100)
     with pytest.raises(JournalError, match="not a database") as error:
         Journal(path, "z")
-    assert "is this the right file" in error.value.hint
+    assert "give the path of journal.sqlite" in error.value.hint
 
 
 def test_a_second_writer_is_refused_and_a_reader_is_not(path: Path) -> None:

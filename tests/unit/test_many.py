@@ -65,7 +65,7 @@ def test_ten_thousand_wait_and_a_thousand_run_and_what_is_more_is_refused_at_the
     full = works(submission.WORKLOADS_MAX - 1)
     submission.check(SPEC, "ada", {"ada"}, full)
     full += works(1, first=len(full) + 1)
-    with pytest.raises(RefusedError, match=f"{submission.WORKLOADS_MAX} jobs wait or run") as error:
+    with pytest.raises(RefusedError, match=f"{submission.WORKLOADS_MAX} jobs are pending or running") as error:
         submission.check(SPEC, "ada", {"ada"}, full)
     assert error.value.hint
 
@@ -105,7 +105,7 @@ def test_what_the_host_cannot_hold_beside_what_runs_waits() -> None:
     side.node.link.quotes.clear()
     side.cycle({}, 2 * TICK_NS)
     assert not side.node.link.quotes
-    assert any("holds" in reason["text"] for reason in _why(side, len(busy) + 9))
+    assert any(reason["reason"] == "host_full" for reason in _why(side, len(busy) + 9))
 
 
 def _why(side: AgentSide, ref: int) -> list[dict[str, Any]]:
