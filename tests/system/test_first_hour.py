@@ -20,9 +20,12 @@ from tegctl.session import Session
 
 TEGCTL = f"{sys.executable} -m tegctl.main"
 LIMIT_S = 90.0
-_LEAD = "import fcntl, os, sys, termios as t; os.setsid(); fcntl.ioctl(0, t.TIOCSCTTY, 0); "
+_LEAD = (
+    "import fcntl, os, signal as s, sys, termios as t; os.setsid(); fcntl.ioctl(0, t.TIOCSCTTY, 0); "
+    "s.signal(s.SIGINT, s.SIG_DFL); s.signal(s.SIGHUP, s.SIG_DFL); "
+)
 LEADER = [sys.executable, "-c", _LEAD + "os.execv(sys.argv[1], sys.argv[1:])"]
-"""The terminal is its own, so that its keys and its closing are heard."""
+"""The terminal is its own, so that its keys and its closing are heard, also where the tests run in the background."""
 
 
 class Up:
