@@ -29,7 +29,7 @@ SUMMARY = {
     Fate.SAVED: "saved, and goes on at the next `tegctl up`",
     Fate.LEFT: "left running (--keep); the next `tegctl up` takes it up again",
     Fate.UNSAVED: "could not be saved in time, ended; starts again at the next `tegctl up`",
-    Fate.ENDED: "ended with this stack, without a --hook to be saved by; starts again from its beginning at the next `tegctl up`",
+    Fate.ENDED: "ended, for it has no --hook to save it; starts again from its beginning at the next `tegctl up`",
     Fate.WAITS: "pending, waits for the next `tegctl up`",
 }
 _OF_ONE = {
