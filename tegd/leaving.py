@@ -226,14 +226,25 @@ class Leaving(Roster):
                 elif run:
                     effects.append(SaveAndEnd(copy(work), save=work.hook is not None))
                 done = run == "ended" and work.why_leaving in {0, Reason.DONE} and work.exit_code is not None
+                unseen_ucr = self._unseen_ucr(work)
                 work.unseat()
-                work.spent_ucr, work.paid_ucr = work.spent_ucr + work.paid_ucr, 0
+                work.spent_ucr, work.paid_ucr = work.spent_ucr + work.paid_ucr + unseen_ucr, 0
                 effects += self.after_lease(work, Reason.DONE if done else Reason.EXPIRED)
             elif work.life in {Life.ORDERED, Life.WAITING}:
                 work.become(Life.SEEKING, self.tick, "seeks again: the daemon started anew")
                 effects.append(Keep(work))
         self.happen(Happening.SYNCED)
         return effects
+
+    def _unseen_ucr(self, work: Workload) -> int:
+        """The most that a lease can have cost since it was settled last, where its end was not heard.
+
+        A budget is a cap: what is not known is counted in full.
+        """
+        if not work.has_budget or self.zone is None:
+            return 0
+        periods = self.zone.term_ticks // self.zone.period_ticks + 2
+        return work.charge_ucr(work.price_ucr) * periods
 
 
 def _why_ended(work: Workload, run: Run) -> Reason:

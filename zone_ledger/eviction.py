@@ -10,7 +10,7 @@ from typing import NamedTuple
 from tegcore.economics.fixed import prorated_ucr
 from tegcore.wire.records import Evicting, Notice, Op, Reason, Refused, Withdrawn
 from zone_ledger.clearing import Won
-from zone_ledger.leases import Lease, LeaseState, Order, Pays
+from zone_ledger.leases import Lease, LeaseState, Order, Pays, charge_ucr
 from zone_ledger.placement import reservation_number, reserve
 from zone_ledger.settlement import end, spare
 from zone_ledger.state import State
@@ -84,6 +84,8 @@ def _hold_notice(state: State, order: Order, incumbents: list[Lease], deadline: 
     spans = 1 + ticks // period
     others = [lease for lease in incumbents if lease.number != order.leaves]
     wanted_ucr = sum(prorated_ucr(lease.charge_ucr, ticks, period) + spans for lease in others)
+    if others:
+        wanted_ucr = max(wanted_ucr, prorated_ucr(charge_ucr(order.price_ucr, order.shape), ticks, period))
     short_ucr = wanted_ucr - state.accounts.balances[order.tenant]
     if short_ucr > 0 and order.pays is Pays.PURSE and order.held_ucr - short_ucr >= order.bid_ucr:
         order.held_ucr -= short_ucr
@@ -93,8 +95,20 @@ def _hold_notice(state: State, order: Order, incumbents: list[Lease], deadline: 
         return short_ucr
     else:
         state.accounts.hold(order.tenant, wanted_ucr)
-    order.notice_ucr = wanted_ucr
+    order.notice_ucr, order.won = wanted_ucr, state.tick
     return 0
+
+
+def _pay_for_blocking(state: State, order: Order) -> None:
+    """Who won slots and goes pays what it won them at, for the time in which nobody else could have them.
+
+    Else one's own lease is kept from every rival by winning it again and again, at no more than its rent.
+    """
+    ticks, price = state.tick - order.won, charge_ucr(order.price_ucr, order.shape)
+    due_ucr = prorated_ucr(price, ticks, state.genesis.period_ticks) - order.spared_ucr
+    amount_ucr = max(0, min(due_ucr, order.notice_ucr))
+    order.notice_ucr -= amount_ucr
+    state.accounts.evaporate(amount_ucr)
 
 
 def give_notice(state: State, lease: Lease, why: Reason, deadline: int | None = None) -> None:
@@ -151,6 +165,8 @@ def rule(state: State, order: Order, situation: Situation) -> bool:
     if ruling.order == "filled":
         order.incumbents.clear()
         return not _taken(state, order) or rule(state, order, Situation.TAKEN)
+    if situation is Situation.CHALLENGER_GONE:
+        _pay_for_blocking(state, order)
     if ruling.order == "refused":
         dissolve(state, order, ruling.reason)
     return False

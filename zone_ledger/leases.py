@@ -72,6 +72,8 @@ class Order:
         budget_ucr: Most that it may pay from the account, -1 for no bound.
         held_ucr: In escrow for it: its endowment, or its first period.
         notice_ucr: In escrow to pay for the notice of those that it displaces.
+        won: Tick since when it waits for them to leave.
+        spared_ucr: What it has paid for them.
         protected_until: What a MOVE that waits for its own old seat, too, keeps of that one's first term.
     """
 
@@ -100,6 +102,8 @@ class Order:
     budget_ucr: int = -1
     held_ucr: int = 0
     notice_ucr: int = 0
+    won: int = 0
+    spared_ucr: int = 0
     protected_until: int = 0
 
     @property

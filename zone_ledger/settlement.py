@@ -192,6 +192,7 @@ def spare(state: State, lease: Lease) -> None:
     ticks = state.tick - max(lease.noticed, lease.period_start)
     amount_ucr = min(prorated_ucr(lease.charge_ucr, ticks, state.genesis.period_ticks), order.notice_ucr)
     order.notice_ucr -= amount_ucr
+    order.spared_ucr += amount_ucr
     state.accounts.evaporate(amount_ucr)
     lease.spared_ucr += amount_ucr
     lease.noticed = state.tick

@@ -121,7 +121,8 @@ def test_a_notice_is_taken_back_when_the_challenger_goes(how: str) -> None:
     assert (withdrawn.lease, withdrawn.token) == (lease.number, lease.token)
     zone.renew_all()
     assert lease.number in {body.lease for body in zone.told(Op.RENEWED)}
-    assert zone.state.accounts.balances[2] == FUNDS - 10 * RESERVE // PERIOD, "it pays for what it set in motion"
+    won_at = 2_000 + friction_ucr(MU, mass_micro(0, 8_000, 1))
+    assert zone.state.accounts.balances[2] == FUNDS - -(-10 * won_at // PERIOD), "it pays for what it set in motion"
     zone.ticks(3 * NOTICE)
     assert zone.lease(lease.ref) is lease
 
@@ -226,3 +227,15 @@ def test_a_drain_that_is_taken_back_takes_its_notices_back() -> None:
     zone.renew_all()
     zone.ticks(3 * NOTICE)
     assert zone.lease(1) is lease
+
+
+def test_keeping_ones_own_lease_by_winning_it_again_costs_what_rivals_would_pay() -> None:
+    """Challenging one's own lease and cancelling held off every rival, at the plain rent."""
+    zone = full()
+    zone.fok(9, 90_000, host=2, traits=HERE, region=Region(0, 0).packed())
+    zone.fok(10, 95_000, traits=HERE, region=Region(0, 0).packed())
+    zone.ticks()
+    before = zone.state.accounts.evaporated
+    zone.ticks(NOTICE // 2)
+    zone.command(Op.CANCEL, Cancel(10))
+    assert zone.state.accounts.evaporated - before >= 90_000 * (NOTICE // 2) // PERIOD

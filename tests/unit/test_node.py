@@ -786,3 +786,17 @@ def test_two_raises_of_a_budget_in_one_cycle_are_both_told_to_the_ledger() -> No
         world.carry_out(update(world.node, work, wanted, world.now_ns).effects)
     world.cycle(10)
     assert work.budget_ucr == world.engine.state.leases[work.lease].budget_ucr == 900_000
+
+
+def test_a_lease_whose_end_was_not_heard_counts_in_full_against_a_budget() -> None:
+    world = World()
+    work = world.submit(budget_ucr=50_000_000)
+    world.cycle(60)
+    assert work.life is Life.SEATED
+    price_ucr = work.price_ucr
+    world.node.told.clear()
+    world.node._synced(world.now_ns)
+    assert world.node.zone is not None
+    term = world.node.zone.term_ticks // world.node.zone.period_ticks
+    assert work.spent_ucr >= price_ucr * term
+    assert work.own_ucr == 50_000_000 - work.spent_ucr
