@@ -293,3 +293,14 @@ def test_a_named_bid_is_told_when_a_first_term_ends_that_protected_what_it_would
         zone.renew_all()
         zone.ticks(40)
     assert woken(zone, 2) == [9]
+
+
+def test_a_new_order_does_not_take_what_comes_free_in_its_own_tick() -> None:
+    zone = full()
+    ask(zone, 9)
+    zone.ticks()
+    zone.release(zone.lease(1))
+    ask(zone, 10, host=2)
+    zone.ticks()
+    assert zone.lease(10) is None
+    assert woken(zone) == [9]
