@@ -34,7 +34,7 @@ test-all: $(STAMP) ## the same, and those marked slow, and the short ones in vir
 	$(MAKE) vm-test
 
 test-long: $(STAMP) ## by hand: all that takes longer, for hours; PAGE=FILE (build/long.md) names the commit and what came of it
-	$(BIN)/python -m tests.long $(or $(PAGE),build/long.md)
+	$(BIN)/python tests/long.py $(or $(PAGE),build/long.md)
 
 lint: $(STAMP)
 	$(BIN)/ruff check
