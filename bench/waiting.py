@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from system.zone import Zone
+from system.zone import TENANTS, Zone
 
 from bench.report import write
 from tegcore.wire import control
@@ -84,7 +84,7 @@ class FourHosts:
 
     def submit(self, slots: int, number: int, *argv: str) -> None:
         """Submit a job."""
-        _submit(self.sessions[number % 3], slots, number, argv)
+        _submit(self.sessions[number % 3], slots, number, argv, TENANTS[0])
 
     def running(self) -> int:
         """How many run."""
@@ -107,9 +107,9 @@ class FourHosts:
 Rig = OneHost | FourHosts
 
 
-def _submit(session: Session, slots: int, number: int, argv: tuple[str, ...]) -> None:
+def _submit(session: Session, slots: int, number: int, argv: tuple[str, ...], tenant: str = "") -> None:
     size = (slots - 1).bit_length()
-    spec = control.WorkloadSpec(argv=argv, name=f"job{number}", sizes=(size,))
+    spec = control.WorkloadSpec(argv=argv, name=f"job{number}", sizes=(size,), tenant=tenant)
     session.ask("tegd", control.Submit(spec=spec, key=fresh_key()))
 
 
