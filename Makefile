@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 COMPILED := $(wildcard zone_ledger/book/*.p*) $(wildcard zone_ledger/*ing.py) zone_ledger/placement.py $(wildcard tegcore/*/*_sum.p*) $(wildcard tegcore/dynamics/splitting.p*) $(wildcard tegsim/policies/*_sum.p*)
 
 .DEFAULT_GOAL := help
-.PHONY: testbed docs install-host airlock-histories help install demo test test-all test-long check lint types crash sim load scale deb vm-image vm-test vm-test-all vagrant-box vagrant-zone bench-book bench-ledger bench-physics bench-oom bench-idle claims claims-quick clean
+.PHONY: testbed docs install-host airlock-histories help install demo test test-all test-long check lint types crash sim load scale deb vm-image vm-test vm-test-all vagrant-box vagrant-zone bench-book bench-ledger bench-physics bench-oom bench-idle bench-waiting claims claims-quick clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,7 +34,7 @@ test-all: $(STAMP) ## the same, and those marked slow, and the short ones in vir
 	$(MAKE) vm-test
 
 test-long: $(STAMP) ## by hand: all that takes longer, for hours; PAGE=FILE (build/long.md) names the commit and what came of it
-	$(BIN)/python -m tests.long $(or $(PAGE),build/long.md)
+	$(BIN)/python tests/long.py $(or $(PAGE),build/long.md)
 
 lint: $(STAMP)
 	$(BIN)/ruff check
@@ -103,6 +103,9 @@ bench-oom: $(STAMP) ## run out-of-memory scenarios in a guest; KIT=DIR names the
 
 bench-idle: $(STAMP) ## measure what an idle stack costs a host
 	$(BIN)/python -m bench.idle
+
+bench-waiting: $(STAMP) ## measure how soon who waits starts when slots come free, also with parts started anew
+	PYTHONPATH=tests $(BIN)/python -m bench.waiting
 
 claims: $(STAMP) ## measure the paper's claims into docs/claims; TRACES=DIR names trace files, CLAIMS some of them
 	$(BIN)/python -m tegsim.claims $(CLAIMS) $(if $(TRACES),--traces $(TRACES))

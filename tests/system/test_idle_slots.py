@@ -1,9 +1,11 @@
 """No slot stands idle while work that fits waits: on the real stack, by what the work itself writes down."""
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from system.up import Maker
+from system.up import SHIPPED, TICK_S, Maker, Up
 
 from tegcore.wire import control
 
@@ -53,3 +55,64 @@ def test_a_wide_job_behind_a_stream_of_small_ones_is_promised_a_start_and_gets_i
         return host.life(wide) in {"seated", "leaving", "ended"}
 
     host.until(seated, 40)
+
+
+class Stream:
+    """One-slot jobs without an end: eight run, and some wait.
+
+    Args:
+        time: What each declares, as `--time` takes it; empty: nothing.
+    """
+
+    JOB_S, SLOTS, WAITING = 60, 8, 4
+
+    def __init__(self, host: Up, time: str) -> None:
+        self.host, self.options = host, ("--time", time) if time else ()
+        self.count = 0
+        self.tend()
+        host.until(lambda: self._in("seated") == self.SLOTS, 60)
+
+    def tend(self) -> None:
+        """Submit more; the first ones are shorter, each by another time, so that slots come free one by one."""
+        for _ in range(self.SLOTS + self.WAITING - self._in("seated", "seeking", "ordered", "waiting")):
+            self.count += 1
+            length_s = self.JOB_S * self.count // self.SLOTS if self.count < self.SLOTS else self.JOB_S
+            self.host.run(f"small{self.count}", *self.options, argv=("sleep", str(length_s)))
+
+    def _in(self, *lives: str) -> int:
+        rows = self.host.ask("tegd", control.Workloads())
+        return sum(row["name"].startswith("small") and row["life"] in lives for row in rows)
+
+    def runs_until(self, holds: Callable[[], bool], limit_s: float) -> None:
+        def tended() -> bool:
+            self.tend()
+            return holds()
+
+        self.host.until(tended, limit_s)
+
+
+def has_begun(host: Up, name: str) -> Callable[[], bool]:
+    return lambda: host.life(name) in {"seated", "leaving", "ended"}
+
+
+@pytest.mark.long
+def test_a_wide_job_behind_jobs_that_declare_nothing_starts_within_fifteen_minutes(up: Maker) -> None:
+    host = up(8, "fixed", SHIPPED)
+    stream = Stream(host, "")
+    wide = host.run("wide", "--slots", "8", argv=("sleep", "5"))
+    stream.runs_until(has_begun(host, wide), 15 * 60)
+
+
+@pytest.mark.long
+def test_a_promised_start_is_told_and_kept_and_shorter_work_runs_before_it(up: Maker) -> None:
+    host = up(8, "fixed", SHIPPED)
+    stream = Stream(host, "62s")
+    wide = host.run("wide", "--slots", "8", "--time", "10s", argv=("sleep", "5"))
+    stream.runs_until(lambda: "promised" in host.reasons(wide), 60)
+    promised_s = time.monotonic() + host.reasons(wide)["promised"]["missing"] * TICK_S
+    begun = host.folder / "begun"
+    short = host.run("short", "--time", "2s", argv=("sh", "-c", STAMP, str(begun)))
+    stream.runs_until(has_begun(host, short), 60)
+    assert host.life(wide) == "seeking"
+    stream.runs_until(has_begun(host, wide), 120)
+    assert time.monotonic() < promised_s + 1

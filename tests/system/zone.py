@@ -248,7 +248,14 @@ class Host:
 class Zone:
     """A zone of hosts; `hosts` by name, in order of their bases."""
 
-    def __init__(self, folder: Path, hosts: Iterable[str] = ("a", "b"), log2_slots: int = 1, **settings: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        hosts: Iterable[str] = ("a", "b"),
+        log2_slots: int = 1,
+        market: str = "auction",
+        **settings: Any,
+    ) -> None:
         self.folder, self.port = folder, free_port()
         (folder / "control" / "ledger").mkdir(parents=True)
         (folder / "control" / "governor").mkdir()
@@ -256,7 +263,7 @@ class Zone:
         self.certs = folder / "certs"
         authority.init(self.certs, ZONE)
         self.broker = self._broker()
-        self.ledger, self.governor = self._ledger(), self._governor()
+        self.ledger, self.governor = self._ledger(market), self._governor()
         self.session = Session(folder / "control", "json")
         self.log2_slots = log2_slots
         self.hosts = {
@@ -281,11 +288,11 @@ class Zone:
         acl.write_text((TEMPLATES / "teg.acl").read_text().replace("ZONE", ZONE))
         return Part([MOSQUITTO, "-c", str(config)], self.folder / "broker.log")
 
-    def _ledger(self) -> Part:
+    def _ledger(self, market: str) -> Part:
         state = self.folder / "control" / "ledger"
         values = {"zone": ZONE, "broker": self.broker_url(self.port), "state_dir": str(state), "zone_k": 2}
         config = self.folder / "ledger.toml"
-        config.write_text(toml({**values, "market": "auction", **MARKET, **PHYSICS, **self.tls("ledger")}))
+        config.write_text(toml({**values, "market": market, **MARKET, **PHYSICS, **self.tls("ledger")}))
         argv = [sys.executable, "-m", "zone_ledger.main", "--config", str(config)]
         return Part(argv, self.folder / "ledger.log")
 
