@@ -62,12 +62,26 @@ def test_ten_thousand_wait_and_a_thousand_run_and_what_is_more_is_refused_at_the
     assert submission.WAITING_MAX >= 10_000
     assert submission.RUNNING_MAX >= 1000
     assert airlock_service.WORKLOADS_MAX >= submission.RUNNING_MAX + PARTS_MAX
-    full = works(submission.WORKLOADS_MAX - 1)
+    full = works(submission.WAITING_MAX + submission.RUNNING_MAX - 1)
     submission.check(SPEC, "ada", {"ada"}, full)
     full += works(1, first=len(full) + 1)
-    with pytest.raises(RefusedError, match=f"{submission.WORKLOADS_MAX} jobs are pending or running") as error:
+    with pytest.raises(RefusedError, match=f"ada has {len(full)} jobs pending or running on this host") as error:
         submission.check(SPEC, "ada", {"ada"}, full)
     assert error.value.hint
+
+
+def test_a_tenant_that_submits_without_end_leaves_room_for_every_other() -> None:
+    tenants, held = [f"t{number}" for number in range(5)], works(0)
+    for tenant in tenants:
+        before = len(held)
+        with pytest.raises(RefusedError, match=f"{tenant} has .* its share"):
+            for _ in range(submission.WORKLOADS_MAX):
+                submission.check(SPEC, tenant, tenants, held)
+                more = works(20 if len(held) < submission.WORKLOADS_MAX - 2000 else 1, first=len(held) + 1)
+                for work in more:
+                    work.tenant = tenant
+                held += more
+        assert len(held) > before
 
 
 def side_of(full: list[Workload]) -> AgentSide:
