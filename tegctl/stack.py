@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tegcore.backoff import Backoff
 from tegcore.errors import TegError, UnavailableError
 from tegcore.wire import control
 from tegcore.wire.signing import Key, governor_key, host_key, members_key, tenant_token
@@ -76,7 +77,7 @@ class _Part:
     argv: list[str]
     process: subprocess.Popen[bytes] | None = None
     started_s: float = 0.0
-    restarts: int = 0
+    backoff: Backoff = field(default_factory=lambda: Backoff(PAUSE_S_MIN, PAUSE_S_MAX, STEADY_S, 0))
     not_before_s: float = 0.0
 
 
@@ -132,14 +133,11 @@ class Stack:
             if part.process is None or part.name in hold or part.process.poll() is None:
                 continue
             if part.not_before_s == 0.0:
-                steady = now_s - part.started_s > STEADY_S
-                part.restarts = 0 if steady else part.restarts
-                pause_s = min(PAUSE_S_MAX, PAUSE_S_MIN * 2**part.restarts)
+                pause_s = part.backoff.pause(now_s - part.started_s)
                 part.not_before_s = now_s + pause_s
                 how = _ending(part.process.returncode)
                 self._say(f"{part.name} died ({how}): it is started again in {pause_s:.1f} s; nothing to do")
             elif now_s >= part.not_before_s:
-                part.restarts += 1
                 self._launch(part)
 
     def stop(self, *, keep: bool = False) -> None:

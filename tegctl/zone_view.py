@@ -33,6 +33,7 @@ PHYSICS_COLUMNS: tuple[Column, ...] = (
     *HOST_COLUMNS,
     Column("TEMP C", _number("temperature_c", ".0f"), Fit.SPARE),
     Column("ENTROPY", _number("entropy", ".3f"), Fit.SPARE),
+    Column("FAILURES", lambda row: sum(row.get("failures", {}).values()) or "", Fit.SPARE),
     Column("REASON", plain("reason"), Fit.SPARE),
 )
 

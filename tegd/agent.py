@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from tegcore.backoff import Backoff
 from tegcore.dynamics.mass import charge, mass
 from tegcore.field.requests import Mix, unpacked
 from tegcore.wire.messages import (
@@ -48,6 +49,7 @@ from tegd.travel import Travel
 from tegd.workload import Workload
 
 HELLO_EVERY_CYCLES = 10
+HELLO_CYCLES_MAX = 600
 HEARD_EVERY_CYCLES = 20
 """The ledger hears of a host at least so often."""
 STATUS_EVERY_CYCLES = 200
@@ -72,6 +74,7 @@ class Place(NamedTuple):
     cpu_milli: int
     mem_bytes: int
     absent_mask: int = 0
+    machine: int = 0
 
 
 class Say(NamedTuple):
@@ -113,6 +116,8 @@ class AgentSide:
         self._mix: Mix | None = None
         self._samples: deque[Sample] = deque(maxlen=SAMPLES_PER_MESSAGE_MAX)
         self._telemetry_seq = 0
+        self._hello_cycle = 0
+        self._hellos = Backoff(HELLO_EVERY_CYCLES, HELLO_CYCLES_MAX, HELLO_CYCLES_MAX, seed ^ place.machine)
         self.node = Node(place.host, Link(place.host, boot, now_ns), seed, tokens)
         self.node.offers = HostKind(
             place.slot_class, place.log2_slots, place.cpu_milli, place.mem_bytes * OFFERED_PERCENT // 100
@@ -165,8 +170,8 @@ class AgentSide:
                     self.travel.peers_told(message)
             case Events():
                 return self.node.told_events(message, now_ns)
-            case Rejected(reason=Reason.STALE_BOOT):
-                return self.node.disowned(message.boot)
+            case Rejected():
+                return self._rejected(message)
             case Beat():
                 self.node.beaten(message.tick, message.market, now_ns)
             case Field():
@@ -179,6 +184,16 @@ class AgentSide:
                 self.node.stock = message.stock or self.node.stock
                 if self._flight is not None:
                     self._flight.heat_came(message)
+        return []
+
+    def _rejected(self, message: Rejected) -> list[Effect]:
+        """The ledger did not take something in. Of two machines of one name the later one asks ever less often."""
+        if message.reason == Reason.STALE_BOOT:
+            return self.node.disowned(message.boot)
+        if message.reason == Reason.TWIN:
+            self.node.twin_cycle = self.node.cycle
+            if message.boot == self.node.link.boot and self.node.zone is None:
+                self._hello_cycle = self.node.cycle + round(self._hellos.pause())
         return []
 
     def rejoin(self, boot: int, now_ns: int) -> None:
@@ -220,8 +235,10 @@ class AgentSide:
     def sayings(self) -> list[Say]:
         """What is to be said in this cycle, once its effects are carried out."""
         node, said = self.node, []
-        if node.zone is None and node.mode is Mode.SYNC and node.cycle % HELLO_EVERY_CYCLES == 0:
-            hello = Hello(SCHEMA, self._place.host, node.link.boot, *self._place[1:], rules=EVENTS_OF_RULES)
+        if node.zone is None and node.mode is Mode.SYNC and node.cycle >= self._hello_cycle:
+            self._hello_cycle = node.cycle + HELLO_EVERY_CYCLES
+            place, machine = self._place[:-1], self._place.machine
+            hello = Hello(SCHEMA, place[0], node.link.boot, *place[1:], rules=EVENTS_OF_RULES, machine=machine)
             said.append(Say(Channel.ORDERS, hello))
         elif node.zone is not None and (orders := node.link.message(node.cycle, HEARD_EVERY_CYCLES)):
             said.append(Say(Channel.ORDERS, orders))
@@ -236,12 +253,15 @@ class AgentSide:
         """What is said of this host when it goes, by itself or by the broker in its name."""
         if stopping:
             self.node.happen(Happening.STOP)
-        return Say(Channel.STATUS, Status(SCHEMA, self._place.host, self.node.link.boot, up=False), retain=True)
+        return Say(Channel.STATUS, self._status(up=False), retain=True)
 
     def presence(self) -> Say:
         """That this host is there, and where: said now and then, and when the broker comes."""
-        status = Status(SCHEMA, self._place.host, self.node.link.boot, up=True, address=self.address)
-        return Say(Channel.STATUS, status, retain=True)
+        return Say(Channel.STATUS, self._status(up=True), retain=True)
+
+    def _status(self, *, up: bool) -> Status:
+        address = self.address if up else ""
+        return Status(SCHEMA, self._place.host, self.node.link.boot, up, address, self._place.machine)
 
     def question(self, asked: AskPeers) -> Say:
         """A question for the ledger: who leases are shared with, and how hosts are reached."""

@@ -7,7 +7,9 @@ way. None of it outlives the program.
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
+from tegcore.backoff import Backoff
 from tegcore.wire.messages import Party, PeerHost
 from tegcore.wire.records import Region
 from tegd.effects import AskPeers, Effect
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from tegd.node import Node
 
 RETRY_CYCLES = 20
-"""Before what failed is tried again; it doubles to `RETRY_CYCLES_MAX`."""
+"""At most, before what failed is tried again; it doubles to `RETRY_CYCLES_MAX`."""
 RETRY_CYCLES_MAX = 400
 _OF_OTHERS = {"party", "peer"}
 
@@ -25,8 +27,8 @@ _OF_OTHERS = {"party", "peer"}
 class _Errand:
     """Something that is asked of the shell until it is done."""
 
+    backoff: Backoff
     next_cycle: int = 0
-    tries: int = 0
     busy: bool = False
 
 
@@ -54,7 +56,7 @@ class Errands:
 
     def _due(self, *key: Hashable) -> bool:
         """Whether something is to be asked for now; then it is busy until `_done` or `_failed`."""
-        errand = self._errands.setdefault(key, _Errand())
+        errand = self._errand(key)
         if errand.busy or self.node.cycle < errand.next_cycle:
             return False
         errand.busy = True
@@ -64,14 +66,20 @@ class Errands:
         self._errands.pop(key, None)
 
     def _failed(self, *key: Hashable) -> None:
-        errand = self._errands.setdefault(key, _Errand())
-        pause = min(RETRY_CYCLES << min(errand.tries, 8), RETRY_CYCLES_MAX)
-        errand.busy, errand.tries, errand.next_cycle = False, errand.tries + 1, self.node.cycle + pause
+        errand = self._errand(key)
+        errand.busy, errand.next_cycle = False, self.node.cycle + round(errand.backoff.pause())
+
+    def _errand(self, key: Hashable) -> _Errand:
+        """Jitter is drawn per host and errand, so that what failed together is not tried together."""
+        if key not in self._errands:
+            seed = self.node.seed ^ crc32(repr((self.node.host, key)).encode())
+            self._errands[key] = _Errand(Backoff(RETRY_CYCLES, RETRY_CYCLES_MAX, RETRY_CYCLES_MAX, seed))
+        return self._errands[key]
 
     def heard_again(self) -> None:
         """This host was cut off, and is not any more: what failed meanwhile is asked for at once."""
         for errand in self._errands.values():
-            errand.tries, errand.next_cycle = 0, self.node.cycle
+            errand.backoff.failures, errand.next_cycle = 0, self.node.cycle
 
     def _passed(self, *key: Hashable) -> int:
         """Cycles since this was asked about first."""

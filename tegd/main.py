@@ -18,7 +18,7 @@ from tegd.alone import AloneService
 from tegd.service import HostService
 from tegd.settings import HostSettings
 from tegio.clock import SystemClock
-from tegio.host import host_name
+from tegio.host import host_name, machine_number
 from tegio.keys import read_key, secret_file, tokens
 from tegio.logs import start_logs
 from tegio.mqtt import MqttTransport, parse_broker
@@ -39,7 +39,9 @@ async def _serve(settings: HostSettings) -> None:
     host = settings.host
     keyring = Keyring(read_key(members_file), None, lambda name: host_key if name == host else None)
     socket = socket_path(state_dir.parent, "tegd")
-    transport = MqttTransport(parse_broker(settings.broker), f"{settings.zone}-{host}", tls)
+    # Two clients of one name put each other out; so that of two machines both are heard, and one is told.
+    client_id = f"{settings.zone}-{host}-{machine_number(state_dir.parent):x}"
+    transport = MqttTransport(parse_broker(settings.broker), client_id, tls)
     with contextlib.closing(Store(state_dir / "work.sqlite")) as store:
         service = HostService(
             settings,

@@ -176,6 +176,10 @@ def _warnings(node: Node, work: Workload) -> list[Row]:
 
 
 def _away(node: Node, work: Workload, now_ns: int) -> Row:
+    if node.zone is None and node.has_a_twin:
+        text = f"another machine is in the zone as {node.host}, and was there first: nothing starts here"
+        more = "ask an operator to give this machine another name (`host` in its settings), and to restart tegd"
+        return Row("twin", text, more)
     silent_s = (now_ns - node.beat_ns) // NS_PER_S if node.beat_ns else 0
     ago = f"was last heard {silent_s} s ago" if node.beat_ns else "has not been heard yet"
     heard = f"the scheduler (zone-ledger) {ago}"
@@ -507,6 +511,10 @@ _TEXTS = {
     Reason.STALE_BOOT.name: (
         "tegd on this host was restarted while it asked for slots; it still waits for {needs}",
         _AGAIN,
+    ),
+    Reason.TWIN.name: (
+        "another machine is in the zone under the name of this host; it still waits for {needs}",
+        "ask an operator to give one of the two another name (`host` in its settings), and to restart tegd there",
     ),
     "EVICTING": ("its slots are won; the jobs that held them are saving themselves and leaving", _BY_ITSELF),
 }

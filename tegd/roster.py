@@ -58,6 +58,10 @@ class Agent:
     top_ups: dict[int, int] = field(default_factory=dict)
 
 
+TWIN_TOLD_CYCLES = 1200
+"""So long people are told of another machine of this name: the one that is turned away asks more often."""
+
+
 @dataclass
 class Roster:
     """One host's.
@@ -78,6 +82,7 @@ class Roster:
             taken to run here wherever its slots are: nobody carries it.
         stock: What the zone has, as the ledger told last.
         offers: What this host offers when nobody is on it.
+        twin_cycle: When the ledger last told of another machine of this host's name.
     """
 
     host: str
@@ -104,6 +109,12 @@ class Roster:
     travel: Travel | None = None
     stock: Stock | None = None
     offers: HostKind | None = None
+    twin_cycle: int = -TWIN_TOLD_CYCLES
+
+    @property
+    def has_a_twin(self) -> bool:
+        """Whether another machine says that it is this host."""
+        return self.cycle - self.twin_cycle < TWIN_TOLD_CYCLES
 
     def in_order(self) -> list[Workload]:
         """All workloads, by number."""

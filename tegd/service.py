@@ -54,6 +54,7 @@ from tegd.tenancy import Tenancy
 from tegd.workload import Life, Workload
 from tegio.control import Peer
 from tegio.executive import Executive, Window
+from tegio.host import machine_number
 from tegio.logs import event
 from tegio.notify import notify
 from tegio.wire import Wire
@@ -105,6 +106,7 @@ class HostService:
             settings.cpu_milli or (psutil.cpu_count() or 1) * 1000,
             settings.mem_bytes or psutil.virtual_memory().total,
             absent_mask(settings.log2_slots, settings.slots),
+            machine_number(state_dir),
         )
         self._tenancy = Tenancy(settings.tenants, settings.tokens, store.tenants())
         tokens = self._tenancy.tokens
@@ -405,6 +407,7 @@ class HostService:
             "zone": self._settings.zone,
             "mode": self.node.mode.value,
             "boot": self.node.link.boot,
+            "twin": self.node.has_a_twin,
             "ledger_tick": self.node.tick,
             "workloads": len(self.node.workloads),
             "sources": self._sampler.sources(),

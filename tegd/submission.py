@@ -18,7 +18,9 @@ from tegd.reasons import period_ucr
 from tegd.workload import Life, Workload, shape_of
 
 WAITING_MAX = 10_000
-WORKLOADS_MAX = WAITING_MAX + RUNNING_MAX
+SHARE = 8
+"""A tenant may hold so many times what is free on a host: alone 8 of 9 parts of it, and there is room for the next."""
+WORKLOADS_MAX = (WAITING_MAX + RUNNING_MAX) * (SHARE + 1) // SHARE
 _ENTRY = re.compile(control.ENTRY_PATTERN)
 _FEWER = "name what the job needs: `--export=PATH,HOME,LANG`, or in a file of jobs fewer or shorter entries of env"
 
@@ -53,9 +55,11 @@ def check(spec: control.WorkloadSpec, tenant: str, tokens: Collection[str], work
     if any(work.name == spec.name for work in living):
         hint = f"give this one another name (--name {spec.name}-2), or end that one first: `tegctl cancel {spec.name}`"
         raise RefusedError(f"a job {spec.name!r} is still pending or running on this host", hint)
-    if len(living) >= WORKLOADS_MAX:
+    mine = sum(work.tenant == tenant for work in living)
+    if mine >= SHARE * (WORKLOADS_MAX - len(living)):
+        others = f"of the {WORKLOADS_MAX} that it can hold, others have {len(living) - mine}"
         raise RefusedError(
-            f"{WORKLOADS_MAX} jobs are pending or running on this host, the most that it can hold",
+            f"{tenant} has {mine} jobs pending or running on this host, which is its share: {others}",
             "submit it again when some have ended, or on another host; `tegctl cancel NAME` ends one of yours",
         )
     if spec.share_permille and (asked := sum(1 << size for size in spec.sizes)) != 1:

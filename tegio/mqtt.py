@@ -8,15 +8,18 @@ has not taken yet is bounded here.
 
 import asyncio
 import contextlib
+import errno
 import logging
 import ssl
 from collections import deque
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
+from zlib import crc32
 
 import gmqtt
 from gmqtt.mqtt.constants import MQTTv311
 
+from tegcore.backoff import Backoff
 from tegcore.errors import ConfigError
 from tegcore.wire.codec import FRAME_BYTES_MAX
 from tegcore.wire.transport import QUEUE_MESSAGES_MAX, OnMessage, OnPresence
@@ -26,7 +29,9 @@ from tegio.tls import Certificates, client_context
 
 KEEPALIVE_S = 15
 CONNECT_TIMEOUT_S = 10.0
-PAUSE_S_MIN, PAUSE_S_MAX = 0.2, 5.0
+PAUSE_S_MIN, PAUSE_S_MAX = 0.2, 10.0
+STEADY_S = 20.0
+"""A connection that ended sooner counts as failed: a broker that greets and closes is asked ever less often."""
 UNSENT_BYTES_MAX = 4 << 20
 NEVER = -2
 """Of gmqtt's retries: at 0 it connects once more by itself, and two connections of one name throw each other out."""
@@ -103,10 +108,11 @@ class MqttTransport:
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> bool:
         """See `Transport.publish`."""
-        if self._client is not None and not self._queue and self._unsent_bytes() < UNSENT_BYTES_MAX:
-            self._client.publish(topic, payload, qos=0, retain=retain)
+        client = self._open()
+        if client is not None and not self._queue and self._unsent_bytes() < UNSENT_BYTES_MAX:
+            client.publish(topic, payload, qos=0, retain=retain)
             return True
-        if self._client is not None or len(self._queue) >= QUEUE_MESSAGES_MAX:
+        if client is not None or len(self._queue) >= QUEUE_MESSAGES_MAX:
             self.dropped += 1
             return False
         self._queue.append((topic, payload, retain))
@@ -122,35 +128,43 @@ class MqttTransport:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
-        client, self._client = self._client, None
+        client, self._client = self._open(), None
         if client is not None:
             with contextlib.suppress(OSError, asyncio.TimeoutError):
                 await asyncio.wait_for(client.disconnect(), CONNECT_TIMEOUT_S)
+
+    def _open(self) -> gmqtt.Client | None:
+        """The client, while its connection is there: the library drops that some time before it says so."""
+        return self._client if self._client is not None and self._client._connection is not None else None
 
     def _unsent_bytes(self) -> int:
         connection: Any = self._client._connection if self._client else None
         return int(connection._transport.get_write_buffer_size()) if connection else 0
 
     async def _stay_connected(self) -> None:
-        pause_s = PAUSE_S_MIN
+        clock, address = asyncio.get_running_loop().time, f"{self._address.host}:{self._address.port}"
+        backoff = Backoff(PAUSE_S_MIN, PAUSE_S_MAX, STEADY_S, crc32(self._client_id.encode()))
         while True:
+            begun_s, what, error = clock(), "broker.away", ""
             try:
                 client = await self._connect()
-            except (TimeoutError, OSError, gmqtt.MQTTConnectError) as error:
-                address = f"{self._address.host}:{self._address.port}"
-                event("broker.away", logging.WARNING, address=address, error=error, retry_s=round(pause_s, 1))
-                await asyncio.sleep(pause_s)
-                pause_s = min(pause_s * 2, PAUSE_S_MAX)
-                continue
-            pause_s = PAUSE_S_MIN
-            self._client = client
-            self._tell(up=True)
-            await self._send_queued()
-            await self._lost.wait()
-            self._client = None
-            await _close(client)
-            event("broker.lost", logging.WARNING, address=f"{self._address.host}:{self._address.port}")
-            self._tell(up=False)
+            except (TimeoutError, OSError, gmqtt.MQTTConnectError) as failure:
+                error = str(failure)
+                begun_s = clock()
+            else:
+                self._client = client
+                self._tell(up=True)
+                await self._send_queued()
+                await self._lost.wait()
+                self._client = None
+                await _close(client)
+                what = "broker.lost"
+                self._tell(up=False)
+            lasted_s = clock() - begun_s
+            pause_s = backoff.pause(lasted_s)
+            told = {"address": address, "error": error, "retry_s": round(pause_s, 1), "failures": backoff.failures}
+            event(what, logging.WARNING, **told)
+            await asyncio.sleep(pause_s)
 
     async def _connect(self) -> gmqtt.Client:
         client = gmqtt.Client(self._client_id, clean_session=True, will_message=self._will, logger=_QUIET)
@@ -172,6 +186,8 @@ class MqttTransport:
             raise
         self._lost = lost
         for topic_filter, _ in self._subscriptions:
+            if lost.is_set() or client._connection is None:
+                raise ConnectionResetError(errno.ECONNRESET, "the broker closed as soon as it had greeted")
             client.subscribe(topic_filter, qos=0)
         return client
 
@@ -180,12 +196,12 @@ class MqttTransport:
 
     async def _send_queued(self) -> None:
         """Send what waited while the broker was away, as fast as the socket takes it."""
-        while self._queue and self._client is not None and not self._lost.is_set():
+        while self._queue and (client := self._open()) is not None and not self._lost.is_set():
             if self._unsent_bytes() >= UNSENT_BYTES_MAX:
                 await asyncio.sleep(PAUSE_S_MIN)
                 continue
             topic, payload, retain = self._queue.popleft()
-            self._client.publish(topic, payload, qos=0, retain=retain)
+            client.publish(topic, payload, qos=0, retain=retain)
 
     async def _on_message(self, _client: object, topic: str, payload: bytes, _qos: int, _properties: object) -> int:
         if len(payload) <= FRAME_BYTES_MAX * 2:

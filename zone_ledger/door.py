@@ -35,7 +35,17 @@ QUARANTINE_MAX = 64
 TAU_JUMP_MAX = 20
 """A merged time further ahead than this is refused and reported (DESIGN 3)."""
 
+TWIN_TICKS = 300
+"""A machine that was heard within so many ticks keeps its name against another."""
+
 _WITH_TENANT = frozenset({Op.FOK, Op.MOVE, Op.TOP_UP})
+
+
+class _Machine(NamedTuple):
+    """Which machine has a name, and the tick in which it was heard last."""
+
+    number: int
+    tick: int
 
 
 class Quarantined(NamedTuple):
@@ -107,6 +117,8 @@ class Door:
     Attributes:
         counts: Messages not taken in, by name of the reason.
         quarantine: The latest of them.
+        failures: By host, how often something of it was not taken in, by name of the reason.
+        twins: By host, the tick in which another machine last said that it is that host.
     """
 
     def __init__(self, zone: str, secret: Key) -> None:
@@ -115,7 +127,10 @@ class Door:
         self._keyring = ledger_keyring(secret, zone)
         self._tenants: dict[int, int] = {}
         self._heard_tau = 0
+        self._machines: dict[str, _Machine] = {}
         self.counts: Counter[str] = Counter()
+        self.failures: dict[str, Counter[str]] = {}
+        self.twins: dict[str, int] = {}
         self.quarantine: deque[Quarantined] = deque(maxlen=QUARANTINE_MAX)
 
     def read(self, state: State, topic_text: str, frame: bytes) -> Entry:
@@ -144,12 +159,16 @@ class Door:
         except RejectedFrameError as error:
             return self._reject(topic_text, frame, error.reason, str(error), "")
         except DecodeError as error:
+            if host in state.host_numbers:
+                self._failed(host, Reason.UNDECODABLE)
             return self._reject(topic_text, frame, Reason.UNDECODABLE, str(error), host)
 
     def _presence(self, state: State, status: Status) -> Entry:
         number = state.host_numbers.get(status.host, 0)
         if number not in state.hosts or state.hosts[number].boot != status.boot:
-            return Entry(status=status)
+            return Entry(status=None if self._is_twin(state, status) else status)
+        if status.machine:
+            self._machines[status.host] = _Machine(status.machine, state.tick)
         if status.up:
             return Entry(tuple(_here_again(state, number)), host=status.host, status=status)
         return Entry((Record(Op.HOST_LOST, 0, 0, 0, HostLost(number, 1)),), status=status)
@@ -187,9 +206,15 @@ class Door:
             number = len(state.hosts) + 1
             commands.append(Record(Op.NAME_IS, 0, 0, 0, NameIs.of(NameKind.HOST, number, hello.host)))
         session = state.hosts.get(number)
+        if self._is_twin(state, hello):
+            self.twins[hello.host] = state.tick
+            detail = f"two machines say that they are {hello.host}: the one that was here first keeps the name"
+            return self._turn_away(hello.host, Reason.TWIN, detail, hello.boot)
         if session is not None and hello.boot < session.boot:
             detail = f"{hello.host} has come up since under boot {session.boot}"
-            return Entry(host=hello.host, rejected=(Reason.STALE_BOOT, detail), boot=hello.boot)
+            return self._turn_away(hello.host, Reason.STALE_BOOT, detail, hello.boot)
+        if hello.machine:
+            self._machines[hello.host] = _Machine(hello.machine, state.tick)
         base = hello.base if hello.base >= 0 else self._base_for(state, number, hello.log2_slots)
         if base < 0:
             return Entry(host=hello.host, rejected=(Reason.REGION, f"the zone has no free run of 2^{hello.log2_slots}"))
@@ -199,6 +224,22 @@ class Door:
         if session is None or hello.boot > session.boot or session.stale:
             commands.append(checked)
         return Entry(tuple(commands), host=hello.host, greeted=True)
+
+    def _is_twin(self, state: State, said: Hello | Status) -> bool:
+        """Whether a machine speaks under the name of another that is here."""
+        session = state.hosts.get(state.host_numbers.get(said.host, 0))
+        known = self._machines.get(said.host)
+        if session is None or not session.up or known is None or said.machine in (0, known.number):
+            return False
+        return state.tick - known.tick < TWIN_TICKS
+
+    def _turn_away(self, host: str, reason: Reason, detail: str, boot: int) -> Entry:
+        self.counts[reason.name] += 1
+        self._failed(host, reason)
+        return Entry(host=host, rejected=(reason, detail), boot=boot)
+
+    def _failed(self, host: str, reason: Reason) -> None:
+        self.failures.setdefault(host, Counter())[reason.name.lower()] += 1
 
     def _base_for(self, state: State, number: int, log2_slots: int) -> int:
         if number in state.hosts and state.hosts[number].boot:
@@ -211,9 +252,9 @@ class Door:
         number = state.host_numbers.get(orders.host, 0)
         session = state.hosts.get(number)
         if session is None or session.stale or session.boot != orders.boot:
-            self.counts[Reason.STALE_BOOT.name] += 1
-            rejected = (Reason.STALE_BOOT, "introduce yourself under a new boot")
-            return Entry(host=orders.host, rejected=rejected, boot=orders.boot)
+            return self._turn_away(orders.host, Reason.STALE_BOOT, "introduce yourself under a new boot", orders.boot)
+        if orders.host in self._machines:
+            self._machines[orders.host] = self._machines[orders.host]._replace(tick=state.tick)
         commands = _here_again(state, number)
         if session.outbox.acked < orders.event_ack <= session.outbox.last_seq:
             commands.append(Record(Op.ACKED, number, orders.boot, 0, Acked(orders.event_ack)))

@@ -291,7 +291,7 @@ class Ledger:
         if entry.asked is not None:
             heard.asked.append(entry.asked)
         number = self.state.host_numbers.get(entry.host, 0)
-        if number:
+        if number and not (entry.rejected and entry.rejected[0] is Reason.TWIN):
             self._silence.heard(number, now_ns)
         if entry.rejected:
             heard.rejected[entry.host] = (*entry.rejected, entry.boot)

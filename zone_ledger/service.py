@@ -28,7 +28,7 @@ from tegio.logs import event
 from tegio.notify import notify
 from tegio.users import demand_operator, is_operator, own_tenants, user_name
 from tegio.wire import Wire
-from zone_ledger import desk
+from zone_ledger import desk, views
 from zone_ledger.engine import Engine
 from zone_ledger.genesis import genesis_records
 from zone_ledger.journal.snapshots import Snapshot, Snapshots
@@ -280,6 +280,11 @@ class LedgerService:
         seen = desk.view(self.engine.state, asker, request)
         if isinstance(request, control.Tenants):
             return desk.with_users(seen, self._users(), user_name)
+        door, tick = self._ledger.door, self.engine.state.tick
+        if isinstance(request, control.Hosts):
+            return views.with_failures(seen, door.failures, door.twins, tick)
+        if isinstance(request, control.ZoneView):
+            return seen | {"hosts": views.with_failures(seen["hosts"], door.failures, door.twins, tick)}
         return seen | self._own_view() if isinstance(request, control.LedgerView) else seen
 
     def _users(self) -> Users:

@@ -1,14 +1,16 @@
 """What people are shown of the ledger: built-in types only, every amount in ucr."""
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from tegcore.units import PERMILLE, TICKS_PER_HOUR
+from tegcore.units import PERMILLE, TICKS_PER_HOUR, TICKS_PER_S
 from tegcore.wire.records import Market, Reason
 from zone_ledger.leases import HostSession, Lease, LeaseState, OrderState
 from zone_ledger.state import State
 
+TWIN_TOLD_TICKS = 1200
+"""So long people are told of two machines of one name."""
 LEAVES_FOR = {
     Reason.CHALLENGED: "someone bid more",
     Reason.BANKRUPT: "nothing is left to pay",
@@ -119,6 +121,20 @@ def host_state(host: HostSession) -> tuple[str, str]:
     if not host.up:
         return f"down{drained}", f"its daemon has ended{leaves}"
     return f"up{drained}", "an operator drained it" * host.drained
+
+
+def with_failures(
+    rows: list[dict[str, Any]], failures: Mapping[str, Mapping[str, int]], twins: Mapping[str, int], tick: int
+) -> list[dict[str, Any]]:
+    """Rows of hosts with how often each was not taken in, and what another machine says of its name."""
+    told = []
+    for row in rows:
+        more: dict[str, Any] = {"failures": dict(failures.get(row["host"], {}))}
+        if (seen := twins.get(row["host"])) is not None and tick - seen < TWIN_TOLD_TICKS:
+            text = f"another machine said {(tick - seen) // TICKS_PER_S} s ago that it is {row['host']}: rename it"
+            more["reason"] = f"{row['reason']}; {text}" if row["reason"] else text
+        told.append(row | more)
+    return told
 
 
 def hosts(state: State) -> list[dict[str, Any]]:

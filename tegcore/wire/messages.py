@@ -38,6 +38,7 @@ class Hello(Message, frozen=True, tag="hello"):
         log2_slots: The host has 2^this slots.
         absent_mask: Bit i set: slot i of the host is absent. Hosts of more than 63 slots have none.
         rules: The latest rule set whose events this host reads; 0: those of set 1.
+        machine: Tells this machine from others of the same name; 0: it does not say.
     """
 
     v: int
@@ -50,6 +51,7 @@ class Hello(Message, frozen=True, tag="hello"):
     mem_bytes: int
     absent_mask: int = 0
     rules: int = 0
+    machine: int = 0
 
 
 class Orders(Message, frozen=True, tag="orders"):
@@ -377,6 +379,7 @@ class Status(Message, frozen=True, tag="status"):
 
     Attributes:
         address: HOST:PORT at which it hears other hosts; empty: it hears none.
+        machine: As in `Hello`.
     """
 
     v: int
@@ -384,6 +387,7 @@ class Status(Message, frozen=True, tag="status"):
     boot: int
     up: bool
     address: str = ""
+    machine: int = 0
 
 
 class Digest(Message, frozen=True, tag="digest"):

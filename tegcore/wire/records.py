@@ -127,6 +127,7 @@ class Reason(IntEnum):
     BUDGET = 33  # its own budget or purse does not cover one more period: `missing` = ucr
     TAKEN = 34  # every block that it could have is leased, and it may not displace: `missing` = slots
     TIME = 35  # its declared time is over
+    TWIN = 36  # another machine has this host's name, and is heard
 
 
 class Bounds(NamedTuple):

@@ -15,11 +15,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from tegcore.backoff import Backoff
 from tegcore.errors import RefusedError, UnavailableError
 from tegd.airlock.protocol import PACKET_BYTES_MAX, VERSION
 from tegio.logs import event
 
-RECONNECT_S = 0.1
+RECONNECT_S_MIN, RECONNECT_S_MAX = 0.05, 2.0
+STEADY_S = 5.0
 START_S_MAX = 30.0
 CALLS_MAX = 32
 """Calls under way: the answers to all of them are within what the airlock side can send before they are read."""
@@ -137,14 +139,17 @@ class AirlockClient:
         return {name: value for name, value in reply.items() if name not in ("v", "id", "ok")}
 
     async def _keep(self) -> None:
+        clock = asyncio.get_running_loop().time
+        backoff = Backoff(RECONNECT_S_MIN, RECONNECT_S_MAX, STEADY_S, os.getpid())
         while True:
+            begun_s = clock()
             try:
                 await self._converse()
             except OSError:
                 pass
             except (ValueError, TypeError) as error:
                 event("airlock.unreadable", logging.WARNING, error=error)
-            await asyncio.sleep(RECONNECT_S)
+            await asyncio.sleep(backoff.pause(clock() - begun_s))
 
     async def _converse(self) -> None:
         loop = asyncio.get_running_loop()

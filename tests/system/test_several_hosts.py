@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from system.zone import MOSQUITTO, SURE_S, TERM_S, Zone, last_line, spin
+from system.zone import MOSQUITTO, SURE_S, TERM_S, Host, Zone, last_line, spin
 
 from tegcore.wire import control
 
@@ -157,4 +157,28 @@ def test_work_goes_on_while_its_home_is_away_and_its_home_learns_of_it(zone: Zon
     zone.until(lambda: zone["a"].work(name)["life"] == "ended", 40)
     assert zone["a"].work(name)["exit_code"] == 0
     assert zone["a"].log(name).splitlines()[-1] == last_line(150)
+    zone.settled()
+
+
+def test_two_machines_of_one_name_are_named_on_both_sides_and_the_first_keeps_its_work(
+    zone: Zone, tmp_path: Path
+) -> None:
+    name = zone["a"].submit(argv=spin(150))
+    zone.until(lambda: zone["a"].work(name)["run"] == "running", 40)
+    lease = zone["a"].work(name)["lease"]
+    (tmp_path / "other").mkdir()
+    twin = Host(zone, "a", 0, 1, state=tmp_path / "other" / "a")
+    try:
+        twin.start()
+        zone.until(lambda: twin.ask(control.Host())["twin"], 40)
+        zone.until(lambda: "another machine" in zone.host_row("a")["reason"], 10)
+        waits = twin.submit(argv=("true",))
+        assert twin.why(waits)["reasons"][0]["reason"] == "twin"
+        zone.until(lambda: zone["a"].work(name)["life"] == "ended", 60)
+        assert zone["a"].work(name)["exit_code"] == 0
+        assert zone["a"].work(name)["lease"] in {0, lease}
+        for host in (zone["a"], twin):
+            assert (host.state / "tegd.log").read_text().count("broker.lost") == 0
+    finally:
+        twin.stop()
     zone.settled()

@@ -150,9 +150,11 @@ class Part:
 class Host:
     """One host: its two processes, and what a test asks of it."""
 
-    def __init__(self, zone: "Zone", name: str, base: int, log2_slots: int, **settings: Any) -> None:
+    def __init__(
+        self, zone: "Zone", name: str, base: int, log2_slots: int, state: Path | None = None, **settings: Any
+    ) -> None:
         self.zone, self.name = zone, name
-        self.state = zone.folder / name
+        self.state = state or zone.folder / name
         for folder in ("tegd", "run"):
             (self.state / folder).mkdir(parents=True, mode=0o700)
         (self.state / "airlock").mkdir(mode=0o750)

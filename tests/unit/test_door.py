@@ -27,7 +27,7 @@ from tegcore.wire.records import (
 from tegcore.wire.signing import Key, host_key, ledger_keyring, members_key, sign, tenant_token
 from tegcore.wire.topics import Channel, Topic
 from zone_ledger.book.reference import ReferenceBook
-from zone_ledger.door import QUARANTINE_MAX, Door
+from zone_ledger.door import QUARANTINE_MAX, TWIN_TICKS, Door
 from zone_ledger.engine import Engine
 
 SECRET = Key(b"s" * 32)
@@ -194,6 +194,46 @@ def test_orders_of_an_earlier_boot_are_void(ledger: Ledger) -> None:
     hello, _ = ledger.say(Hello(SCHEMA, "n1", 7, -1, 3, 0, 8000, 1 << 33))
     assert hello.rejected is not None
     assert ledger.engine.state.hosts[1].boot == 8
+
+
+def test_two_machines_of_one_name_are_told_apart_and_the_first_keeps_its_session(ledger: Ledger) -> None:
+    ledger.say(Hello(SCHEMA, "n1", 8, -1, 3, 0, 8000, 1 << 33, machine=11))
+    for _ in range(3):
+        for _ in range(TWIN_TICKS // 2):
+            ledger.tick()
+        ledger.order(boot=8)
+        entry, _ = ledger.say(Hello(SCHEMA, "n1", 9, -1, 3, 0, 8000, 1 << 33, machine=12))
+        assert entry.rejected is not None
+        assert entry.rejected[0] is Reason.TWIN
+        assert "two machines say that they are n1" in entry.rejected[1]
+        assert ledger.engine.state.hosts[1].boot == 8
+    ledger.order(fok(1), boot=8)
+    ledger.tick()
+    assert ledger.engine.state.leases
+    again, _ = ledger.say(Hello(SCHEMA, "n1", 10, -1, 3, 0, 8000, 1 << 33, machine=11))
+    assert again.greeted
+    for _ in range(TWIN_TICKS):
+        ledger.tick()
+    other, _ = ledger.say(Hello(SCHEMA, "n1", 11, -1, 3, 0, 8000, 1 << 33, machine=12))
+    assert other.greeted, "the first is silent: it has been replaced"
+
+
+def test_a_machine_that_takes_the_place_of_one_that_said_goodbye_is_no_twin(ledger: Ledger) -> None:
+    ledger.say(Hello(SCHEMA, "n1", 8, -1, 3, 0, 8000, 1 << 33, machine=11))
+    ledger.say(Status(SCHEMA, "n1", 8, up=False, machine=11), Topic("z", Channel.STATUS, "n1"))
+    entry, _ = ledger.say(Hello(SCHEMA, "n1", 9, -1, 3, 0, 8000, 1 << 33, machine=12))
+    assert entry.greeted
+
+
+def test_after_a_restart_of_the_ledger_the_machine_is_known_by_what_it_says_of_its_presence(ledger: Ledger) -> None:
+    status = Topic("z", Channel.STATUS, "n1")
+    ledger.say(Hello(SCHEMA, "n1", 8, -1, 3, 0, 8000, 1 << 33, machine=11))
+    ledger.door = Door("z", SECRET)
+    ledger.say(Status(SCHEMA, "n1", 7, up=True, machine=12), status)
+    ledger.say(Status(SCHEMA, "n1", 8, up=True, machine=11), status)
+    entry, _ = ledger.say(Hello(SCHEMA, "n1", 9, -1, 3, 0, 8000, 1 << 33, machine=12))
+    assert entry.rejected is not None
+    assert entry.rejected[0] is Reason.TWIN
 
 
 REFUSED = {

@@ -62,12 +62,30 @@ def test_ten_thousand_wait_and_a_thousand_run_and_what_is_more_is_refused_at_the
     assert submission.WAITING_MAX >= 10_000
     assert submission.RUNNING_MAX >= 1000
     assert airlock_service.WORKLOADS_MAX >= submission.RUNNING_MAX + PARTS_MAX
-    full = works(submission.WORKLOADS_MAX - 1)
+    full = works(submission.WAITING_MAX + submission.RUNNING_MAX - 1)
     submission.check(SPEC, "ada", {"ada"}, full)
     full += works(1, first=len(full) + 1)
-    with pytest.raises(RefusedError, match=f"{submission.WORKLOADS_MAX} jobs are pending or running") as error:
+    with pytest.raises(RefusedError, match=f"ada has {len(full)} jobs pending or running on this host") as error:
         submission.check(SPEC, "ada", {"ada"}, full)
     assert error.value.hint
+
+
+def test_a_tenant_that_submits_without_end_leaves_room_for_every_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(submission, "WORKLOADS_MAX", 600)
+    held: list[Workload] = []
+
+    def takes_all(tenant: str) -> str:
+        for count in range(submission.WORKLOADS_MAX):
+            try:
+                submission.check(SPEC, tenant, {tenant}, held)
+            except RefusedError as error:
+                return f"{count > 0} {error}"
+            held.extend(works(1, first=len(held) + 1))
+            held[-1].tenant = tenant
+        return "never refused"
+
+    for tenant in ("ada", "bob", "eve"):
+        assert takes_all(tenant).startswith(f"True {tenant} has")
 
 
 def side_of(full: list[Workload]) -> AgentSide:
