@@ -307,6 +307,8 @@ class Traits(NamedTuple):
             raise DecodeError(f"{word:#x} is no set of traits")
         code = word >> 48
         time_ticks = (code & _MANTISSA) << (code >> _MANTISSA_BITS)
+        if _coded(time_ticks) != code:
+            raise DecodeError(f"{word:#x} declares a time in another way than the one there is")
         return cls(OrderFlag(word & 0xFF), word >> 16 & 0xFFFF_FFFF, (word >> 8) & 0xFF, time_ticks)
 
 
