@@ -117,6 +117,7 @@ class AgentSide:
         self._samples: deque[Sample] = deque(maxlen=SAMPLES_PER_MESSAGE_MAX)
         self._telemetry_seq = 0
         self._hello_cycle = 0
+        self._away = False
         self._hellos = Backoff(HELLO_EVERY_CYCLES, HELLO_CYCLES_MAX, HELLO_CYCLES_MAX, seed ^ place.machine)
         self.node = Node(place.host, Link(place.host, boot, now_ns), seed, tokens)
         self.node.offers = HostKind(
@@ -190,6 +191,8 @@ class AgentSide:
         """The ledger did not take something in. Of two machines of one name the later one asks ever less often."""
         if message.reason == Reason.STALE_BOOT:
             return self.node.disowned(message.boot)
+        if message.reason == Reason.HISTORY and message.boot == self.node.link.boot:
+            self.node.forget()
         if message.reason == Reason.TWIN:
             self.node.twin_cycle = self.node.cycle
             if message.boot == self.node.link.boot and self.node.zone is None:
@@ -238,11 +241,13 @@ class AgentSide:
         if node.zone is None and node.mode is Mode.SYNC and node.cycle >= self._hello_cycle:
             self._hello_cycle = node.cycle + HELLO_EVERY_CYCLES
             place, machine = self._place[:-1], self._place.machine
-            hello = Hello(SCHEMA, place[0], node.link.boot, *place[1:], rules=EVENTS_OF_RULES, machine=machine)
+            more = {"rules": EVENTS_OF_RULES, "machine": machine, "lease": node.seen[0], "token": node.seen[1]}
+            hello = Hello(SCHEMA, place[0], node.link.boot, *place[1:], **more)
             said.append(Say(Channel.ORDERS, hello))
-        elif node.zone is not None and (orders := node.link.message(node.cycle, HEARD_EVERY_CYCLES)):
+        elif node.hears and (orders := node.link.message(node.cycle, HEARD_EVERY_CYCLES)):
             said.append(Say(Channel.ORDERS, orders))
-        if node.cycle % STATUS_EVERY_CYCLES == 0 and node.zone is not None:
+        if node.zone is not None and (node.cycle % STATUS_EVERY_CYCLES == 0 or node.forgotten is not self._away):
+            self._away = node.forgotten
             said.append(self.presence())
         if len(self._samples) == SAMPLES_PER_MESSAGE_MAX and node.zone is not None:
             said.append(Say(Channel.TELEMETRY, self._telemetry(node.zone.base)))
@@ -256,8 +261,11 @@ class AgentSide:
         return Say(Channel.STATUS, self._status(up=False), retain=True)
 
     def presence(self) -> Say:
-        """That this host is there, and where: said now and then, and when the broker comes."""
-        return Say(Channel.STATUS, self._status(up=True), retain=True)
+        """That this host is there, and where: said now and then, and when the broker comes.
+
+        While the ledger has lost what it knew of this host, it is not there: nothing is to be seated on it.
+        """
+        return Say(Channel.STATUS, self._status(up=not self.node.forgotten), retain=True)
 
     def _status(self, *, up: bool) -> Status:
         address = self.address if up else ""

@@ -23,6 +23,8 @@ from tegd.seats import ELSEWHERE, Seats
 from tegd.workload import Life, Workload
 
 SILENCE_NS = 3_000_000_000
+BEHIND_BEATS = 20
+"""A message may come late; so many one after the other do not."""
 TOP_UPS_KEPT_MAX = 32
 DROP_EVERY_CYCLES = 200
 _SITTING = frozenset({Life.SEATED, Life.LEAVING})
@@ -41,11 +43,33 @@ class Node(Ghosts, Seats):
             self.link.anchored(welcome.tick)
 
     def beaten(self, tick: int, market: int, now_ns: int) -> None:
-        """The ledger ticks."""
+        """The ledger ticks. One that is behind what it said before, beat after beat, has lost a part of its history."""
+        if self.zone is not None and tick < self.tick:
+            self.behind_beats += 1
+            if self.behind_beats >= BEHIND_BEATS:
+                self.forget()
+            return
+        self.behind_beats = 0
+        if self.forgotten:
+            return
         self.tick, self.beat_ns, self.market = max(self.tick, tick), now_ns, Market(market)
         if self.mode is Mode.LIMP and self.travel is not None:
             self.travel.heard_again()
         self.happen(Happening.BEAT)
+
+    def forget(self) -> None:
+        """The ledger knows less than it acknowledged: all that it says is of another history."""
+        if self.forgotten or self.zone is None:
+            return
+        self.forgotten = True
+        for work in self.in_order():
+            if work.lease:
+                self.tell(work, "the ledger's history went back: it runs on to its term, and is seated anew then")
+
+    def _is_clear(self, now_ns: int) -> bool:
+        """Whether nothing runs here, or on others for this host, under a lease of the history that was lost."""
+        alive = any(state != "ended" for state in self.runs.values())
+        return not alive and all(work.term_end_ns < now_ns for work in self.workloads.values() if work.lease)
 
     def field_came(self, mu_ucr: int) -> None:
         """The governor's field says how much static friction there is."""
@@ -56,8 +80,11 @@ class Node(Ghosts, Seats):
 
         What was sent under an earlier boot and comes late is rejected as well, and says nothing of this one.
         """
-        if boot != self.link.boot or self.zone is None:
+        if boot != self.link.boot or self.zone is None or self.forgotten:
             return []
+        return self._begin_anew()
+
+    def _begin_anew(self) -> list[Effect]:
         self.zone = None
         self.happen(Happening.DISOWNED)
         return [Rejoin()]
@@ -66,6 +93,8 @@ class Node(Ghosts, Seats):
         """Begin a session anew: the ledger will tell all that it knows, and whatever waited is asked again."""
         self.link = link
         self.told.clear()
+        if self.forgotten:
+            self.forgotten, self.behind_beats, self.tick, self.stock = False, 0, 0, None
         for agent in self.agents.values():
             agent.renew_seq = agent.expand_seq = 0
             agent.released = False
@@ -75,13 +104,14 @@ class Node(Ghosts, Seats):
         """Take in a workload that is on disk already."""
         self.workloads[workload.ref] = workload
         self.agents[workload.ref] = Agent()
+        self._saw(workload.lease, max(workload.token, workload.last_token))
         return []
 
     def told_events(self, message: Events, now_ns: int) -> list[Effect]:
         """Take in a message of the ledger; what comes before its Welcome will come again."""
-        if message.boot != self.link.boot or self.zone is None:
+        if message.boot != self.link.boot or self.zone is None or message.tick < self.tick or self.forgotten:
             return []
-        self.tick = max(self.tick, message.tick)
+        self.tick = message.tick
         effects: list[Effect] = []
         for record in self.link.take(message):
             effects += self._event(record, now_ns)
@@ -97,6 +127,7 @@ class Node(Ghosts, Seats):
         body = record.body
         match record.op:
             case Op.FILLED:
+                self._saw(body.lease, body.token)
                 return self._filled(body, now_ns)
             case Op.REFUSED:
                 return self._refused(body, now_ns)
@@ -110,6 +141,9 @@ class Node(Ghosts, Seats):
                 return self._answered(body)
             case _:
                 return self._of_a_seat(record.op, body, now_ns)
+
+    def _saw(self, lease: int, token: int) -> None:
+        self.seen = max(self.seen[0], lease), max(self.seen[1], token)
 
     def _of_a_seat(self, op: Op, body: Any, now_ns: int) -> list[Effect]:
         match op:
@@ -188,6 +222,8 @@ class Node(Ghosts, Seats):
             self.happen(Happening.SILENCE)
         if self.zone is None or self.mode not in {Mode.RUN, Mode.LIMP}:
             return []
+        if self.forgotten and self._is_clear(now_ns):
+            return self._begin_anew()
         effects = self._ask() if self.mode is Mode.RUN else []
         effects += self.travel.step(now_ns) if self.travel is not None else []
         if self.cycle % DROP_EVERY_CYCLES == 0:

@@ -113,7 +113,7 @@ def reasons(node: Node, work: Workload, now_ns: int) -> list[Row]:
     rows: list[Row] = []
     if work.life is Life.ENDED:
         return [_ended(work)]
-    if node.mode is not Mode.RUN:
+    if node.mode is not Mode.RUN or node.forgotten:
         rows.append(_away(node, work, now_ns))
     if work.tenant not in node.tokens and not work.home:
         text = f"this host may not run jobs of tenant {work.tenant!r} yet"
@@ -180,6 +180,11 @@ def _away(node: Node, work: Workload, now_ns: int) -> Row:
         text = f"another machine is in the zone as {node.host}, and was there first: nothing starts here"
         more = "ask an operator to give this machine another name (`host` in its settings), and to restart tegd"
         return Row("twin", text, more)
+    if node.forgotten:
+        term = max(0, work.term_end_ns - now_ns) // TICK_NS if work.lease else 0
+        on = f"this job runs on for {seconds(term)}, and is seated anew then" if term else "this job stays pending"
+        text = f"the scheduler (zone-ledger) knows less than it did (was a copy of its folder put back?): {on}"
+        return Row("history", text, "nothing: this host begins anew with it as soon as what runs here has had its time")
     silent_s = (now_ns - node.beat_ns) // NS_PER_S if node.beat_ns else 0
     ago = f"was last heard {silent_s} s ago" if node.beat_ns else "has not been heard yet"
     heard = f"the scheduler (zone-ledger) {ago}"
@@ -510,6 +515,10 @@ _TEXTS = {
     Reason.UNDECODABLE.name: ("the scheduler (zone-ledger) could not read what this host asked for it", _OLDER),
     Reason.STALE_BOOT.name: (
         "tegd on this host was restarted while it asked for slots; it still waits for {needs}",
+        _AGAIN,
+    ),
+    Reason.HISTORY.name: (
+        "the scheduler (zone-ledger) knows less than it did (was a copy put back?); it still waits for {needs}",
         _AGAIN,
     ),
     Reason.TWIN.name: (

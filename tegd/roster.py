@@ -83,6 +83,9 @@ class Roster:
         stock: What the zone has, as the ledger told last.
         offers: What this host offers when nobody is on it.
         twin_cycle: When the ledger last told of another machine of this host's name.
+        forgotten: The ledger knows less than it acknowledged. It is not heard, and leases run to their terms; then
+            another session begins.
+        seen: The greatest numbers of a lease and of a token that this host was told.
     """
 
     host: str
@@ -110,6 +113,14 @@ class Roster:
     stock: Stock | None = None
     offers: HostKind | None = None
     twin_cycle: int = -TWIN_TOLD_CYCLES
+    forgotten: bool = False
+    seen: tuple[int, int] = (0, 0)
+    behind_beats: int = 0
+
+    @property
+    def hears(self) -> bool:
+        """Whether it is in a session with a ledger that knows all that it has acknowledged."""
+        return self.zone is not None and not self.forgotten
 
     @property
     def has_a_twin(self) -> bool:

@@ -118,7 +118,7 @@ class Door:
         counts: Messages not taken in, by name of the reason.
         quarantine: The latest of them.
         failures: By host, how often something of it was not taken in, by name of the reason.
-        twins: By host, the tick in which another machine last said that it is that host.
+        notes: By host, the tick in which something was noticed of it last, and what people are told.
     """
 
     def __init__(self, zone: str, secret: Key) -> None:
@@ -130,7 +130,7 @@ class Door:
         self._machines: dict[str, _Machine] = {}
         self.counts: Counter[str] = Counter()
         self.failures: dict[str, Counter[str]] = {}
-        self.twins: dict[str, int] = {}
+        self.notes: dict[str, tuple[int, str]] = {}
         self.quarantine: deque[Quarantined] = deque(maxlen=QUARANTINE_MAX)
 
     def read(self, state: State, topic_text: str, frame: bytes) -> Entry:
@@ -207,7 +207,7 @@ class Door:
             commands.append(Record(Op.NAME_IS, 0, 0, 0, NameIs.of(NameKind.HOST, number, hello.host)))
         session = state.hosts.get(number)
         if self._is_twin(state, hello):
-            self.twins[hello.host] = state.tick
+            self.notes[hello.host] = state.tick, f"another machine says that it is {hello.host}: rename it"
             detail = f"two machines say that they are {hello.host}: the one that was here first keeps the name"
             return self._turn_away(hello.host, Reason.TWIN, detail, hello.boot)
         if session is not None and hello.boot < session.boot:
@@ -219,7 +219,7 @@ class Door:
         if base < 0:
             return Entry(host=hello.host, rejected=(Reason.REGION, f"the zone has no free run of 2^{hello.log2_slots}"))
         offered = hello.slot_class, hello.cpu_milli, hello.mem_bytes, hello.absent_mask
-        up = HostUp(base, hello.log2_slots, *offered, hello.rules)
+        up = HostUp(base, hello.log2_slots, *offered, hello.rules, hello.lease, hello.token)
         checked = next(unpack_all(Record(Op.HOST_UP, number, hello.boot, 0, up).packed()))
         if session is None or hello.boot > session.boot or session.stale:
             commands.append(checked)
@@ -253,6 +253,10 @@ class Door:
         session = state.hosts.get(number)
         if session is None or session.stale or session.boot != orders.boot:
             return self._turn_away(orders.host, Reason.STALE_BOOT, "introduce yourself under a new boot", orders.boot)
+        if orders.event_ack > session.outbox.last_seq:
+            detail = f"{orders.host} knows more than this ledger: its history went back (was a copy put back?)"
+            self.notes[orders.host] = state.tick, "it knows more than this ledger: was a copy put back?"
+            return self._turn_away(orders.host, Reason.HISTORY, detail, orders.boot)
         if orders.host in self._machines:
             self._machines[orders.host] = self._machines[orders.host]._replace(tick=state.tick)
         commands = _here_again(state, number)

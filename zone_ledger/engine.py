@@ -241,6 +241,7 @@ class Engine:
         for order in [order for order in state.orders.values() if order.key.host == session.number]:
             self._drop_order(order.key)
         session.boot, session.stale, session.rules = record.boot, False, body.rules
+        state.last_lease, state.last_token = max(state.last_lease, body.lease), max(state.last_token, body.token)
         self._is_here(session)
         session.inbox, session.outbox = Inbox(), Outbox()
         self._tell_truth(session)

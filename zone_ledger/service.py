@@ -282,9 +282,9 @@ class LedgerService:
             return desk.with_users(seen, self._users(), user_name)
         door, tick = self._ledger.door, self.engine.state.tick
         if isinstance(request, control.Hosts):
-            return views.with_failures(seen, door.failures, door.twins, tick)
+            return views.with_failures(seen, door.failures, door.notes, tick)
         if isinstance(request, control.ZoneView):
-            return seen | {"hosts": views.with_failures(seen["hosts"], door.failures, door.twins, tick)}
+            return seen | {"hosts": views.with_failures(seen["hosts"], door.failures, door.notes, tick)}
         return seen | self._own_view() if isinstance(request, control.LedgerView) else seen
 
     def _users(self) -> Users:

@@ -9,8 +9,8 @@ from tegcore.wire.records import Market, Reason
 from zone_ledger.leases import HostSession, Lease, LeaseState, OrderState
 from zone_ledger.state import State
 
-TWIN_TOLD_TICKS = 1200
-"""So long people are told of two machines of one name."""
+NOTE_TICKS = 1200
+"""So long people are told what was noticed of a host."""
 LEAVES_FOR = {
     Reason.CHALLENGED: "someone bid more",
     Reason.BANKRUPT: "nothing is left to pay",
@@ -124,14 +124,18 @@ def host_state(host: HostSession) -> tuple[str, str]:
 
 
 def with_failures(
-    rows: list[dict[str, Any]], failures: Mapping[str, Mapping[str, int]], twins: Mapping[str, int], tick: int
+    rows: list[dict[str, Any]],
+    failures: Mapping[str, Mapping[str, int]],
+    notes: Mapping[str, tuple[int, str]],
+    tick: int,
 ) -> list[dict[str, Any]]:
-    """Rows of hosts with how often each was not taken in, and what another machine says of its name."""
+    """Rows of hosts with how often something of each was not taken in, and what people are to be told of it."""
     told = []
     for row in rows:
         more: dict[str, Any] = {"failures": dict(failures.get(row["host"], {}))}
-        if (seen := twins.get(row["host"])) is not None and tick - seen < TWIN_TOLD_TICKS:
-            text = f"another machine said {(tick - seen) // TICKS_PER_S} s ago that it is {row['host']}: rename it"
+        seen, text = notes.get(row["host"], (-NOTE_TICKS, ""))
+        if tick - seen < NOTE_TICKS:
+            text = f"{text} ({(tick - seen) // TICKS_PER_S} s ago)"
             more["reason"] = f"{row['reason']}; {text}" if row["reason"] else text
         told.append(row | more)
     return told

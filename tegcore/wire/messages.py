@@ -39,6 +39,7 @@ class Hello(Message, frozen=True, tag="hello"):
         absent_mask: Bit i set: slot i of the host is absent. Hosts of more than 63 slots have none.
         rules: The latest rule set whose events this host reads; 0: those of set 1.
         machine: Tells this machine from others of the same name; 0: it does not say.
+        lease, token: The greatest numbers of leases that the host has seen.
     """
 
     v: int
@@ -52,6 +53,8 @@ class Hello(Message, frozen=True, tag="hello"):
     absent_mask: int = 0
     rules: int = 0
     machine: int = 0
+    lease: int = 0
+    token: int = 0
 
 
 class Orders(Message, frozen=True, tag="orders"):

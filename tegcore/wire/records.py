@@ -128,6 +128,7 @@ class Reason(IntEnum):
     TAKEN = 34  # every block that it could have is leased, and it may not displace: `missing` = slots
     TIME = 35  # its declared time is over
     TWIN = 36  # another machine has this host's name, and is heard
+    HISTORY = 37  # the ledger knows less than it acknowledged: a copy was put back
 
 
 class Bounds(NamedTuple):
@@ -307,6 +308,8 @@ class Traits(NamedTuple):
             raise DecodeError(f"{word:#x} is no set of traits")
         code = word >> 48
         time_ticks = (code & _MANTISSA) << (code >> _MANTISSA_BITS)
+        if _coded(time_ticks) != code:
+            raise DecodeError(f"{word:#x} declares a time in another way than the one there is")
         return cls(OrderFlag(word & 0xFF), word >> 16 & 0xFFFF_FFFF, (word >> 8) & 0xFF, time_ticks)
 
 
@@ -393,7 +396,8 @@ class Tick(NamedTuple):
 class HostUp(NamedTuple):
     """A host has introduced itself under a new boot. `actor` is its number; orders of older boots are void.
 
-    `rules`: the latest rule set whose events it reads; 0: those of set 1.
+    `rules`: the latest rule set whose events it reads; 0: those of set 1. `lease` and `token`: the greatest numbers it
+    has seen: no lease is given one of them again.
     """
 
     base: Count
@@ -403,6 +407,8 @@ class HostUp(NamedTuple):
     mem_bytes: Bytes
     absent_mask: Word
     rules: Annotated[int, Bounds(0, 1000)] = 0
+    lease: Ticks = 0
+    token: Ticks = 0
 
 
 class HostLost(NamedTuple):

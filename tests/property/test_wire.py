@@ -4,7 +4,7 @@ import contextlib
 from typing import get_type_hints
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tegcore.errors import DecodeError
@@ -80,6 +80,7 @@ def test_noise_is_a_decode_error_and_nothing_else(raw: bytes) -> None:
 
 
 @given(st.integers(-(2**63), 2**63 - 1))
+@example(1 << 59)
 def test_packed_words_decode_or_are_refused(word: int) -> None:
     for kind in (Region, Shape, Traits):
         with contextlib.suppress(DecodeError):

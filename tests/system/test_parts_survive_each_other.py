@@ -1,6 +1,7 @@
 """Each part is killed at its work: the rest goes on, the part returns, nothing is lost, doubled or left frozen."""
 
 import os
+import shutil
 import signal
 import sys
 import time
@@ -120,3 +121,34 @@ def test_a_lease_is_kept_to_its_term_and_not_past_it_while_the_ledger_is_away(ho
     host.until(lambda: host.work(name)["life"] == "ended", 60)
     assert host.log(name).count("spin: from unit") == 2
     assert host.log(name).strip().splitlines()[-1] == f"spin: 140 units, digest {digest_of(140)}"
+
+
+def test_a_copy_of_the_ledgers_folder_that_is_put_back_is_noticed_and_work_goes_on(host: Host, tmp_path: Path) -> None:
+    folder, kept = host.stack.state_dir / "ledger", tmp_path / "kept"
+
+    def replace(source: Path, target: Path) -> None:
+        """Copy the ledger's folder while it is down."""
+        os.kill(host.stack.pid("ledger"), signal.SIGTERM)
+        host.until(lambda: not psutil.pid_exists(host.stack.pid("ledger")) or is_over("ledger"), 10, hold=("ledger",))
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(source, target)
+
+    def is_over(part: str) -> bool:
+        return psutil.Process(host.stack.pid(part)).status() == psutil.STATUS_ZOMBIE
+
+    replace(folder, kept)
+    host.until(lambda: host.ask("tegd", control.Host())["mode"] == "run", 30)
+    name = host.submit(argv=spin(140), tenant="ada", limit_ucr=300_000, hook=control.Hook())
+    host.until(lambda: host.work(name)["run"] == "running", 20)
+    time.sleep(2)
+    replace(kept, folder)
+    host.until(lambda: host.ask("tegd", control.Why(name=name))["reasons"][0]["reason"] == "history", 20)
+    later = host.submit(argv=("sh", "-c", "echo later"), tenant="bob", limit_ucr=300_000)
+    for ended in (name, later):
+        host.until(lambda ended=ended: host.work(ended)["life"] == "ended", 90)  # type: ignore[misc]
+        assert host.work(ended)["exit_code"] == 0
+    assert host.log(name).strip().splitlines()[-1] == f"spin: 140 units, digest {digest_of(140)}"
+    assert credits_are_conserved(host)
+    assert "went back" in (host.stack.state_dir / "tegd.log").read_text()
+    ledger = host.ask("ledger", control.LedgerView())
+    assert verified(Path(ledger["journal"]), ledger)["replay_hash_equal"] is True

@@ -98,7 +98,9 @@ class World:
             self.carry_out(node.step(self.usage(), self.now_ns))
             message = node.link.message(node.cycle) if node.zone else None
             if node.zone is None and node.cycle % 10 == 0:
-                message = Hello(SCHEMA, "n1", node.link.boot, -1, 3, 0, 2000, 4 * GIB, rules=EVENTS_OF_RULES)
+                lease, token = node.seen
+                fields = {"rules": EVENTS_OF_RULES, "lease": lease, "token": token}
+                message = Hello(SCHEMA, "n1", node.link.boot, -1, 3, 0, 2000, 4 * GIB, **fields)
             copies = 0 if self.lost() else 2 if self.lossy and self.fate.random() < 0.3 else 1
             for _ in range(copies if message and self.ledger_up else 0):
                 self.hear(message)
@@ -166,6 +168,8 @@ class World:
                         self.end(work, cause="asked", saved=True, code=137)
                 case SaveAndEnd(work) if work.airlock_id in self.running:
                     self.end(work, cause="asked", code=143)
+                case Rejoin():
+                    self.node.rejoin(Link("n1", self.node.link.boot + 1, self.now_ns))
                 case Forget(airlock_id):
                     self.running.pop(airlock_id, None)
                     self.node.runs.pop(airlock_id, None)
