@@ -31,7 +31,7 @@ from tegcore.wire.records import (
 from tegcore.wire.signing import Key, host_key, ledger_keyring, tenant_token
 from tegcore.wire.topics import Channel, Topic
 from tegd.bidding import Usage
-from tegd.calls import start_calls
+from tegd.calls import call, start_calls
 from tegd.effects import Extend, Forget, Rejoin, Run, SaveAndEnd, Start
 from tegd.link import Link
 from tegd.modes import Happening, Mode
@@ -72,6 +72,7 @@ class World:
             self.engine.apply(Record(op, 0, 0, key, body))
         self.running: dict[str, dict] = {}
         self.started: list[str] = []
+        self.graces: list[int] = []
         self.mute: set[int] = set()
         self.ledger_up = True
         self.refs = 0
@@ -165,6 +166,7 @@ class World:
                     else:
                         self.end(work, cause="asked", saved=True, code=137)
                 case SaveAndEnd(work) if work.airlock_id in self.running:
+                    self.graces.append(call(effect).fields["grace_ns"])
                     self.end(work, cause="asked", code=143)
                 case Forget(airlock_id):
                     self.running.pop(airlock_id, None)
@@ -257,6 +259,21 @@ def test_what_cannot_be_saved_runs_on_until_its_notice_is_over_and_is_queued_aga
         assert world.started == ["1.1", "1.2"]
     else:
         assert (work.life, work.outcome) == (Life.ENDED, "ended, as its grant said: operator")
+
+
+@pytest.mark.parametrize("hook_fails", [False, True])
+def test_what_cannot_be_saved_is_asked_to_end_at_its_time_limit_and_has_its_notice_to_do_so(hook_fails: bool) -> None:
+    """As people know it: SIGTERM at the limit, SIGKILL after the grace."""
+    world = World()
+    work = world.submit(hook=Hook() if hook_fails else None, time_s=5)
+    world.mute |= {work.ref} if hook_fails else set()
+    world.cycle(40)
+    assert work.life is Life.SEATED
+    world.cycle(90)
+    assert (work.life, work.outcome) == (Life.ENDED, "ended at its time limit of 5 s")
+    assert work.exit_code == 143
+    assert 0 < world.graces[-1] <= 60 * TICK_NS
+    assert world.graces[-1] > 20 * TICK_NS
 
 
 @pytest.mark.parametrize("requeue", [True, False])
