@@ -8,7 +8,6 @@ from tegd.bidding import rank
 from tegd.effects import Bound, Extend, Forget, Run, SaveAndEnd, SaveInPassing
 from tegd.workload import Workload
 
-END_GRACE_NS = 2_000_000_000
 SAVE_NS_MAX = 10_000_000_000
 _BY_HOOK = "hook: "
 """What the airlock side puts before the flaw of a hook that did not show that it saves."""
@@ -35,8 +34,8 @@ def call(effect: Extend | Bound | SaveAndEnd | SaveInPassing | Forget) -> Call:
             return Call("save", _fenced(work) | {"then": "thaw"})
         case SaveAndEnd(work, save=True):
             return Call("save", _fenced(work) | {"then": "end"})
-        case SaveAndEnd(work):
-            return Call("end", _fenced(work) | {"grace_ns": END_GRACE_NS})
+        case SaveAndEnd(work, _, grace_ns):
+            return Call("end", _fenced(work) | {"grace_ns": grace_ns})
         case Forget():
             return Call("forget", {"workload": effect.airlock_id})
 

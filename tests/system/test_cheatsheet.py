@@ -20,8 +20,6 @@ STACK = StackSettings(
     host={"host": "sheet", "log2_slots": 3},
 )
 LINES_MIN, RUN_MIN = 110, 90
-SLOW = {"tegctl run --time 0:01 -- sleep 60"}
-"""Work without a hook has its notice after its time: half a minute."""
 
 
 class Line(NamedTuple):
@@ -73,9 +71,8 @@ def test_the_page_has_what_a_cheat_sheet_has() -> None:
 
 
 def _run_now() -> list[Any]:
-    """Lines that run, each to be told by its command; what takes its time is marked so."""
-    now = [line for line in lines() if not line.later]
-    return [pytest.param(line, id=line.command, marks=[pytest.mark.slow] * (line.command in SLOW)) for line in now]
+    """Lines that run, each to be told by its command."""
+    return [pytest.param(line, id=line.command) for line in lines() if not line.later]
 
 
 @pytest.mark.parametrize("line", _run_now())
