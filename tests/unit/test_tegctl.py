@@ -43,7 +43,8 @@ LEASE = {
     "purse_ucr": 0,
     "paid_ucr": 250,
     "mass": 2.345,
-    "ends_in_ticks": 50,
+    "ends_in_ticks": None,
+    "term_in_ticks": 50,
     "period_ticks": 36_000,
     "seats": ["n2"],
 }

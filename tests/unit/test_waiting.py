@@ -5,7 +5,7 @@ from worlds import NOTICE, PERIOD, Zone
 
 from tegcore.units import GIB
 from tegcore.wire.records import Cancel, Drain, HostLost, HostUp, Market, Op, OrderFlag, Reason, Record, Region, Traits
-from zone_ledger import snapshot, waiting
+from zone_ledger import snapshot, views, waiting
 from zone_ledger.book.fast import FastBook
 
 ROOT = Region(0, 4).packed()
@@ -144,6 +144,20 @@ def test_a_declared_end_promises_a_start_and_shorter_work_goes_before_it() -> No
     zone.ticks()
     assert zone.lease(9)
     assert zone.state.promise is None
+
+
+def test_a_view_says_when_a_job_ends_as_declared_and_apart_from_it_when_its_term_does() -> None:
+    zone = full(time_ticks=TIME)
+    ask(zone, 9, size=0)
+    zone.ticks(3)
+    first = views.leases(zone.state, None)[0]
+    assert first["ends_in_ticks"] == TIME - 3
+    assert first["term_in_ticks"] == zone.lease(1).term_end - zone.state.tick
+    endless = views.leases(full().state, None)[0]
+    assert endless["ends_in_ticks"] is None
+    assert endless["term_in_ticks"] > 0
+    zone.operate(Op.DRAIN, Drain(1, 1))
+    assert views.leases(zone.state, None)[0]["ends_in_ticks"] == NOTICE, "it is to be gone by then"
 
 
 def test_a_promise_moves_on_while_its_slots_are_held_for_longer() -> None:
