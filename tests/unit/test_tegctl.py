@@ -140,8 +140,8 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 TABLE = [
-    (["leases"], 0, "JOB  LEASE  TENANT  HOST  SLOTS  STATE  ENDS IN s  MASS  CR/GPU-H  BID   PURSE  PAID"),
-    (["leases"], 0, "n1:  7      ada     n2    4-7    held   2.5        2.3   3.00      4.00         0.00025"),
+    (["leases"], 0, "JOB  LEASE  TENANT  HOST  SLOTS  STATE  ENDS IN  MASS  CR/GPU-H  BID   PURSE  PAID"),
+    (["leases"], 0, "n1:  7      ada     n2    4-7    held   -        2.3   3.00      4.00         0.00025"),
     (["mint", "ada", "2.5"], 0, "minted 2.50 credits for ada"),
     (["mint", "ada", "much"], 2, "is not an amount of credits"),
     (["cordon", "3"], 0, "slot 3 is cordoned"),
