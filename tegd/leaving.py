@@ -1,7 +1,7 @@
 """How a seat is given up: notice, the save, the end of the run, the end of the lease, and what comes after.
 
-What can be saved is saved at once; what cannot runs on until its notice is nearly over. At its time limit it is asked to
-end at once, and has its notice to do so. The slots are said to be clear
+What can be saved is saved at once; what cannot runs on until its notice is nearly over. At its time limit it is asked
+to end at once, and has its notice to do so. The slots are said to be clear
 when the airlock side says that the run is over, and not before. A save that fails makes of it what cannot be saved.
 
 Without its lease it seeks anew, from what it saved or from its beginning, unless it has come to its end by itself, is
