@@ -175,8 +175,9 @@ def book(state: State) -> list[dict[str, Any]]:
             continue
         region = state.book.region_of(number)
         shape = state.book.shape_of(number)
+        absent = shape.absent_bits
         for slot in range(region.base, region.end):
-            if shape.absent_mask >> (slot - region.base) & 1:
+            if absent >> (slot - region.base) & 1:
                 continue
             lease = held.get(slot)
             rows.append(

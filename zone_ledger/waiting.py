@@ -363,7 +363,8 @@ def _is_offered(state: State, order: Order, region: Region) -> bool:
             return False
         run = state.book.region_of(host)
         first, last = max(run.base, region.base), min(run.end, region.end)
-        if any(shape.absent_mask >> (slot - run.base) & 1 for slot in range(first, last)):
+        absent = shape.absent_bits
+        if any(absent >> (slot - run.base) & 1 for slot in range(first, last)):
             return False
         slots += last - first
     return slots == region.slots and not any(region.base <= slot < region.end for slot in state.book.cordoned())

@@ -389,10 +389,21 @@ class Tick(NamedTuple):
     tau: Ticks
 
 
+def absent_bits(mask: int, log2_slots: int) -> int:
+    """Which slots of a run are absent, bit by bit, as a host says it.
+
+    Args:
+        mask: Of 63 bits: bit i set, slot i is absent; -n: all but the first n are absent, in a run of any length.
+        log2_slots: Of the run.
+    """
+    every = (1 << (1 << log2_slots)) - 1
+    return every & ~((1 << -mask) - 1) if mask < 0 else mask & every
+
+
 class HostUp(NamedTuple):
     """A host has introduced itself under a new boot. `actor` is its number; orders of older boots are void.
 
-    `rules`: the latest rule set whose events it reads; 0: those of set 1.
+    `absent_mask`: see `absent_bits`. `rules`: the latest rule set whose events it reads; 0: those of set 1.
     """
 
     base: Count
