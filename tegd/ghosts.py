@@ -116,6 +116,7 @@ class Ghosts(Roster):
         if self.link.put(Op.FOK, self._fok(work, region), now_ns):
             self.busy += 1
             agent.ordered_ns, agent.ordered_log2, agent.search.asked_cycle = now_ns, region.log2, None
+            agent.ordered_time_s = work.spec.time_s
             work.become(Life.ORDERED, self.tick, f"ordered {work.shape.slots} slots in {region.slots}")
 
     def _round_failed(self, work: Workload, region: Region) -> None:

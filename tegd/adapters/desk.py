@@ -85,7 +85,8 @@ class Desk:
                 return control.Reply(data=_signed(views.why(self._node, self._named(peer, request.name), now_ns)))
             case control.UpdateWorkload():
                 work = self._named(peer, request.name)
-                done = updating.update(self._node, work, request, now_ns)
+                told = request.told and is_operator(peer.uid, self._settings.operators)
+                done = updating.update(self._node, work, msgspec.structs.replace(request, told=told), now_ns)
                 self._carry_out(done.effects)
                 return control.Reply(data=views.row(self._node, work, now_ns) | {"done": done.text})
             case control.CancelWorkload():

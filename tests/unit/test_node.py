@@ -817,3 +817,42 @@ def test_a_lease_whose_end_was_not_heard_counts_in_full_against_a_budget() -> No
     term = world.node.zone.term_ticks // world.node.zone.period_ticks
     assert work.spent_ucr >= price_ucr * term
     assert work.own_ucr == 50_000_000 - work.spent_ucr
+
+
+def test_a_time_limit_becomes_less_while_it_runs_and_the_ledger_knows_it() -> None:
+    world = World()
+    work = world.submit(hook=None, time_s=100)
+    world.cycle(40)
+    lease = world.engine.state.leases[work.lease]
+    with pytest.raises(RefusedError, match="that can only become less"):
+        update(world.node, work, UpdateWorkload(name=work.name, time_s=101), world.now_ns)
+    assert work.spec.time_s == 100
+    assert "time limit 5 s" in update(world.node, work, UpdateWorkload(name=work.name, time_s=5), world.now_ns).text
+    world.cycle(5)
+    assert lease.traits.time_ticks == 100
+    world.cycle(90)
+    assert (work.life, work.outcome) == (Life.ENDED, "ended at its time limit of 5 s")
+
+
+def test_a_time_limit_that_is_changed_while_an_order_is_out_holds_for_its_lease() -> None:
+    world = World()
+    work = world.submit(hook=None, time_s=100)
+    while work.life is not Life.ORDERED:
+        world.cycle()
+    with pytest.raises(RefusedError, match="it can only have less"):
+        update(world.node, work, UpdateWorkload(name=work.name, time_s=101), world.now_ns)
+    update(world.node, work, UpdateWorkload(name=work.name, time_s=5), world.now_ns)
+    world.cycle(6)
+    assert world.engine.state.leases[work.lease].traits.time_ticks == 100
+
+
+def test_what_waits_asks_with_its_new_time_limit() -> None:
+    world = World()
+    works = [world.submit() for _ in range(8)]
+    world.cycle(80)
+    late = world.submit(time_s=100)
+    world.cycle(40)
+    update(world.node, late, UpdateWorkload(name=late.name, time_s=200), world.now_ns)
+    world.end(works[0])
+    world.cycle(60)
+    assert world.engine.state.leases[late.lease].traits.time_ticks >= 200 * 20

@@ -154,7 +154,7 @@ TABLE = [
     (["why", "w1"], 0, "w1 (ada) is pending\n  its account is short\n    -> mint 5\n         2 s ago  accepted"),
     (["update", "w1", "--bid", "7.2/h"], 0, "w1 is pending: it asks anew"),
     (["update", "w1", "--bid", "much"], 2, "is not an amount of credits"),
-    (["update", "w1"], 2, "--bid, --budget or --mem"),
+    (["update", "w1"], 2, "--bid, --budget, --mem or --time"),
     (["tenant", "show"], 0, "ada     ada 7  5.00     standing"),
     (["tenant", "add", "eve"], 0, "eve has an account"),
     (["tenant", "add", "eve", "--income", "5"], 0, "eve has an account"),
