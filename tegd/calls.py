@@ -1,5 +1,6 @@
 """What the airlock side is asked, and what it says of runs: the node's effects and runs in the socket's words."""
 
+import sys
 from typing import Any, NamedTuple
 
 from tegcore.units import TICK_NS
@@ -13,6 +14,8 @@ _BY_HOOK = "hook: "
 """What the airlock side puts before the flaw of a hook that did not show that it saves."""
 ENVIRONMENT, STDIN = ".teg-environment", ".teg-stdin"
 """Files beside a workload's input files: the environment that it brings, and what it reads as standard input."""
+TERMINAL = ("-I", "-m", "tegd.terminal")
+"""What runs the command of work that has a terminal."""
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -62,7 +65,7 @@ def start_calls(work: Workload, zone: Welcome | None, folder: str, home: str, to
         }
     fields = {
         "lease": work.lease,
-        "argv": list(spec.argv),
+        "argv": [*((sys.executable, *TERMINAL, spec.terminal) if spec.terminal else ()), *spec.argv],
         "env": {"PATH": PATH, "HOME": home, **spec.env, "TEG_NAME": work.name, **told},
         "cwd": spec.cwd or folder,
         "uid": work.uid,

@@ -92,6 +92,8 @@ class WorkloadSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         time_s: It runs for so long at most, in s: then it is asked to save, and ended. 0: as long as it takes.
         umask: Of the modes of files that it makes.
         limits: Soft limits by name (`LIMITS`), as far as its host allows; -1: none.
+        terminal: Path of a socket on this host at which a terminal waits for it; empty: it has none. Only for what runs
+            `here`, is not queued again, and has no hook.
     """
 
     argv: tuple[str, ...]
@@ -120,6 +122,7 @@ class WorkloadSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     time_s: Annotated[int, Meta(ge=0, le=TIME_S_MAX)] = 0
     umask: Annotated[int, Meta(ge=0, le=0o777)] = 0o022
     limits: dict[str, Annotated[int, Meta(ge=-1, le=2**63 - 1)]] = {}
+    terminal: Annotated[str, Meta(max_length=107)] = ""
 
 
 class Submit(Request, frozen=True, tag="submit"):
