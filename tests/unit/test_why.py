@@ -581,3 +581,18 @@ async def test_a_budget_is_raised_while_it_runs_and_is_not_counted_twice(tmp_pat
         zone.cycle(5)
         assert lease.budget_ucr == 50 * RESERVE_UCR
     assert (await zone.ask(control.Why(name=name)))["budget_ucr"] == 50 * RESERVE_UCR
+
+
+async def test_a_long_list_does_not_hold_up_the_daemon(zone: Zone) -> None:
+    """Cycles go on in between: a host that says nothing for seconds is taken for lost."""
+    for _ in range(8):
+        await zone.submit()
+    first = next(iter(zone.node.workloads.values()))
+    zone.node.workloads |= {1000 + number: first for number in range(2_000)}
+    asked = asyncio.ensure_future(zone.ask(control.Workloads()))
+    turns = 0
+    while not asked.done():
+        turns += 1
+        await asyncio.sleep(0)
+    assert len(asked.result()) == 2_008
+    assert turns >= 8
