@@ -55,6 +55,20 @@ class Time(click.ParamType[int]):
         return seconds
 
 
+class NewTime(click.ParamType[tuple[int, int]]):
+    """A time, or by how much one is to change: 2h, +30m, -1h; as a sign (0: none) and seconds."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        """See `click.ParamType.convert`."""
+        if isinstance(value, tuple):
+            return value
+        text = str(value).strip()
+        sign = {"+": 1, "-": -1}.get(text[:1], 0)
+        return sign, TIME.convert(text[abs(sign) :], param, ctx)
+
+
 def _time_s(text: str) -> int | None:
     if match := re.fullmatch(r"(\d+)(s|m|h|d)", text):
         return int(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86_400}[match[2]]

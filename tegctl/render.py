@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import click
 
-from tegcore.units import MIB, TICKS_PER_HOUR, UCR_PER_CREDIT, credits_text
+from tegcore.units import MIB, TICKS_PER_HOUR, TICKS_PER_S, UCR_PER_CREDIT, credits_text
 
 SCHEMA = 1
 SHORT_MIN = 10
@@ -75,18 +75,21 @@ def seconds(key: str) -> Callable[[Mapping[str, Any]], str]:
 
 def age(key: str) -> Callable[[Mapping[str, Any]], str]:
     """A column of seconds as people say them: `45s`, `12m`, `3h05`, `2d04h`."""
+    return lambda row: "" if row.get(key) is None else _said(row[key])
 
-    def read(row: Mapping[str, Any]) -> str:
-        if row.get(key) is None:
-            return ""
-        minutes, hours = row[key] // 60, row[key] // 3600
-        if minutes < 1:
-            return f"{row[key]}s"
-        if hours < 1:
-            return f"{minutes}m"
-        return f"{hours}h{minutes % 60:02}" if hours < 24 else f"{hours // 24}d{hours % 24:02}h"
 
-    return read
+def ends(key: str) -> Callable[[Mapping[str, Any]], str]:
+    """A column of ticks until an end, as people say them; `-` where nobody has said when."""
+    return lambda row: "-" if row.get(key) is None else _said(row[key] // TICKS_PER_S)
+
+
+def _said(length_s: int) -> str:
+    minutes, hours = length_s // 60, length_s // 3600
+    if minutes < 1:
+        return f"{length_s}s"
+    if hours < 1:
+        return f"{minutes}m"
+    return f"{hours}h{minutes % 60:02}" if hours < 24 else f"{hours // 24}d{hours % 24:02}h"
 
 
 def blocks(row: Mapping[str, Any]) -> str:

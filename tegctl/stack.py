@@ -18,13 +18,14 @@ import socket
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tegcore.backoff import Backoff
-from tegcore.errors import TegError, UnavailableError
+from tegcore.errors import ConfigError, TegError, UnavailableError
 from tegcore.wire import control
 from tegcore.wire.signing import Key, governor_key, host_key, members_key, tenant_token
 from tegctl import farewell
@@ -69,6 +70,34 @@ class StackSettings:
     governor: Mapping[str, Any] = field(default_factory=dict)
     host: Mapping[str, Any] = field(default_factory=dict)
     sets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+class Size(NamedTuple):
+    """How large a stack that was made is: its zone of 2^k x 2^k slots, and the slots of this host."""
+
+    zone_k: int
+    slots: int
+
+
+def size_of(state_dir: Path) -> Size | None:
+    """How large the stack in a state folder is; None: there is none yet.
+
+    Raises:
+        ConfigError: If what is there is not to be read.
+    """
+    found: list[dict[str, Any]] = []
+    for name in ("ledger", "tegd"):
+        try:
+            found.append(tomllib.loads((state_dir / f"{name}.toml").read_text()))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            what = f"{state_dir / name}.toml is no file of settings: {error}"
+            raise ConfigError(what, "name an empty folder: `tegctl --state FOLDER up`") from None
+    ledger, tegd = found
+    if not (state_dir / "ledger" / "journal.sqlite").exists():
+        return None
+    return Size(ledger["zone_k"], tegd.get("slots") or 1 << tegd["log2_slots"])
 
 
 @dataclass

@@ -1,5 +1,6 @@
 """What the airlock side is asked, and what it says of runs: the node's effects and runs in the socket's words."""
 
+import sys
 from typing import Any, NamedTuple
 
 from tegcore.units import TICK_NS
@@ -8,12 +9,13 @@ from tegd.bidding import rank
 from tegd.effects import Bound, Extend, Forget, Run, SaveAndEnd, SaveInPassing
 from tegd.workload import Workload
 
-END_GRACE_NS = 2_000_000_000
 SAVE_NS_MAX = 10_000_000_000
 _BY_HOOK = "hook: "
 """What the airlock side puts before the flaw of a hook that did not show that it saves."""
 ENVIRONMENT, STDIN = ".teg-environment", ".teg-stdin"
 """Files beside a workload's input files: the environment that it brings, and what it reads as standard input."""
+TERMINAL = ("-I", "-m", "tegd.terminal")
+"""What runs the command of work that has a terminal."""
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -35,8 +37,8 @@ def call(effect: Extend | Bound | SaveAndEnd | SaveInPassing | Forget) -> Call:
             return Call("save", _fenced(work) | {"then": "thaw"})
         case SaveAndEnd(work, save=True):
             return Call("save", _fenced(work) | {"then": "end"})
-        case SaveAndEnd(work):
-            return Call("end", _fenced(work) | {"grace_ns": END_GRACE_NS})
+        case SaveAndEnd(work, _, grace_ns):
+            return Call("end", _fenced(work) | {"grace_ns": grace_ns})
         case Forget():
             return Call("forget", {"workload": effect.airlock_id})
 
@@ -63,7 +65,7 @@ def start_calls(work: Workload, zone: Welcome | None, folder: str, home: str, to
         }
     fields = {
         "lease": work.lease,
-        "argv": list(spec.argv),
+        "argv": [*((sys.executable, *TERMINAL, spec.terminal) if spec.terminal else ()), *spec.argv],
         "env": {"PATH": PATH, "HOME": home, **spec.env, "TEG_NAME": work.name, **told},
         "cwd": spec.cwd or folder,
         "uid": work.uid,

@@ -24,11 +24,15 @@ class Bound(NamedTuple):
     workload: Workload
 
 
+END_GRACE_NS = 2_000_000_000
+
+
 class SaveAndEnd(NamedTuple):
-    """Save a run by its hook and end it; without a hook, end it."""
+    """Save a run by its hook and end it; without a hook, ask it to end, and kill it after a grace."""
 
     workload: Workload
     save: bool
+    grace_ns: int = END_GRACE_NS
 
 
 class Forget(NamedTuple):

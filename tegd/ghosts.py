@@ -20,6 +20,8 @@ _NO_MONEY = frozenset({Reason.BUDGET, Reason.ENDOWMENT, Reason.BANKRUPT})
 """Its own money does not do: nothing changes that but a top-up."""
 ASKED_PER_CYCLE_MAX = 128
 """Quotes that go out with one message, and that the ledger answers with one."""
+ORDERS_OUT_MAX = 256
+"""While so many orders wait for their answer nobody else asks: who is told of room must find a place to order it."""
 RUNNING_MAX = 1200
 """Of a host's own work that has a seat, or is about to: the airlock side holds these and all parts of others' work."""
 
@@ -37,7 +39,8 @@ class Ghosts(Roster):
         assert self.zone is not None
         effects: list[Effect] = []
         self.busy = sum(work.life not in {Life.SEEKING, Life.PARKED, Life.ENDED} for work in self.workloads.values())
-        room = min(RUNNING_MAX - self.busy, ASKED_PER_CYCLE_MAX)
+        out = sum(work.life is Life.ORDERED for work in self.workloads.values())
+        room = min(RUNNING_MAX - self.busy, ORDERS_OUT_MAX - out, ASKED_PER_CYCLE_MAX)
         due = [ref for ref in self.ghosts() if self.agents[ref].search.may_ask(self.cycle)]
         if len(due) > max(0, room):
             after = bisect_right(due, self.asked_last)
@@ -116,6 +119,7 @@ class Ghosts(Roster):
         if self.link.put(Op.FOK, self._fok(work, region), now_ns):
             self.busy += 1
             agent.ordered_ns, agent.ordered_log2, agent.search.asked_cycle = now_ns, region.log2, None
+            agent.ordered_time_s = work.spec.time_s
             work.become(Life.ORDERED, self.tick, f"ordered {work.shape.slots} slots in {region.slots}")
 
     def _round_failed(self, work: Workload, region: Region) -> None:

@@ -1,6 +1,7 @@
 """How a seat is given up: notice, the save, the end of the run, the end of the lease, and what comes after.
 
-What can be saved is saved at once; what cannot runs on until its notice is nearly over. The slots are said to be clear
+What can be saved is saved at once; what cannot runs on until its notice is nearly over. At its time limit it is asked
+to end at once, and has its notice to do so. The slots are said to be clear
 when the airlock side says that the run is over, and not before. A save that fails makes of it what cannot be saved.
 
 Without its lease it seeks anew, from what it saved or from its beginning, unless it has come to its end by itself, is
@@ -11,9 +12,9 @@ from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
-from tegcore.units import credits_text
+from tegcore.units import TICK_NS, credits_text
 from tegcore.wire.records import Op, Reason, Release
-from tegd.effects import Bound, Effect, Extend, Forget, Keep, Run, SaveAndEnd, Start
+from tegd.effects import END_GRACE_NS, Bound, Effect, Extend, Forget, Keep, Run, SaveAndEnd, Start
 from tegd.modes import Happening
 from tegd.roster import Agent, Roster
 from tegd.workload import CANNOT_EXECUTE, HOOK_FAILED_MAX, Life, Low, Waits, Workload
@@ -42,7 +43,7 @@ class Leaving(Roster):
         agent.leaving_told = False
         agent.deadline_tick = deadline_tick if deadline_tick > self.tick else 0
         at_once = work.hook is not None or why is Reason.CANCELLED
-        agent.leave_tick = self.tick if at_once else deadline_tick - LEAVE_MARGIN_TICKS
+        agent.leave_tick = self.tick if at_once else self._last_tick(work, agent)
         return [Keep(work), *self._leave_when_due(work, agent)]
 
     def _leave_when_due(self, work: Workload, agent: Agent) -> list[Effect]:
@@ -52,7 +53,19 @@ class Leaving(Roster):
         if self.tick < agent.leave_tick:
             return []
         agent.leaving_told = True
-        return [SaveAndEnd(work, save=work.hook is not None and not work.cancelled)]
+        return [self._asked_to_leave(work, agent)]
+
+    def _last_tick(self, work: Workload, agent: Agent) -> int:
+        """Until when what cannot be saved runs on: to its time limit, or until its notice is nearly over."""
+        return self.tick if work.why_leaving == Reason.TIME else agent.deadline_tick - LEAVE_MARGIN_TICKS
+
+    def _asked_to_leave(self, work: Workload, agent: Agent) -> SaveAndEnd:
+        """Saved, or asked to end; at its time limit it has the rest of its notice for that."""
+        save, grace_ns = work.hook is not None and not work.cancelled, END_GRACE_NS
+        if work.why_leaving == Reason.TIME and not work.cancelled:
+            left = agent.deadline_tick - LEAVE_MARGIN_TICKS - self.tick
+            grace_ns = max(END_GRACE_NS, left * TICK_NS)
+        return SaveAndEnd(work, save, grace_ns)
 
     def _withdrawn(self, body: Any) -> list[Effect]:
         """Its notice is taken back: it stays, unless its save or its end is under way."""
@@ -125,7 +138,7 @@ class Leaving(Roster):
             return [Keep(work)]
         if work.why_leaving == Reason.MOVED:
             return self._stay(work, "stays where it is: it cannot be saved")
-        agent.leaving_told, agent.leave_tick = False, agent.deadline_tick - LEAVE_MARGIN_TICKS
+        agent.leaving_told, agent.leave_tick = False, self._last_tick(work, agent)
         return [Keep(work)]
 
     def airlock_back(self) -> list[Effect]:
@@ -136,7 +149,7 @@ class Leaving(Roster):
             if work.life is Life.SEATED and (state or self.travel is None or self.travel.may_start(work)):
                 effects += [Extend(work), Bound(work)] if state else [Start(work)]
             elif work.life is Life.LEAVING and state not in {None, "ended"} and self.agents[work.ref].leaving_told:
-                effects.append(SaveAndEnd(work, save=work.hook is not None and not work.cancelled))
+                effects.append(self._asked_to_leave(work, self.agents[work.ref]))
         return effects
 
     def run_ended(self, work: Workload, why: Reason, now_ns: int) -> list[Effect]:

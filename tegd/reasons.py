@@ -213,6 +213,10 @@ def _leaving(node: Node, work: Workload) -> Row:
     elif why is Reason.DONE:
         again = f"nothing; `tegctl ps {work.name}` shows its exit code in a moment"
     elif why is Reason.TIME:
+        if work.hook is None:
+            left = node.agents[work.ref].deadline_tick - node.tick
+            text = "its time limit (--time) is over: it was asked to end (SIGTERM), and is killed"
+            within = f" within {seconds(left)}" if left > 0 else ""
         text, again = f"{text}{within}", "nothing; to give it longer, submit it again with a larger --time"
     elif work.hook is not None:
         then = f"; it saves itself{within}, is pending again, and goes on from there where it finds slots"

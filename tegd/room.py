@@ -11,6 +11,7 @@ import numpy as np
 
 from tegcore.field.fragmentation import WHOLE, Hosts, unusable_share
 from tegcore.field.requests import Mix
+from tegcore.wire.records import absent_bits
 from tegd.workload import Workload
 
 MEM_OFFERED_PERCENT = 95
@@ -37,9 +38,10 @@ def fragmentation(
         mem_bytes: Of the host.
         works: Those that have a seat here.
         mix: Of orders.
-        absent_mask: Bit i set: slot i of the host is absent.
+        absent_mask: Which of its slots are absent, as `tegcore.wire.records.absent_bits` reads it.
     """
-    free = [0 if absent_mask >> slot & 1 else WHOLE for slot in range(1 << log2_slots)]
+    absent = absent_bits(absent_mask, log2_slots)
+    free = [0 if absent >> slot & 1 else WHOLE for slot in range(1 << log2_slots)]
     mem_left = mem_bytes * MEM_OFFERED_PERCENT // 100
     for work in works:
         taken = work.slots_within(base, log2_slots)

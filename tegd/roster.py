@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from tegcore.units import TICKS_PER_S, credits_text
 from tegcore.wire.messages import HostKind, Stock, Welcome
-from tegcore.wire.records import TIME_TICKS_MAX, Fok, Market, Op, OrderFlag, Reason, Region, Release, Traits
+from tegcore.wire.records import TIME_TICKS_MAX, Fok, Market, Op, OrderFlag, Reason, Region, Release, Shorten, Traits
 from tegd.bidding import Stride, Usage
 from tegd.effects import Drop, Effect, Keep
 from tegd.link import Link
@@ -38,6 +38,7 @@ class Agent:
         leave_tick: When it is to be saved and ended.
         leaving_told: Whether the airlock side was asked to.
         weighs: Whether it is to ask what a seat elsewhere would cost.
+        ordered_time_s: The time limit that its latest order declared; -1: it has placed none since this start.
         top_ups: Amounts on their way into the purse or budget of its lease, by the number of their command.
     """
 
@@ -55,6 +56,7 @@ class Agent:
     leave_tick: int = 0
     leaving_told: bool = False
     weighs: bool = False
+    ordered_time_s: int = -1
     top_ups: dict[int, int] = field(default_factory=dict)
 
 
@@ -171,6 +173,11 @@ class Roster:
             traits.packed(),
             0,
         )
+
+    def shorten(self, work: Workload, lease: int, token: int, now_ns: int) -> None:
+        """Have a lease end as the workload declares now, which is no later than its order said."""
+        time_ticks = min(TIME_TICKS_MAX, work.spec.time_s * TICKS_PER_S)
+        self.link.put(Op.SHORTEN, Shorten(lease, token, time_ticks), now_ns)
 
     def clock_order(self, agent: Agent, now_ns: int) -> None:
         """An order is answered: how long did that take?"""

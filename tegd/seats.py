@@ -24,6 +24,7 @@ class Seats(Leaving):
 
     def _filled(self, body: Any, now_ns: int) -> list[Effect]:
         self.told.add(body.lease)
+        self._keep_to_its_time(body, now_ns)
         if self.travel is not None and self.zone is not None:
             travelling = self.travel.filled(body, now_ns)
             if travelling is not None:
@@ -57,6 +58,14 @@ class Seats(Leaving):
         if state == "ended":
             return self.run_ended(work, Reason(work.why_leaving) or Reason.DONE, now_ns)
         return [Keep(work)]
+
+    def _keep_to_its_time(self, body: Any, now_ns: int) -> None:
+        """Its time limit was changed while its order was out: the lease is to end as it is now."""
+        work = self.workloads.get(body.ref)
+        if self.zone is None or body.origin_host != self.zone.host_id or work is None or work.lease:
+            return
+        if work.spec.time_s and self.agents[work.ref].ordered_time_s != work.spec.time_s:
+            self.shorten(work, body.lease, body.token, now_ns)
 
     def _renewed(self, body: Any) -> list[Effect]:
         work = self._by_lease(body.lease)

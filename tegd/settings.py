@@ -7,7 +7,7 @@ from msgspec import Meta, Struct
 from tegcore.errors import ConfigError
 
 _MASKED_LOG2_MAX = 5
-"""A host of more slots has all of them: the word that says which are absent has 63 bits."""
+"""Of a larger host is said how many slots it has, from the first on: the word that names each has 63 bits."""
 _NAME = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 
 
@@ -65,10 +65,10 @@ class HostSettings(Struct, frozen=True, kw_only=True):
 
 
 def absent_mask(log2_slots: int, slots: int) -> int:
-    """Which slots of a run are absent, bit by bit, where a host has only the first so many of them; 0: all.
+    """Which slots of a run are absent, where a host has only the first so many of them, as the wire has it; 0: none.
 
     Raises:
-        ConfigError: If there are more than the run has, or too few to say so.
+        ConfigError: If there are more than the run has.
     """
     run = 1 << log2_slots
     if slots in (0, run):
@@ -76,7 +76,4 @@ def absent_mask(log2_slots: int, slots: int) -> int:
     if slots > run:
         hint = f"set log2_slots to {(slots - 1).bit_length()}"
         raise ConfigError(f"slots = {slots}, and log2_slots = {log2_slots} gives {run}", hint)
-    if log2_slots > _MASKED_LOG2_MAX:
-        what = f"slots = {slots}: a host of more than {1 << _MASKED_LOG2_MAX} slots has a power of two of them"
-        raise ConfigError(what, f"offer {run // 2} or {run}")
-    return (1 << run) - (1 << slots)
+    return -slots if log2_slots > _MASKED_LOG2_MAX else (1 << run) - (1 << slots)

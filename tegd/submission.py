@@ -49,6 +49,11 @@ def check(spec: control.WorkloadSpec, tenant: str, tokens: Collection[str], work
         hint = "write it into a script, and run that: `tegctl run -- sh script.sh`"
         raise RefusedError(f"the command is longer than {control.ARGV_BYTES_MAX} bytes", hint)
     check_context(spec)
+    if spec.terminal and (not spec.here or spec.requeue or spec.hook is not None or not spec.terminal.startswith("/")):
+        raise RefusedError(
+            "a job with a terminal runs on the host where it was submitted, once, and is not saved by a hook",
+            "submit it with `tegctl run --pty`, which asks for all that",
+        )
     if spec.name and not is_name(spec.name):
         raise RefusedError(f"{spec.name!r} cannot be the name of a job", _named(spec.name))
     living = [work for work in works if work.life is not Life.ENDED]

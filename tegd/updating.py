@@ -3,6 +3,9 @@
 Who waits asks anew at once. Who runs on this host has a new bid in force with its next renewal, which is sent at once,
 and more memory as soon as the ledger promises it; less is given back as use allows. Work that sits on other hosts, or
 whose order is out, has what is changed from its next order on: what its seats hold was agreed there.
+
+A time limit is also changed where it runs, at once, but only to less: others were promised slots by what was declared.
+More is an operator's to give, who tells the ledger so first.
 """
 
 from typing import NamedTuple
@@ -12,6 +15,7 @@ import msgspec
 from tegcore.errors import RefusedError
 from tegcore.units import credits_text
 from tegcore.wire.control import UpdateWorkload
+from tegcore.wire.records import Reason
 from tegd.effects import Effect, Keep
 from tegd.node import Node
 from tegd.possible import demand_possible, gib
@@ -27,44 +31,42 @@ class Updated(NamedTuple):
     text: str
 
 
+_MORE_TIME = (Life.SEATED, Life.AWAY, Life.LEAVING)
+_ON_ITS_WAY = (Life.ORDERED, Life.WAITING)
+
+
 def update(node: Node, work: Workload, wanted: UpdateWorkload, now_ns: int) -> Updated:
     """Change what a workload asks for.
 
     Raises:
-        RefusedError: If it is over, is another host's, or could never have what it would ask for.
+        RefusedError: If it is over, is another host's, could never have what it would ask for, or runs and would have
+            more time than it declared.
     """
-    if work.home:
-        raise RefusedError(
-            f"{work.name} runs here for host {work.home}, where it was submitted: it is changed there only",
-            f"the same with --on: `tegctl --on {work.home} update {work.name} …`",
-        )
-    if work.life is Life.ENDED or work.cancelled:
-        raise RefusedError(
-            f"{work.name} is over (ended or cancelled): nothing of it can be changed",
-            "submit it again, with the new numbers: `tegctl run … -- COMMAND`",
-        )
+    _demand_own(work)
     limit_ucr = _limit(node, wanted)
-    if limit_ucr is None and wanted.mem_bytes is None and wanted.budget_ucr is None:
-        raise RefusedError("nothing is to be changed", "name --bid, --budget or --mem")
+    if (limit_ucr, wanted.mem_bytes, wanted.budget_ucr, wanted.time_s) == (None, None, None, None):
+        raise RefusedError("nothing is to be changed", "name --bid, --budget, --mem or --time")
     if wanted.budget_ucr is not None and work.has_purse:
         raise RefusedError(
             f"{work.name} has credits set aside (--endow), which are all that it pays: it has no --budget to change",
             f"add to them from its tenant's account: `tegctl top-up {work.name} {credits_text(wanted.budget_ucr)}`",
         )
-    spec = work.spec
+    if wanted.time_s is not None:
+        _demand_time(work, wanted.time_s, told=wanted.told)
+    asked = {"mem_bytes": wanted.mem_bytes, "limit_ucr": limit_ucr, "budget_ucr": wanted.budget_ucr}
+    changes = {name: value for name, value in (asked | {"time_s": wanted.time_s}).items() if value is not None}
+    spec = msgspec.structs.replace(work.spec, **changes)
     if wanted.mem_bytes is not None:
-        spec = msgspec.structs.replace(spec, mem_bytes=wanted.mem_bytes)
         demand_possible(spec, node.known_stock(), node.offers if work.stays_home else None)
-    if limit_ucr is not None:
-        spec = msgspec.structs.replace(spec, limit_ucr=limit_ucr)
     said, effects = [], []
     if wanted.budget_ucr is not None:
         said.append(
             f"budget {credits_text(wanted.budget_ucr)}" if wanted.budget_ucr else "no budget of its own any more"
         )
         effects = _budget(node, work, wanted.budget_ucr, now_ns)
-        spec = msgspec.structs.replace(spec, budget_ucr=wanted.budget_ucr)
     work.spec = spec
+    if wanted.time_s is not None:
+        said.append(_time(node, work, now_ns, told=wanted.told))
     if limit_ucr is not None:
         said.append(_bid(node, work, limit_ucr, wanted.limit_hour_ucr))
     if wanted.mem_bytes is not None:
@@ -76,6 +78,57 @@ def update(node: Node, work: Workload, wanted: UpdateWorkload, now_ns: int) -> U
         node.seek_again(work)
     work.note(node.tick, f"changed: {', '.join(said)}")
     return Updated([*effects, Keep(work)], f"{', '.join(said)}; {_from_when(work)}")
+
+
+def _demand_own(work: Workload) -> None:
+    """Refuse what is not this host's to change, or over.
+
+    Raises:
+        RefusedError: Says which.
+    """
+    if work.home:
+        raise RefusedError(
+            f"{work.name} runs here for host {work.home}, where it was submitted: it is changed there only",
+            f"the same with --on: `tegctl --on {work.home} update {work.name} …`",
+        )
+    if work.life is Life.ENDED or work.cancelled:
+        raise RefusedError(
+            f"{work.name} is over (ended or cancelled): nothing of it can be changed",
+            "submit it again, with the new numbers: `tegctl run … -- COMMAND`",
+        )
+
+
+def _time(node: Node, work: Workload, now_ns: int, *, told: bool) -> str:
+    """What runs is to end as it now declares."""
+    if work.lease and not told:
+        node.shorten(work, work.lease, work.token, now_ns)
+    return f"time limit {work.spec.time_s} s"
+
+
+def _demand_time(work: Workload, time_s: int, *, told: bool) -> None:
+    """Refuse what would run past what it declared.
+
+    Raises:
+        RefusedError: If it runs, or is about to, and it would have more time; or its time is over.
+    """
+    if work.life is Life.LEAVING and work.why_leaving == Reason.TIME:
+        raise RefusedError(
+            f"the time limit of {work.name} is over, and it is being ended",
+            f"submit it again with a larger --time; `tegctl logs {work.name}` shows what it wrote",
+        )
+    more = 0 < work.spec.time_s < time_s
+    if more and work.life in _ON_ITS_WAY:
+        raise RefusedError(
+            f"slots are being taken for {work.name} right now, for {work.spec.time_s} s: it can only have less",
+            "give the same command again in a few seconds, or --time with less",
+        )
+    if more and work.life in _MORE_TIME and not told:
+        raise RefusedError(
+            f"{work.name} runs, for {work.spec.time_s} s at most: while it runs that can only become less, as others "
+            "were promised slots by it",
+            f"ask an operator to run `tegctl update {work.name} --time {time_s}s`, or submit it again with a larger "
+            "--time",
+        )
 
 
 def _limit(node: Node, wanted: UpdateWorkload) -> int | None:

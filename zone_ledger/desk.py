@@ -7,10 +7,11 @@ from typing import Any
 from tegcore.errors import RefusedError
 from tegcore.ids import is_name
 from tegcore.tenancy import Users
-from tegcore.units import TICKS_PER_HOUR, UCR_MAX, credits_text
+from tegcore.units import TICKS_PER_HOUR, TICKS_PER_S, UCR_MAX, credits_text
 from tegcore.wire import control
 from tegcore.wire.records import (
     INCOME_STANDING,
+    TIME_TICKS_MAX,
     Cordon,
     Drain,
     Income,
@@ -23,6 +24,7 @@ from tegcore.wire.records import (
     Reason,
     Record,
     SetMode,
+    SetTime,
     TenantSet,
     TenantUser,
 )
@@ -56,6 +58,10 @@ _REFUSALS = {
     Reason.REGION: (
         "no host has that slot: nothing was changed",
         "`tegctl book` lists the slots that there are; give one of those",
+    ),
+    Reason.STATE: (
+        "the job is leaving its slots already: nothing was changed",
+        "if it starts again by itself, give the command then; `tegctl why NAME` says so",
     ),
     Reason.LIMIT: (
         f"no room for more than {TENANTS_SET_MAX} tenants, and {USERS_MAX} users of each: nothing was changed",
@@ -111,8 +117,8 @@ def commands(state: State, request: control.AnyRequest) -> list[Record]:
                 hint = f"give a number from 0 to {last}; `tegctl book` lists the slots of each host"
                 raise RefusedError(f"there is no slot {request.slot} in this zone: nothing was changed", hint)
             return [Record(Op.CORDON, 0, 0, request.key, Cordon(request.slot, int(request.on)))]
-        case control.PinLease():
-            return [Record(Op.PIN, 0, 0, request.key, Pin(request.lease, int(request.on)))]
+        case control.PinLease() | control.SetTime():
+            return [_lease_changed(request)]
         case control.SetMarket():
             market = {"fixed": Market.FIXED, "auction": Market.AUCTION}.get(request.market)
             if market is None:
@@ -120,6 +126,13 @@ def commands(state: State, request: control.AnyRequest) -> list[Record]:
             return [Record(Op.MODE, 0, 0, request.key, SetMode(market))]
         case _:
             raise RefusedError(f"the zone ledger does not answer {type(request).__name__}")
+
+
+def _lease_changed(request: control.PinLease | control.SetTime) -> Record:
+    if isinstance(request, control.PinLease):
+        return Record(Op.PIN, 0, 0, request.key, Pin(request.lease, int(request.on)))
+    time_ticks = min(TIME_TICKS_MAX, request.time_s * TICKS_PER_S)
+    return Record(Op.SET_TIME, 0, 0, request.key, SetTime(request.lease, time_ticks))
 
 
 def users(state: State, table: Mapping[str, Collection[int]]) -> Users:

@@ -29,6 +29,7 @@ from tegcore.wire.records import (
     Region,
     Renewed,
     Synced,
+    Traits,
     Withdrawn,
 )
 from tegcore.wire.session import Inbox, Outbox
@@ -83,6 +84,8 @@ class Engine:
             Op.CANCEL: self._cancel,
             Op.TOP_UP: self._top_up,
             Op.STAY: self._stay,
+            Op.SHORTEN: self._shorten,
+            Op.SET_TIME: self._set_time,
             Op.MINT: self._mint,
             Op.CORDON: self._cordon,
             Op.DRAIN: self._drain,
@@ -420,6 +423,32 @@ class Engine:
         rule(self.state, order, Situation.STAYS)
         return Outcome()
 
+    def _shorten(self, record: Record) -> Outcome:
+        """A holder gives back a part of the time that it declared; it cannot take more."""
+        lease = self._lease(record)
+        if isinstance(lease, Outcome):
+            return lease
+        declared = lease.traits.time_ticks
+        if declared and record.body.time_ticks > declared:
+            return Outcome(Reason.TIME)
+        return self._runs_for(lease, record.body.time_ticks)
+
+    def _set_time(self, record: Record) -> Outcome:
+        lease = self.state.leases.get(record.body.lease)
+        return _REFUSED_LEASE if lease is None else self._runs_for(lease, record.body.time_ticks)
+
+    def _runs_for(self, lease: Lease, time_ticks: int) -> Outcome:
+        """Another declared time, as an order would say it; what was promised by the old one is looked at anew."""
+        state = self.state
+        if lease.state is LeaseState.EVICTING:
+            return Outcome(Reason.STATE)
+        state.rows.leases.mark(lease.number)
+        lease.traits = Traits.unpacked(lease.traits._replace(time_ticks=time_ticks).packed())
+        end_tick = lease.granted + lease.traits.time_ticks
+        state.appoint(max(state.tick + 1, end_tick), Due.TIME_OVER, lease.number)
+        waiting.ends_otherwise(state)
+        return Outcome(subject=lease.number)
+
     # --- operators and the governor ---------------------------------------------------------------------------------
 
     def _mint(self, record: Record) -> Outcome:
@@ -624,6 +653,8 @@ class Engine:
             state.room = state.market is Market.AUCTION
             state.rows.leases.mark(lease.number)
             state.refresh_threshold(lease)
+        elif due is Due.TIME_OVER and lease.granted + lease.traits.time_ticks > state.tick:
+            pass  # it was given more time since; what is due then stands for itself
         elif due is Due.TIME_OVER:
             if lease.state is LeaseState.HELD:
                 give_notice(state, lease, Reason.TIME)
@@ -647,10 +678,13 @@ class Engine:
 
 
 _SESSION_OPS = frozenset(
-    {Op.FOK, Op.MOVE, Op.EXPAND, Op.RENEW, Op.RELEASE, Op.CANCEL, Op.TOP_UP, Op.STAY, Op.ACKED, Op.HOST_LEFT}
+    {
+        *(Op.FOK, Op.MOVE, Op.EXPAND, Op.RENEW, Op.RELEASE, Op.CANCEL),
+        *(Op.TOP_UP, Op.STAY, Op.SHORTEN, Op.ACKED, Op.HOST_LEFT),
+    }
 )
 _ANSWERED_OPS = frozenset({Op.CANCEL, Op.TOP_UP, Op.STAY, Op.HOST_LEFT})
-_ANSWERED_IF_REFUSED = frozenset({Op.EXPAND, Op.RENEW, Op.RELEASE})
+_ANSWERED_IF_REFUSED = frozenset({Op.EXPAND, Op.RENEW, Op.RELEASE, Op.SHORTEN})
 
 
 def _reason(code: int) -> Reason:

@@ -104,7 +104,7 @@ class Survey:
         shape, use = book.shape_of(session.number), book.use_of(session.number)
         region, count = shape.region, self._counts[shape.slot_class]
         self._kinds.add(HostKind(shape.slot_class, region.log2, use.cpu_max_milli, use.mem_max_bytes))
-        slots, free = region.slots - shape.absent_mask.bit_count(), book.free_slots(region)
+        slots, free = region.slots - shape.absent_bits.bit_count(), book.free_slots(region)
         count.sums["slots"] += slots
         if session.withheld:  # what is held there is nobody's next, whenever it is given up
             count.sums["drained" if session.drained else "lost"] += slots
@@ -117,7 +117,7 @@ class Survey:
             count.sums["free"] += free
             count.sums["cordoned"] += idle
             count.sums["leased"] += slots - free - idle
-        for part in (region,) if not shape.absent_mask else _present(region, shape.absent_mask):
+        for part in (region,) if not shape.absent_mask else _present(region, shape.absent_bits):
             count.present.add(part.base, part.log2)
         if not free:
             return
@@ -147,9 +147,9 @@ class Survey:
         return leased + len(shared)
 
 
-def _present(region: Region, absent_mask: int) -> list[Region]:
+def _present(region: Region, absent: int) -> list[Region]:
     slots = range(region.slots)
-    return [Region(region.base + slot, 0) for slot in slots if not absent_mask >> slot & 1]
+    return [Region(region.base + slot, 0) for slot in slots if not absent >> slot & 1]
 
 
 def _few(kinds: set[HostKind]) -> list[HostKind]:

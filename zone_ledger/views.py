@@ -72,7 +72,8 @@ def leases(state: State, only: Collection[str] | None) -> list[dict[str, Any]]:
                 "slots": order.shape.slots,
                 "price_ucr": order.price_ucr,
                 "limit_ucr": order.limit_ucr,
-                "ends_in_ticks": order.deadline - state.tick,
+                "ends_in_ticks": None,
+                "term_in_ticks": order.deadline - state.tick,
                 "period_ticks": state.genesis.period_ticks,
             }
             rows.append(row)
@@ -103,9 +104,18 @@ def lease_row(state: State, lease: Lease) -> dict[str, Any]:
         "mem_bytes": sum(held.mem_bytes for held in lease.ranges),
         "use_permille": lease.use_permille,
         "granted_tick": lease.granted,
-        "ends_in_ticks": (lease.deadline or lease.term_end) - state.tick,
+        "ends_in_ticks": _ends_in_ticks(state, lease),
+        "term_in_ticks": lease.term_end - state.tick,
         "period_ticks": state.genesis.period_ticks,
     }
+
+
+def _ends_in_ticks(state: State, lease: Lease) -> int | None:
+    """When it is to be gone, or its declared time is over; None: nobody has said."""
+    if lease.deadline:
+        return lease.deadline - state.tick
+    time_ticks = lease.traits.time_ticks
+    return max(0, lease.granted + time_ticks - state.tick) if time_ticks else None
 
 
 def host_state(host: HostSession) -> tuple[str, str]:
@@ -185,8 +195,9 @@ def book(state: State) -> list[dict[str, Any]]:
             continue
         region = state.book.region_of(number)
         shape = state.book.shape_of(number)
+        absent = shape.absent_bits
         for slot in range(region.base, region.end):
-            if shape.absent_mask >> (slot - region.base) & 1:
+            if absent >> (slot - region.base) & 1:
                 continue
             lease = held.get(slot)
             rows.append(

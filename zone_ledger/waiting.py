@@ -289,6 +289,18 @@ def _review_promise(state: State) -> None:
         _tell_promise(state, waiter)
 
 
+def ends_otherwise(state: State) -> None:
+    """A holder is to end at another time than was declared: who has the promise is told of its start anew."""
+    state.room, promise = True, state.promise
+    waiter = state.queue.waiters.get(promise.key) if promise is not None else None
+    if promise is None or waiter is None or 0 < promise.start_tick <= state.tick:
+        return
+    soonest = _soonest(state, waiter.order)
+    if soonest is not None and soonest[1] < _ENDLESS and soonest[1] != promise.start_tick:
+        state.promise = promise._replace(start_tick=soonest[1], blocks=tuple(soonest[0]))
+        _tell_promise(state, waiter)
+
+
 def _promise(state: State, waiter: Waiter) -> None:
     """Keep slots for the oldest that is passed over: those that are free soonest, as their holders declared."""
     order = waiter.order
@@ -363,7 +375,8 @@ def _is_offered(state: State, order: Order, region: Region) -> bool:
             return False
         run = state.book.region_of(host)
         first, last = max(run.base, region.base), min(run.end, region.end)
-        if any(shape.absent_mask >> (slot - run.base) & 1 for slot in range(first, last)):
+        absent = shape.absent_bits
+        if any(absent >> (slot - run.base) & 1 for slot in range(first, last)):
             return False
         slots += last - first
     return slots == region.slots and not any(region.base <= slot < region.end for slot in state.book.cordoned())

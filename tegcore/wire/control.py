@@ -37,6 +37,7 @@ LEASE_ENTRIES = frozenset(
 TIME_S_MAX = 38 * 86_400
 """The longest time that work can declare."""
 
+TimeS = Annotated[int, Meta(ge=1, le=TIME_S_MAX)]
 Count = Annotated[int, Meta(ge=0, le=2**62)]
 Ucr = Annotated[int, Meta(ge=0, le=UCR_MAX)]
 Key = Annotated[int, Meta(ge=0, le=2**63 - 1)]
@@ -91,6 +92,8 @@ class WorkloadSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         time_s: It runs for so long at most, in s: then it is asked to save, and ended. 0: as long as it takes.
         umask: Of the modes of files that it makes.
         limits: Soft limits by name (`LIMITS`), as far as its host allows; -1: none.
+        terminal: Path of a socket on this host at which a terminal waits for it; empty: it has none. Only for what runs
+            `here`, is not queued again, and has no hook.
     """
 
     argv: tuple[str, ...]
@@ -119,6 +122,7 @@ class WorkloadSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     time_s: Annotated[int, Meta(ge=0, le=TIME_S_MAX)] = 0
     umask: Annotated[int, Meta(ge=0, le=0o777)] = 0o022
     limits: dict[str, Annotated[int, Meta(ge=-1, le=2**63 - 1)]] = {}
+    terminal: Annotated[str, Meta(max_length=107)] = ""
 
 
 class Submit(Request, frozen=True, tag="submit"):
@@ -167,6 +171,8 @@ class UpdateWorkload(Request, frozen=True, tag="update"):
         limit_hour_ucr: The same as credits per GPU-hour, in ucr; the host knows how long a period is.
         budget_ucr: Most that it pays in its whole life; 0: no bound of its own.
         mem_bytes: Host memory per slot at the start.
+        time_s: It runs for so long at most. Of what runs only less than was declared, but for operators.
+        told: The ledger was told of more time already, by `SetTime` (operators).
     """
 
     name: str
@@ -174,6 +180,8 @@ class UpdateWorkload(Request, frozen=True, tag="update"):
     limit_hour_ucr: Ucr | None = None
     budget_ucr: Ucr | None = None
     mem_bytes: Annotated[int, Meta(ge=0, le=1 << 50)] | None = None
+    time_s: TimeS | None = None
+    told: bool = False
 
 
 class Logs(Request, frozen=True, tag="logs"):
@@ -288,6 +296,14 @@ class PinLease(Request, frozen=True, tag="pin"):
     key: Key
 
 
+class SetTime(Request, frozen=True, tag="time"):
+    """zone-ledger, operators: a lease runs for so long at most, from its grant on; also for longer than declared."""
+
+    lease: Count
+    time_s: TimeS
+    key: Key
+
+
 class SetMarket(Request, frozen=True, tag="mode"):
     """zone-ledger, operators: `fixed` or `auction`."""
 
@@ -336,6 +352,7 @@ AnyRequest = (
     | DrainHost
     | CordonSlot
     | PinLease
+    | SetTime
     | SetMarket
     | FieldView
     | GovernorView

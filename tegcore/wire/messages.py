@@ -36,7 +36,7 @@ class Hello(Message, frozen=True, tag="hello"):
         boot: Number of this start of tegd, greater than any before on this host.
         base: Morton base that the host asks for, or -1 for the first free aligned run.
         log2_slots: The host has 2^this slots.
-        absent_mask: Bit i set: slot i of the host is absent. Hosts of more than 63 slots have none.
+        absent_mask: Which of them are absent, as `tegcore.wire.records.absent_bits` reads it.
         rules: The latest rule set whose events this host reads; 0: those of set 1.
         machine: Tells this machine from others of the same name; 0: it does not say.
         lease, token: The greatest numbers of leases that the host has seen.

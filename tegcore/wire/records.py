@@ -53,6 +53,7 @@ class Op(IntEnum):
     TOP_UP = 22
     STAY = 23
     ACKED = 24
+    SHORTEN = 25
     MINT = 32
     CORDON = 33
     DRAIN = 34
@@ -67,6 +68,7 @@ class Op(IntEnum):
     EVICT = 43
     INCOME = 44
     RULES = 45
+    SET_TIME = 46
     TENANT_USER = 48
     TENANT_SET = 49
 
@@ -393,11 +395,22 @@ class Tick(NamedTuple):
     tau: Ticks
 
 
+def absent_bits(mask: int, log2_slots: int) -> int:
+    """Which slots of a run are absent, bit by bit, as a host says it.
+
+    Args:
+        mask: Of 63 bits: bit i set, slot i is absent; -n: all but the first n are absent, in a run of any length.
+        log2_slots: Of the run.
+    """
+    every = (1 << (1 << log2_slots)) - 1
+    return every & ~((1 << -mask) - 1) if mask < 0 else mask & every
+
+
 class HostUp(NamedTuple):
     """A host has introduced itself under a new boot. `actor` is its number; orders of older boots are void.
 
-    `rules`: the latest rule set whose events it reads; 0: those of set 1. `lease` and `token`: the greatest numbers it
-    has seen: no lease is given one of them again.
+    `absent_mask`: see `absent_bits`. `rules`: the latest rule set whose events it reads; 0: those of set 1. `lease` and
+    `token`: the greatest numbers it has seen: no lease is given one of them again.
     """
 
     base: Count
@@ -514,6 +527,17 @@ class Stay(NamedTuple):
     token: Count
 
 
+TimeTicks = Annotated[int, Bounds(1, TIME_TICKS_MAX)]
+
+
+class Shorten(NamedTuple):
+    """A lease runs for so long at most, from its grant on: never longer than was declared, as promises rest on that."""
+
+    lease: Count
+    token: Count
+    time_ticks: TimeTicks
+
+
 class Acked(NamedTuple):
     """The host has taken in its events up to this number. Made by the ledger's door from `Orders.event_ack`."""
 
@@ -616,6 +640,13 @@ class Evict(NamedTuple):
     """An operator ends a lease: notice first, as to everyone."""
 
     lease: Count
+
+
+class SetTime(NamedTuple):
+    """An operator declares anew for how long a lease runs at most, from its grant on: also for longer."""
+
+    lease: Count
+    time_ticks: TimeTicks
 
 
 INCOME_STANDING = -1
@@ -857,6 +888,7 @@ BODIES: dict[Op, type[Any]] = {
     Op.TOP_UP: TopUp,
     Op.STAY: Stay,
     Op.ACKED: Acked,
+    Op.SHORTEN: Shorten,
     Op.MINT: Mint,
     Op.CORDON: Cordon,
     Op.DRAIN: Drain,
@@ -871,6 +903,7 @@ BODIES: dict[Op, type[Any]] = {
     Op.EVICT: Evict,
     Op.INCOME: Income,
     Op.RULES: SetRules,
+    Op.SET_TIME: SetTime,
     Op.TENANT_USER: TenantUser,
     Op.TENANT_SET: TenantSet,
     Op.FILLED: Filled,
@@ -892,7 +925,12 @@ BODIES: dict[Op, type[Any]] = {
 }
 """The class whose fields name the arguments of each op."""
 
-HOST_OPS = frozenset({Op.FOK, Op.MOVE, Op.EXPAND, Op.RENEW, Op.RELEASE, Op.CANCEL, Op.TOP_UP, Op.STAY, Op.HOST_LEFT})
+HOST_OPS = frozenset(
+    {
+        *(Op.FOK, Op.MOVE, Op.EXPAND, Op.RENEW, Op.RELEASE, Op.CANCEL),
+        *(Op.TOP_UP, Op.STAY, Op.SHORTEN, Op.HOST_LEFT),
+    }
+)
 """Commands that a host may send."""
 
 OPERATOR_OPS = frozenset(
@@ -907,6 +945,7 @@ OPERATOR_OPS = frozenset(
         Op.TRANSFER_OUT,
         Op.TRANSFER_IN,
         Op.INCOME,
+        Op.SET_TIME,
         Op.TENANT_USER,
         Op.TENANT_SET,
     }

@@ -10,9 +10,9 @@ from typing import NoReturn
 import click
 from click.core import ParameterSource
 
-from tegcore.errors import RefusedError, UnavailableError
+from tegcore.errors import RefusedError, TegError, UnavailableError
 from tegcore.wire import control
-from tegctl import alone, context, cost, farewell
+from tegctl import alone, context, cost, farewell, terminal
 from tegctl.quantities import AMOUNT, CORES, SHARE, TIME, Bid, Bytes, Slots
 from tegctl.render import show_json
 from tegctl.session import Session, fresh_key, refused_as
@@ -21,6 +21,8 @@ from tegio.seqpacket import ask
 
 BACK_S, LOOK_S = 10.0, 0.2
 """How long a daemon that went away is waited for, and how often it is looked for."""
+_TERM = ("TERM",)
+"""What a command at a terminal has to know, whatever else is left behind."""
 _ALONE = frozenset({"rank", "hook", "name", "detach", "argv"})
 """What work that runs outside the market can be told."""
 _ELSEWHERE = {
@@ -122,6 +124,11 @@ class _Run(click.Command):
     metavar="all|none|FILE",
     help="Its standard input: what comes here by a pipe or from a file, nothing, or a file.",
 )
+@click.option(
+    "--pty",
+    is_flag=True,
+    help="At this terminal, on this host only: keys go to it, Ctrl-C too; it ends if this command does.",
+)
 @click.option("--here", is_flag=True, help="On this host only.")
 @click.option("--rank", type=float, help="On this host alone, without a market: who ranks least gives way for memory.")
 @click.option("-d", "--detach", is_flag=True, help="Return at once.")
@@ -153,6 +160,7 @@ def command(
     requeue: bool,
     hook: bool,
     here: bool,
+    pty: bool,
     detach: bool,
 ) -> None:
     """Run COMMAND; no money options are needed. Ends with the command's exit code.
@@ -163,57 +171,68 @@ def command(
     if rank is not None:
         _demand_no_market_options()
         _alone(session, alone.Order(argv, name, rank, hook), detach=detach)
+    if pty:
+        _demand_attached(session)
     limit_ucr, limit_hour_ucr = bid or (None, None)
-    with refused_as("the job was not submitted"):
-        spec = control.WorkloadSpec(
-            argv=argv,
-            env=context.environment(export, entries, os.environ),
-            cwd=str(Path(context.folder(), chdir)) if chdir else "" if files else context.folder(),
-            umask=context.mask(),
-            limits=context.limits(),
-            name=name,
-            sizes=slots,
-            share_permille=share,
-            slot_classes=slot_classes,
-            mem_bytes=mem,
-            cpu_milli=cpu,
-            limit_ucr=limit_ucr or 0,
-            limit_hour_ucr=limit_hour_ucr or 0,
-            endow_ucr=endow,
-            budget_ucr=budget,
-            requeue=requeue,
-            sla_priority=sla,
-            time_s=time_s,
-            tenant=tenant,
-            hook=control.Hook() if hook else None,
-            checkpoint_every_s=checkpoint_every,
-            here=here,
-        )
-        with contextlib.suppress(UnavailableError):  # the ledger may be elsewhere: then accounts are opened there
-            session.ask("ledger", control.Accounts())
-        given, stdin = _read(files), context.standard_input(source, _say)
-        answer = session.ask("tegd", control.Submit(spec=spec, key=fresh_key(), files=given, stdin=stdin))
-    if ignored := answer.get("overridden"):
-        _say(
-            f"note: {answer['name']} was submitted; what your environment says of {', '.join(ignored)} is ignored: "
-            "TEG sets that itself, by the slots that the job gets; nothing to do"
-        )
-    if session.output != "json":
-        cost.say(session, answer["name"], answer["ref"])
-    if detach:
-        if session.output == "json":
-            show_json("Submitted", answer)
-        else:
-            click.echo(answer["name"])
-        return
-    name = answer["name"]
+    with contextlib.ExitStack() as attached:
+        listening = attached.enter_context(terminal.Listening()) if pty else None
+        with refused_as("the job was not submitted"):
+            spec = control.WorkloadSpec(
+                argv=argv,
+                env=context.environment(export, (*_TERM, *entries) if pty else entries, os.environ),
+                cwd=str(Path(context.folder(), chdir)) if chdir else "" if files else context.folder(),
+                umask=context.mask(),
+                limits=context.limits(),
+                name=name,
+                sizes=slots,
+                share_permille=share,
+                slot_classes=slot_classes,
+                mem_bytes=mem,
+                cpu_milli=cpu,
+                limit_ucr=limit_ucr or 0,
+                limit_hour_ucr=limit_hour_ucr or 0,
+                endow_ucr=endow,
+                budget_ucr=budget,
+                requeue=requeue and not pty,
+                sla_priority=sla,
+                time_s=time_s,
+                tenant=tenant,
+                hook=control.Hook() if hook else None,
+                checkpoint_every_s=checkpoint_every,
+                here=here or pty,
+                terminal=str(listening.path) if listening else "",
+            )
+            with contextlib.suppress(UnavailableError):  # the ledger may be elsewhere: then accounts are opened there
+                session.ask("ledger", control.Accounts())
+            given, stdin = _read(files), None if pty else context.standard_input(source, _say)
+            answer = session.ask("tegd", control.Submit(spec=spec, key=fresh_key(), files=given, stdin=stdin))
+        if ignored := answer.get("overridden"):
+            _say(
+                f"note: {answer['name']} was submitted; what your environment says of {', '.join(ignored)} is ignored: "
+                "TEG sets that itself, by the slots that the job gets; nothing to do"
+            )
+        if session.output != "json":
+            cost.say(session, answer["name"], answer["ref"])
+        if detach:
+            if session.output == "json":
+                show_json("Submitted", answer)
+            else:
+                click.echo(answer["name"])
+            return
+        if listening is not None:
+            _at_terminal(session, listening, answer["name"], int(answer["ref"]))
+        sys.exit(_awaited(session, answer["name"], int(answer["ref"])))
+
+
+def _awaited(session: Session, name: str, ref: int) -> int:
+    """Wait for the end of a job and show its output; its exit code."""
     if sys.stderr.isatty():
         click.echo(
             f"{name}: submitted; its output comes here once it runs; `tegctl why {name}` says what it waits for",
             err=True,
         )
     try:
-        last = _follow(session, name, int(answer["ref"]))
+        last = _follow(session, name, ref)
     except KeyboardInterrupt:
         click.echo(
             f"the job {name} goes on: `tegctl logs -f {name}` shows its output, `tegctl cancel {name}` ends it",
@@ -223,6 +242,45 @@ def command(
     code = last.get("exit_code")
     if not isinstance(code, int) or code:
         click.echo(f"{name}: {_ending(name, str(last.get('outcome') or ''))}", err=True)
+    return code if isinstance(code, int) else 1
+
+
+def _demand_attached(session: Session) -> None:
+    """Refuse a terminal for what is not here, or does not stay.
+
+    Raises:
+        click.UsageError: Says what does not go with it.
+        RefusedError: If there is no terminal.
+    """
+    here = click.get_current_context()
+    options = {"detach": "--detach", "hook": "--hook", "source": "--input"}
+    for name, option in options.items():
+        if here.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"--pty gives the job this terminal: {option} does not go with it; leave one out")
+    session.demand_here("run --pty")
+    terminal.demand()
+
+
+def _at_terminal(session: Session, listening: terminal.Listening, name: str, ref: int) -> NoReturn:
+    """Give a job this terminal until it ends, and end with its exit code; what nobody is at any more is cancelled."""
+    click.echo(f"{name}: submitted; Ctrl-C cancels it while it waits for its turn", err=True)
+
+    def is_over() -> bool:
+        (*_, last) = session.stream("tegd", control.Logs(name=str(ref)))
+        return bool(last.get("outcome"))
+
+    with terminal.ended_in_order():
+        try:
+            listening.attached(is_over)
+        except BaseException:
+            with contextlib.suppress(TegError):
+                session.ask("tegd", control.CancelWorkload(name=str(ref)))
+                click.echo(f"{name} was cancelled", err=True)
+            raise
+        last = _follow(session, name, ref)
+    code, outcome = last.get("exit_code"), str(last.get("outcome") or "")
+    if code != 0:
+        click.echo(f"{name}: {outcome or _ending(name, outcome)}", err=True)
     sys.exit(code if isinstance(code, int) else 1)
 
 

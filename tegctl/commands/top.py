@@ -10,7 +10,7 @@ import click
 from tegcore.wire import control
 from tegctl import zone_view
 from tegctl.commands import leases
-from tegctl.render import Column, Fit, blocks, hourly, plain, seconds, show_json, table, terminal_columns
+from tegctl.render import Column, Fit, blocks, ends, hourly, plain, show_json, table, terminal_columns
 from tegctl.session import Session
 
 _WORDS = {"held": "running", "leaving": "leaving", "waiting": "pending"}
@@ -29,7 +29,7 @@ JOBS = (
     Column("GPUS", plain("slots")),
     Column("HOST", lambda row: " ".join(row.get("seats", [])) or row["host"]),
     Column("SLOTS", blocks, Fit.SPARE),
-    Column("ENDS IN s", seconds("ends_in_ticks"), Fit.SPARE),
+    Column("ENDS IN", ends("ends_in_ticks"), Fit.SPARE),
 )
 PRICED = (*JOBS, Column("CR/GPU-H", hourly("price_ucr")))
 

@@ -9,13 +9,19 @@ import click
 
 from tegctl import sets as settings_of
 from tegctl.session import Session
-from tegctl.stack import Stack, StackSettings
+from tegctl.stack import Stack, StackSettings, size_of
 
-_MASKED_SLOTS_MAX = 32
+_SLOTS = 8
+"""Of a host that is new, where nobody says how many."""
+_SLOTS_MAX = 1 << 16
 
 
 @click.command(name="up")
-@click.option("--slots", type=click.IntRange(1, 1 << 16), default=8, show_default=True, help="Slots of this host.")
+@click.option(
+    "--slots",
+    type=click.IntRange(1, _SLOTS_MAX),
+    help=f"Slots of this host; default: as the state folder has it, {_SLOTS} in a new one.",
+)
 @click.option(
     "--market",
     type=click.Choice(["fixed", "auction"]),
@@ -32,7 +38,7 @@ _MASKED_SLOTS_MAX = 32
 )
 @click.option("--keep", is_flag=True, help="When it stops, leave jobs running that cannot be saved.")
 @click.pass_obj
-def command(session: Session, slots: int, market: str, sets: tuple[str, ...], *, keep: bool) -> None:
+def command(session: Session, slots: int | None, market: str, sets: tuple[str, ...], *, keep: bool) -> None:
     """Run broker, ledger, governor and both sides of tegd until Ctrl-C.
 
     When it stops, or its terminal closes, jobs with a hook are saved, all others are ended, and it says which; the
@@ -40,21 +46,27 @@ def command(session: Session, slots: int, market: str, sets: tuple[str, ...], *,
     Ctrl-C ends all at once.
 
     TEG_BROKER=mqtt://HOST:PORT uses your broker instead of the built-in one. TEG_TEGD_KEY, TEG_ZONE_LEDGER_KEY and
-    TEG_GOVERNOR_KEY set what --set does. What it keeps is in the state folder: a zone's size stays as its first start
-    made it.
+    TEG_GOVERNOR_KEY set what --set does. What it keeps is in the state folder: the next start goes on with as many
+    slots; a zone's size stays as its first start made it.
     """
     session.demand_here("up")
+    there = size_of(session.state_dir)
+    slots = slots or (there.slots if there else _SLOTS)
     log2 = (slots - 1).bit_length()
-    if slots != 1 << log2 and slots > _MASKED_SLOTS_MAX:
-        what = f"{slots}: a host of more than {_MASKED_SLOTS_MAX} slots (GPUs) has 64, 128, 256 ... of them"
-        raise click.BadParameter(f"{what}; write --slots {1 << log2 - 1} or {1 << log2}", param_hint="--slots")
+    zone_k = there.zone_k if there else max(1, -(-log2 // 2))
+    if log2 > 2 * zone_k:
+        what = (
+            f"{slots}: the zone in {session.state_dir} has {1 << 2 * zone_k} slots at most, as its first start made it"
+        )
+        another = f"for another one: `tegctl --state FOLDER up --slots {slots}`"
+        raise click.BadParameter(f"{what}; leave --slots out to go on with it, or {another}", param_hint="--slots")
     given = settings_of.by_program(sets)
     host, zone = settings_of.value_of(given["tegd"], "host"), settings_of.value_of(given["tegd"], "zone")
     settings = StackSettings(
         zone=zone or StackSettings.zone,
         broker=os.environ.get("TEG_BROKER", ""),
-        ledger={"zone_k": max(1, -(-log2 // 2)), "market": market},
-        governor={"zone_k": max(1, -(-log2 // 2))},
+        ledger={"zone_k": zone_k, "market": market},
+        governor={"zone_k": zone_k},
         host={"log2_slots": log2, "slots": slots} | ({"host": host} if host else {}),
         sets=given,
     )

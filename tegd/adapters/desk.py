@@ -27,6 +27,8 @@ from tegio.users import is_operator, own_tenants, tenant_for, user_name
 _TOLD_TO_LEDGER = control.CancelWorkload | control.TopUpWorkload | control.UpdateWorkload
 STOCK_LOOK_S, STOCK_LOOKS_MAX = 0.05, 50
 """How often, and how many times, it is looked for a newer count of the zone before anything is refused for it."""
+ROWS_AT_ONCE = 200
+"""Of a list: some hundredths of a second of work, on a slow machine."""
 LOG_POLL_S = 0.2
 LOG_ALIVE_S = 10.0
 """Who follows a silent workload is told so often that nobody has gone."""
@@ -79,13 +81,14 @@ class Desk:
             case control.Submit():
                 return await self._submit(peer, request)
             case control.Workloads():
-                seen = self._seen_by(peer)
-                return control.Reply(data=[_signed(views.row(self._node, work, now_ns)) for work in seen])
+                return control.Reply(data=await self._rows(peer))
             case control.Why():
-                return control.Reply(data=_signed(views.why(self._node, self._named(peer, request.name), now_ns)))
+                said = views.why(self._node, self._named(peer, request.name), now_ns)
+                return control.Reply(data=said | {"user": user_name(said["uid"])})
             case control.UpdateWorkload():
                 work = self._named(peer, request.name)
-                done = updating.update(self._node, work, request, now_ns)
+                told = request.told and is_operator(peer.uid, self._settings.operators)
+                done = updating.update(self._node, work, msgspec.structs.replace(request, told=told), now_ns)
                 self._carry_out(done.effects)
                 return control.Reply(data=views.row(self._node, work, now_ns) | {"done": done.text})
             case control.CancelWorkload():
@@ -112,6 +115,19 @@ class Desk:
             return everyone or work.tenant in own or work.uid == peer.uid
 
         return [work for _, work in sorted(self._node.workloads.items()) if is_seen(work)]
+
+    async def _rows(self, peer: Peer) -> list[dict[str, Any]]:
+        """Rows of all that a user sees; cycles go on while a long list is made."""
+        rows: list[dict[str, Any]] = []
+        names: dict[int, str] = {}
+        for count, work in enumerate(self._seen_by(peer), 1):
+            if work.uid not in names:
+                names[work.uid] = user_name(work.uid)
+            if work.ref in self._node.agents:  # it may have been dropped meanwhile
+                rows.append(views.row(self._node, work, self._now_ns()) | {"user": names[work.uid]})
+            if count % ROWS_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        return rows
 
     def _named(self, peer: Peer, name: str) -> Workload:
         own_first = sorted(self._seen_by(peer), key=lambda work: (bool(work.home), -work.ref))
@@ -242,8 +258,3 @@ class Desk:
         """What a run elsewhere has written, past what its earlier runs wrote here."""
         before = await asyncio.to_thread(self._places.log_bytes, work.ref)
         return await self._courier.read_log(work, offset - before) if offset >= before else b""
-
-
-def _signed(row: dict[str, Any]) -> dict[str, Any]:
-    """A row with the name of its user, as this host knows it."""
-    return row | {"user": user_name(row["uid"])}

@@ -117,8 +117,8 @@ class Seen:
         self._term_ticks = state.term_ticks
         self._names = {number: session.name for number, session in state.hosts.items()}
         for number in state.hosts:
-            region, _, _, _, absent = state.book.shape_of(number)
-            self._offered |= (((1 << region.slots) - 1) & ~absent) << region.base
+            shape = state.book.shape_of(number)
+            self._offered |= (((1 << shape.region.slots) - 1) & ~shape.absent_bits) << shape.region.base
         self.messages_in = self.messages_out = self.quotes = 0
         self.told.clear()
 

@@ -12,6 +12,7 @@ PACKAGES = ("tegcore", "tegio", *PROGRAMS, "tegsim")
 
 SHELLS = {
     "tegio.*": "shells that programs share",
+    "tegd.terminal": "a program of its own, between a job and its terminal",
     "tegd.alone": "the loop of a host without a cluster",
     "tegd.airlock.guard": "reads the host, writes a log",
     "tegd.airlock.deadman": "sleeps on a lock, writes to groups",

@@ -55,6 +55,7 @@ SHAPES = {
     3: HostShape(Region(8, 1), 1, 2_000, 2_000),
     4: HostShape(Region(10, 1), 0, 2_000, 3_000),
     5: HostShape(Region(12, 1), 1, 2_000, 2_000),
+    6: HostShape(Region(14, 1), 0, 2_000, 2_000, absent_mask=-1),
 }
 
 regions = st.integers(0, 2 * ZONE_K).flatmap(
@@ -83,6 +84,19 @@ parts = st.builds(
 thresholds = st.none() | st.integers(0, 3_000)
 
 
+@pytest.mark.parametrize("book_of", BOOKS)
+@pytest.mark.parametrize(("log2", "slots"), [(6, 48), (6, 63), (7, 100), (8, 129)])
+def test_a_large_host_has_as_many_slots_as_it_says(book_of: Callable[[int], Book], log2: int, slots: int) -> None:
+    book = book_of(4)
+    book.add_host(1, HostShape(Region(0, log2), 0, 64_000, 1 << 40, absent_mask=-slots))
+    assert book.free_slots(Region(0, log2)) == slots
+    assert book.hosts_of(Region(slots - 1, 0)) == (1,)
+    assert book.hosts_of(Region(slots, 0)) == ()
+    book.check()
+    book.remove_host(1)
+    assert book.free_slots(Region(0, log2)) == 0
+
+
 class Oracle:
     """The same contents as a book's, with nothing derived."""
 
@@ -96,7 +110,7 @@ class Oracle:
     def host_of(self, slot: int) -> int | None:
         for host, shape in SHAPES.items():
             place = slot - shape.region.base
-            if 0 <= place < 1 << shape.region.log2 and not shape.absent_mask >> place & 1:
+            if 0 <= place < 1 << shape.region.log2 and not shape.absent_bits >> place & 1:
                 return host
         return None
 

@@ -9,7 +9,19 @@ from typing import Any
 
 from worlds import PERIOD, Zone
 
-from tegcore.wire.records import Cancel, Income, Market, Op, OrderFlag, Record, Region, SetMode, pack_all
+from tegcore.wire.records import (
+    Cancel,
+    Income,
+    Market,
+    Op,
+    OrderFlag,
+    Record,
+    Region,
+    SetMode,
+    SetTime,
+    Shorten,
+    pack_all,
+)
 from zone_ledger import snapshot
 from zone_ledger.book.fast import FastBook
 from zone_ledger.engine import Engine
@@ -83,6 +95,9 @@ def write(folder: Path) -> str:
     zone.fok(11, 90_000, host=2, region=ROOT, traits=OrderFlag.NAMED)
     zone.ticks(10)
     zone.release(zone.lease(1))
+    held = [lease for lease in zone.state.leases.values() if not lease.deadline]
+    zone.command(Op.SHORTEN, Shorten(held[0].number, held[0].token, 4 * PERIOD), held[0].origin)
+    zone.operate(Op.SET_TIME, SetTime(held[0].number, 8 * PERIOD))
     zone.ticks(PERIOD)
     return zone.close()
 

@@ -34,7 +34,9 @@ from tegcore.wire.records import (
     SetRates,
     SetReserve,
     SetRules,
+    SetTime,
     Shape,
+    Shorten,
     Stay,
     TenantSet,
     TenantUser,
@@ -118,6 +120,8 @@ commands = st.one_of(
     ),
     st.tuples(st.just(Op.RELEASE), host_numbers, st.builds(Release, leases, st.just(-1), st.just(int(Reason.DONE)))),
     st.tuples(st.just(Op.STAY), host_numbers, st.builds(Stay, leases, st.just(-1))),
+    st.tuples(st.just(Op.SHORTEN), host_numbers, st.builds(Shorten, leases, st.just(-1), st.integers(1, 90))),
+    st.tuples(st.just(Op.SET_TIME), st.just(0), st.builds(SetTime, leases, st.integers(1, 5_000))),
     st.tuples(
         st.just(Op.CANCEL), host_numbers, st.builds(Cancel, st.integers(1, 12), st.sampled_from([0, 0, 0, 1, 2, 3]))
     ),

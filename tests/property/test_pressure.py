@@ -15,6 +15,7 @@ from tegd.airlock.thinning import Part
 
 RAM, SLOTS = 400.0 * MIB, 200.0 * MIB
 HISTORIES = int(os.environ.get("TEG_HISTORIES", "200"))
+COUNTS = [pytest.param(80, id="some"), pytest.param(HISTORIES, id="all", marks=pytest.mark.slow)]
 
 
 def grown(name: str, rank: float, start: float, peak: float, growth: float, work_s: float, **more: object) -> Work:
@@ -173,21 +174,29 @@ def histories(draw: st.DrawFn, *, all_savable: bool) -> Host:
     )
 
 
-@settings(max_examples=HISTORIES, deadline=None)
-@given(histories(all_savable=True))
-def test_whatever_they_do_all_come_to_their_end(host: Host) -> None:
-    host.run(3000)
-    assert not host.killed
-    assert not host.works, (host.airlock, host.reading())
+@pytest.mark.parametrize("count", COUNTS)
+def test_whatever_they_do_all_come_to_their_end(count: int) -> None:
+    @settings(max_examples=count, deadline=None)
+    @given(histories(all_savable=True))
+    def they_do(host: Host) -> None:
+        host.run(3000)
+        assert not host.killed
+        assert not host.works, (host.airlock, host.reading())
+
+    they_do()
 
 
-@settings(max_examples=HISTORIES, deadline=None)
-@given(histories(all_savable=False))
-def test_without_a_hook_work_may_wait_for_an_operator_but_is_not_killed(host: Host) -> None:
-    while (host.works or host.later) and not host.killed and not host.alerts and host.now_s < 3000:
-        host.run(10)
-    assert not host.killed
-    assert not host.works or host.alerts, (host.airlock, host.reading())
+@pytest.mark.parametrize("count", COUNTS)
+def test_without_a_hook_work_may_wait_for_an_operator_but_is_not_killed(count: int) -> None:
+    @settings(max_examples=count, deadline=None)
+    @given(histories(all_savable=False))
+    def nobody_is(host: Host) -> None:
+        while (host.works or host.later) and not host.killed and not host.alerts and host.now_s < 3000:
+            host.run(10)
+        assert not host.killed
+        assert not host.works or host.alerts, (host.airlock, host.reading())
+
+    nobody_is()
 
 
 def test_after_the_last_that_can_be_saved_nobody_runs_on_without_room() -> None:

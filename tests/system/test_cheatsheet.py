@@ -1,6 +1,9 @@
 """The page for those who come from Slurm: each of its lines that runs now ends as it says, on one fresh stack."""
 
+import contextlib
 import os
+import pty
+import select
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,8 +23,6 @@ STACK = StackSettings(
     host={"host": "sheet", "log2_slots": 3},
 )
 LINES_MIN, RUN_MIN = 110, 90
-SLOW = {"tegctl run --time 0:01 -- sleep 60"}
-"""Work without a hook has its notice after its time: half a minute."""
 
 
 class Line(NamedTuple):
@@ -73,15 +74,17 @@ def test_the_page_has_what_a_cheat_sheet_has() -> None:
 
 
 def _run_now() -> list[Any]:
-    """Lines that run, each to be told by its command; what takes its time is marked so."""
-    now = [line for line in lines() if not line.later]
-    return [pytest.param(line, id=line.command, marks=[pytest.mark.slow] * (line.command in SLOW)) for line in now]
+    """Lines that run, each to be told by its command."""
+    return [pytest.param(line, id=line.command) for line in lines() if not line.later]
 
 
 @pytest.mark.parametrize("line", _run_now())
 def test_a_line_ends_as_it_says(here: dict[str, str], line: Line) -> None:
     """In the order of the page: later lines speak of the jobs of earlier ones."""
     code, _, said = line.ends.partition(" ")
+    if "--pty" in line.command:
+        assert _at_a_terminal(here, line.command, b"exit\n") == (int(code), said)
+        return
     found = subprocess.run(
         ["/bin/sh", "-c", line.command],
         cwd=here["PWD"],
@@ -95,3 +98,19 @@ def test_a_line_ends_as_it_says(here: dict[str, str], line: Line) -> None:
     )
     assert found.returncode == int(code), found.stdout
     assert said in found.stdout
+
+
+def _at_a_terminal(here: dict[str, str], command: str, typed: bytes) -> tuple[int, str]:
+    """Exit code and last word of what is typed at a terminal, and answered with more once it is in touch."""
+    own, theirs = pty.openpty()
+    lead = [sys.executable, "-c", "import os, sys; os.login_tty(0); os.execvp(sys.argv[1], sys.argv[1:])"]
+    words = [*lead, "/bin/sh", "-c", command]
+    program = subprocess.Popen(words, cwd=here["PWD"], env=here, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    os.write(own, typed)
+    shown = b""
+    with contextlib.suppress(OSError):  # of a terminal that nobody holds any more
+        while select.select([own], [], [], LINE_S_MAX)[0] and (part := os.read(own, 65536)):
+            shown += part
+    os.close(own)
+    return program.wait(LINE_S_MAX), shown.decode().split()[-1]

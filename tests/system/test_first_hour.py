@@ -184,6 +184,24 @@ def test_six_slots_are_offered(up: Up) -> None:
 
 # --- up ---------------------------------------------------------------------------------------------------------------
 
+
+def test_48_slots_are_offered_and_the_next_up_takes_up_its_folders_size(begin: Callable[..., Up]) -> None:
+    up = begin("--slots", "48")
+    host = up.session.ask("ledger", control.Hosts())[0]
+    assert (host["slots"], host["free"]) == (48, 48)
+    done = up.typed("tegctl run --slots 32+16 -- sh -c 'echo $TEG_SLOTS'")
+    assert done.stdout == ",".join(map(str, range(48))) + "\n", done.stderr
+    up.stop()
+    again = begin()
+    host = again.session.ask("ledger", control.Hosts())[0]
+    assert (host["slots"], host["free"]) == (48, 48), "as it was made"
+    again.stop()
+    refused = again.typed("tegctl up --slots 65")
+    assert refused.returncode == 64
+    assert "has 64 slots at most" in refused.stderr
+    assert "--state" in refused.stderr
+
+
 SPIN = f"{sys.executable} -m tegctl.samples.spin --units 400 --pause-ms 100"
 
 

@@ -14,7 +14,7 @@ from tegcore.units import TICK_NS
 from tegcore.wire import control
 from tegcore.wire.codec import encode
 from tegcore.wire.messages import SCHEMA, Welcome
-from tegcore.wire.records import Market, Region
+from tegcore.wire.records import Market, Region, Woken
 from tegcore.wire.signing import Key
 from tegcore.wire.topics import Topic
 from tegctl import stack as stacks
@@ -124,6 +124,16 @@ def test_what_the_host_cannot_hold_beside_what_runs_waits() -> None:
     side.cycle({}, 2 * TICK_NS)
     assert not side.node.link.quotes
     assert any(reason["reason"] == "host_full" for reason in _why(side, len(busy) + 9))
+
+
+def test_orders_that_are_out_leave_room_for_who_is_woken() -> None:
+    """With thousands that ask, all places were taken by orders that find nothing, and freed slots stayed idle."""
+    side = side_of(works(256, Life.ORDERED) + works(1000, first=257))
+    side.node.beat_ns = TICK_NS
+    side.cycle({}, TICK_NS)
+    assert not side.node.link.quotes
+    side.node._woken(Woken(300, 1), TICK_NS)
+    assert side.node.workloads[300].life is Life.ORDERED
 
 
 def _why(side: AgentSide, ref: int) -> list[dict[str, Any]]:

@@ -31,7 +31,7 @@ from tegcore.wire.records import (
 from tegcore.wire.signing import Key, host_key, ledger_keyring, tenant_token
 from tegcore.wire.topics import Channel, Topic
 from tegd.bidding import Usage
-from tegd.calls import start_calls
+from tegd.calls import call, start_calls
 from tegd.effects import Extend, Forget, Rejoin, Run, SaveAndEnd, Start
 from tegd.link import Link
 from tegd.modes import Happening, Mode
@@ -72,6 +72,7 @@ class World:
             self.engine.apply(Record(op, 0, 0, key, body))
         self.running: dict[str, dict] = {}
         self.started: list[str] = []
+        self.graces: list[int] = []
         self.mute: set[int] = set()
         self.ledger_up = True
         self.refs = 0
@@ -167,6 +168,7 @@ class World:
                     else:
                         self.end(work, cause="asked", saved=True, code=137)
                 case SaveAndEnd(work) if work.airlock_id in self.running:
+                    self.graces.append(call(effect).fields["grace_ns"])
                     self.end(work, cause="asked", code=143)
                 case Rejoin():
                     self.node.rejoin(Link("n1", self.node.link.boot + 1, self.now_ns))
@@ -261,6 +263,21 @@ def test_what_cannot_be_saved_runs_on_until_its_notice_is_over_and_is_queued_aga
         assert world.started == ["1.1", "1.2"]
     else:
         assert (work.life, work.outcome) == (Life.ENDED, "ended, as its grant said: operator")
+
+
+@pytest.mark.parametrize("hook_fails", [False, True])
+def test_what_cannot_be_saved_is_asked_to_end_at_its_time_limit_and_has_its_notice_to_do_so(hook_fails: bool) -> None:
+    """As people know it: SIGTERM at the limit, SIGKILL after the grace."""
+    world = World()
+    work = world.submit(hook=Hook() if hook_fails else None, time_s=5)
+    world.mute |= {work.ref} if hook_fails else set()
+    world.cycle(40)
+    assert work.life is Life.SEATED
+    world.cycle(90)
+    assert (work.life, work.outcome) == (Life.ENDED, "ended at its time limit of 5 s")
+    assert work.exit_code == 143
+    assert 0 < world.graces[-1] <= 60 * TICK_NS
+    assert world.graces[-1] > 20 * TICK_NS
 
 
 @pytest.mark.parametrize("requeue", [True, False])
@@ -804,3 +821,42 @@ def test_a_lease_whose_end_was_not_heard_counts_in_full_against_a_budget() -> No
     term = world.node.zone.term_ticks // world.node.zone.period_ticks
     assert work.spent_ucr >= price_ucr * term
     assert work.own_ucr == 50_000_000 - work.spent_ucr
+
+
+def test_a_time_limit_becomes_less_while_it_runs_and_the_ledger_knows_it() -> None:
+    world = World()
+    work = world.submit(hook=None, time_s=100)
+    world.cycle(40)
+    lease = world.engine.state.leases[work.lease]
+    with pytest.raises(RefusedError, match="that can only become less"):
+        update(world.node, work, UpdateWorkload(name=work.name, time_s=101), world.now_ns)
+    assert work.spec.time_s == 100
+    assert "time limit 5 s" in update(world.node, work, UpdateWorkload(name=work.name, time_s=5), world.now_ns).text
+    world.cycle(5)
+    assert lease.traits.time_ticks == 100
+    world.cycle(90)
+    assert (work.life, work.outcome) == (Life.ENDED, "ended at its time limit of 5 s")
+
+
+def test_a_time_limit_that_is_changed_while_an_order_is_out_holds_for_its_lease() -> None:
+    world = World()
+    work = world.submit(hook=None, time_s=100)
+    while work.life is not Life.ORDERED:
+        world.cycle()
+    with pytest.raises(RefusedError, match="it can only have less"):
+        update(world.node, work, UpdateWorkload(name=work.name, time_s=101), world.now_ns)
+    update(world.node, work, UpdateWorkload(name=work.name, time_s=5), world.now_ns)
+    world.cycle(6)
+    assert world.engine.state.leases[work.lease].traits.time_ticks == 100
+
+
+def test_what_waits_asks_with_its_new_time_limit() -> None:
+    world = World()
+    works = [world.submit() for _ in range(8)]
+    world.cycle(80)
+    late = world.submit(time_s=100)
+    world.cycle(40)
+    update(world.node, late, UpdateWorkload(name=late.name, time_s=200), world.now_ns)
+    world.end(works[0])
+    world.cycle(60)
+    assert world.engine.state.leases[late.lease].traits.time_ticks >= 200 * 20

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tegcore.wire import control
+from tegctl import render
 from tegio.control import ControlServer, Peer
 
 NAME = "toobig-transformer-run-2026"
@@ -94,7 +95,8 @@ def lease(number: int) -> dict[str, Any]:
         "purse_ucr": 99_999_999,
         "paid_ucr": 1_234_567,
         "mass": 2.345,
-        "ends_in_ticks": 50,
+        "ends_in_ticks": None if number % 2 else 78_000,
+        "term_in_ticks": 50,
         "period_ticks": 200,
         "seats": ["gpu-host-17"],
     }
@@ -209,6 +211,21 @@ def test_a_terminal_of_80_columns_shows_names_and_money_whole(programs: Programs
     assert not cut, text
     if verb in {"leases", "ps -l"}:
         assert "1.234567" in text, text
+
+
+@pytest.mark.parametrize("verb", ["leases", "leases -l", "top --once"])
+def test_the_end_that_is_shown_is_the_jobs_and_not_that_of_its_term(
+    programs: Programs, tmp_path: Path, verb: str
+) -> None:
+    lines = on_terminal(tmp_path, *verb.split(), columns=200)
+    head = next(line for line in lines if line.startswith("JOB"))
+    rows = [line for line in lines[lines.index(head) + 1 :] if len(line) > len("Ctrl-C ends")]
+    assert "ENDS IN" in head
+    at = head.index("ENDS IN")
+    assert rows
+    assert {row[at:].split()[0] for row in rows} <= {"-", "1h05"}
+    assert render.ends("ends_in_ticks")(lease(2)) == "1h05"
+    assert ("RENEWED BY" in head) == (verb == "leases -l"), head
 
 
 def test_a_screen_is_of_one_moment(programs: Programs, tmp_path: Path) -> None:

@@ -43,7 +43,8 @@ LEASE = {
     "purse_ucr": 0,
     "paid_ucr": 250,
     "mass": 2.345,
-    "ends_in_ticks": 50,
+    "ends_in_ticks": None,
+    "term_in_ticks": 50,
     "period_ticks": 36_000,
     "seats": ["n2"],
 }
@@ -139,8 +140,8 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 TABLE = [
-    (["leases"], 0, "JOB  LEASE  TENANT  HOST  SLOTS  STATE  ENDS IN s  MASS  CR/GPU-H  BID   PURSE  PAID"),
-    (["leases"], 0, "n1:  7      ada     n2    4-7    held   2.5        2.3   3.00      4.00         0.00025"),
+    (["leases"], 0, "JOB  LEASE  TENANT  HOST  SLOTS  STATE  ENDS IN  MASS  CR/GPU-H  BID   PURSE  PAID"),
+    (["leases"], 0, "n1:  7      ada     n2    4-7    held   -        2.3   3.00      4.00         0.00025"),
     (["mint", "ada", "2.5"], 0, "minted 2.50 credits for ada"),
     (["mint", "ada", "much"], 2, "is not an amount of credits"),
     (["cordon", "3"], 0, "slot 3 is cordoned"),
@@ -153,7 +154,7 @@ TABLE = [
     (["why", "w1"], 0, "w1 (ada) is pending\n  its account is short\n    -> mint 5\n         2 s ago  accepted"),
     (["update", "w1", "--bid", "7.2/h"], 0, "w1 is pending: it asks anew"),
     (["update", "w1", "--bid", "much"], 2, "is not an amount of credits"),
-    (["update", "w1"], 2, "--bid, --budget or --mem"),
+    (["update", "w1"], 2, "--bid, --budget, --mem or --time"),
     (["tenant", "show"], 0, "ada     ada 7  5.00     standing"),
     (["tenant", "add", "eve"], 0, "eve has an account"),
     (["tenant", "add", "eve", "--income", "5"], 0, "eve has an account"),

@@ -4,8 +4,22 @@ import pytest
 from worlds import NOTICE, PERIOD, Zone
 
 from tegcore.units import GIB
-from tegcore.wire.records import Cancel, Drain, HostLost, HostUp, Market, Op, OrderFlag, Reason, Record, Region, Traits
-from zone_ledger import snapshot, waiting
+from tegcore.wire.records import (
+    Cancel,
+    Drain,
+    HostLost,
+    HostUp,
+    Market,
+    Op,
+    OrderFlag,
+    Reason,
+    Record,
+    Region,
+    SetTime,
+    Shorten,
+    Traits,
+)
+from zone_ledger import snapshot, views, waiting
 from zone_ledger.book.fast import FastBook
 
 ROOT = Region(0, 4).packed()
@@ -144,6 +158,20 @@ def test_a_declared_end_promises_a_start_and_shorter_work_goes_before_it() -> No
     zone.ticks()
     assert zone.lease(9)
     assert zone.state.promise is None
+
+
+def test_a_view_says_when_a_job_ends_as_declared_and_apart_from_it_when_its_term_does() -> None:
+    zone = full(time_ticks=TIME)
+    ask(zone, 9, size=0)
+    zone.ticks(3)
+    first = views.leases(zone.state, None)[0]
+    assert first["ends_in_ticks"] == TIME - 3
+    assert first["term_in_ticks"] == zone.lease(1).term_end - zone.state.tick
+    endless = views.leases(full().state, None)[0]
+    assert endless["ends_in_ticks"] is None
+    assert endless["term_in_ticks"] > 0
+    zone.operate(Op.DRAIN, Drain(1, 1))
+    assert views.leases(zone.state, None)[0]["ends_in_ticks"] == NOTICE, "it is to be gone by then"
 
 
 def test_a_promise_moves_on_while_its_slots_are_held_for_longer() -> None:
@@ -304,3 +332,52 @@ def test_a_new_order_does_not_take_what_comes_free_in_its_own_tick() -> None:
     zone.ticks()
     assert zone.lease(10) is None
     assert woken(zone) == [9]
+
+
+def shorten(zone: Zone, ref: int, time_ticks: int) -> Reason:
+    lease = zone.lease(ref)
+    return zone.command(Op.SHORTEN, Shorten(lease.number, lease.token, time_ticks)).reason
+
+
+def test_who_gives_time_back_ends_then_and_who_was_promised_a_start_is_told_of_an_earlier_one() -> None:
+    zone = full(time_ticks=10 * TIME)
+    granted = zone.lease(1).granted
+    ask(zone, 9, size=2)
+    zone.ticks()
+    assert promised(zone) == [(9, granted + 10 * TIME + NOTICE)]
+    for ref in range(1, 5):
+        assert shorten(zone, ref, TIME) is Reason.OK
+    assert promised(zone)[-1] == (9, granted + TIME + NOTICE)
+    assert snapshot.unpack(snapshot.pack(zone.state), FastBook).running_hash() == zone.state.running_hash()
+    zone.renew_all()
+    zone.ticks(granted + TIME - zone.state.tick)
+    assert {Reason(notice.why) for notice in zone.told(Op.NOTICE)} == {Reason.TIME}
+    assert len(zone.told(Op.NOTICE)) == 4
+    assert shorten(zone, 1, TIME // 2) is Reason.STATE, "it is leaving"
+
+
+def test_a_holder_takes_no_more_time_than_it_declared_but_an_operator_gives_it() -> None:
+    zone = full(time_ticks=TIME)
+    lease = zone.lease(1)
+    ask(zone, 9, size=2)
+    zone.ticks()
+    assert shorten(zone, 1, TIME + 1) is Reason.TIME
+    assert [Reason(answer.reason) for answer in zone.told(Op.ANSWER)] == [Reason.TIME]
+    assert zone.operate(Op.SET_TIME, SetTime(lease.number, 4 * TIME)).reason is Reason.OK
+    assert zone.operate(Op.SET_TIME, SetTime(99, TIME)).reason is Reason.LEASE
+    assert promised(zone)[-1] == (9, lease.granted + 4 * TIME + NOTICE), "who waits behind it is told so"
+    zone.renew_all()
+    zone.ticks(TIME + 1)
+    assert lease.state.name == "HELD", "its first end is passed over"
+    zone.renew_all()
+    assert zone.operate(Op.SET_TIME, SetTime(lease.number, TIME)).reason is Reason.OK
+    zone.ticks()
+    assert Reason(zone.told(Op.NOTICE)[-1].why) is Reason.TIME, "what has run for longer ends at once"
+
+
+def test_a_lease_without_an_end_is_given_one() -> None:
+    zone = full()
+    assert shorten(zone, 1, TIME) is Reason.OK
+    zone.renew_all()
+    zone.ticks(TIME)
+    assert [notice.lease for notice in zone.told(Op.NOTICE)] == [zone.lease(1).number]

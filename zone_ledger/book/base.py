@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tegcore.units import PRICE_UCR_MAX
-from tegcore.wire.records import Region
+from tegcore.wire.records import Region, absent_bits
 
 THRESHOLD_UCR_MAX = 2 * PRICE_UCR_MAX
 """Most that displacing a lease costs for each of its slots."""
@@ -102,7 +102,7 @@ class HostShape(NamedTuple):
         slot_class: Class of all its slots, 0..7.
         cpu_milli: Cores offered, in thousandths.
         mem_bytes: Memory of the host; C_max of it is offered.
-        absent_mask: Bit i set: slot i of the run is absent.
+        absent_mask: Which slots of the run are absent, as `tegcore.wire.records.absent_bits` reads it.
     """
 
     region: Region
@@ -110,6 +110,11 @@ class HostShape(NamedTuple):
     cpu_milli: int
     mem_bytes: int
     absent_mask: int = 0
+
+    @property
+    def absent_bits(self) -> int:
+        """Bit i set: slot i of the run is absent."""
+        return absent_bits(self.absent_mask, self.region.log2)
 
 
 class HostUse(NamedTuple):

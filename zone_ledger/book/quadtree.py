@@ -1502,7 +1502,7 @@ class QuadTree:
         at: i64
         for at in range(1 << log2):
             self._host_at[base + at] = index
-            if at >= 64 or not (absent >> at) & 1:
+            if (absent < 0 and at < -absent) or (absent >= 0 and (at >= 63 or not (absent >> at) & 1)):
                 self._set_present(base + at, plane, True)
 
     def remove(self, number: i64) -> None:

@@ -89,8 +89,9 @@ class ReferenceBook(OneByOne):
         assert shape.region.end <= 1 << 2 * self.zone_k, f"{shape.region} is outside the zone"
         assert not any(slot in self._slots for slot in _slots(shape.region)), f"{shape.region} is taken"
         self._hosts[host] = _Host(shape)
+        absent = shape.absent_bits
         for place, slot in enumerate(_slots(shape.region)):
-            if not shape.absent_mask >> place & 1:
+            if not absent >> place & 1:
                 self._slots[slot] = _Slot(host, shape.slot_class)
         self._rebuild(shape.region)
 
