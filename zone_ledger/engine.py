@@ -603,10 +603,10 @@ class Engine:
             solvency.look_at_accounts(state)
             waiting.forget_silent(state)
         if state.rules.named_displace and state.market is Market.FIXED:
-            waiting.wake(state)  # what came free in this tick is held for who waits before new orders are looked at
+            waiting.wake(state)  # before new orders are looked at: what came free is held for who waits
         orders.clear(state)
-        if state.rules.named_displace:
-            waiting.wake(state)
+        if state.rules.named_displace and state.market is Market.AUCTION:
+            waiting.wake(state)  # after: nothing is held, and who waits bids for what this tick has left
         return Outcome(subject=state.tick)
 
     def _keep_appointment(self, lease: Lease, due: Due) -> None:
