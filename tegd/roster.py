@@ -38,7 +38,7 @@ class Agent:
         leave_tick: When it is to be saved and ended.
         leaving_told: Whether the airlock side was asked to.
         weighs: Whether it is to ask what a seat elsewhere would cost.
-        top_ups: Amounts on their way into the purse or budget of its lease, by the number of their command.
+        top_ups: Numbers of those on their way to its lease, by the number of their command.
     """
 
     search: Search = field(default_factory=Search)

@@ -387,15 +387,24 @@ class Engine:
             return lease
         if body.tenant != lease.tenant:
             return Outcome(Reason.TENANT)
+        if 0 < body.number <= lease.last_top_up:
+            return Outcome(subject=lease.number)
+        outcome = self._added(lease, body.amount_ucr)
+        if outcome.reason is Reason.OK:
+            lease.last_top_up = max(lease.last_top_up, body.number)
+        return outcome
+
+    def _added(self, lease: Lease, amount_ucr: int) -> Outcome:
+        """More for a lease, once."""
         if lease.pays is Pays.ACCOUNT:
-            return self._raise_budget(lease, body.amount_ucr)
+            return self._raise_budget(lease, amount_ucr)
         balance = self.state.accounts.balances[lease.tenant]
-        if body.amount_ucr > balance:
-            return Outcome(Reason.FUNDS, body.amount_ucr - balance)
-        if self.state.rules.accounts_pay and (missing := solvency.short_ucr(self.state, lease.tenant, body.amount_ucr)):
+        if amount_ucr > balance:
+            return Outcome(Reason.FUNDS, amount_ucr - balance)
+        if self.state.rules.accounts_pay and (missing := solvency.short_ucr(self.state, lease.tenant, amount_ucr)):
             return Outcome(Reason.FUNDS, missing)
-        self.state.accounts.hold(lease.tenant, body.amount_ucr)
-        lease.purse_ucr += body.amount_ucr
+        self.state.accounts.hold(lease.tenant, amount_ucr)
+        lease.purse_ucr += amount_ucr
         if self.state.rules.accounts_pay:
             solvency.look_at_lease(self.state, lease)
         return Outcome(subject=lease.number)

@@ -159,6 +159,7 @@ class Lease:
         low: Its host was told that money for it runs out.
         since: Tick since when its work had waited.
         low_tick: Tick that it was told then: before, it has no notice because its account is dry.
+        last_top_up: Number of the latest that it took in.
     """
 
     number: int
@@ -205,6 +206,7 @@ class Lease:
     low: bool = False
     since: int = 0
     low_tick: int = 0
+    last_top_up: int = 0
 
     @property
     def friction_ucr(self) -> int:

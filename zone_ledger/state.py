@@ -368,6 +368,7 @@ class State:
         if self.rules.accounts_pay:
             row += [lease.pays, lease.budget_ucr, lease.covered, lease.protected_until, lease.noticed]
             row += [lease.spared_ucr, lease.low, lease.low_tick, lease.since, lease.traits.time_ticks]
+            row += [lease.last_top_up]
         return row
 
     def _order_row(self, key: OrderKey) -> list[int] | None:
