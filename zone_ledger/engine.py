@@ -34,7 +34,7 @@ from tegcore.wire.records import (
 from tegcore.wire.session import Inbox, Outbox
 from zone_ledger import orders, settlement, solvency, waiting
 from zone_ledger.book.base import Book, HostShape
-from zone_ledger.eviction import Situation, give_notice, left, refuse, rule, stay
+from zone_ledger.eviction import TAKEN_BACK, Situation, give_notice, left, refuse, rule, stay
 from zone_ledger.leases import HostSession, Lease, LeaseState, OrderState, Pays, Rates
 from zone_ledger.rules import LATEST, rule_set
 from zone_ledger.state import Due, Outcome, State
@@ -370,7 +370,8 @@ class Engine:
 
     def _leaves_anyway(self, lease: Lease, why: Reason) -> None:
         """A lease that has notice must leave for another reason, too: nobody takes that back."""
-        if self.state.rules.named_displace and lease.why is Reason.CHALLENGED:
+        weaker = {Reason.CHALLENGED} if why is Reason.DRAINED else TAKEN_BACK
+        if self.state.rules.named_displace and lease.why in weaker:
             self.state.rows.leases.mark(lease.number)
             lease.why = why
 
@@ -465,7 +466,12 @@ class Engine:
     def _stays_after_all(self, lease: Lease) -> None:
         """The drain is over before a lease has left: its notice is taken back, where nothing else stands behind it."""
         drained = any(self.state.hosts[host].drained for host in lease.hosts)
-        if lease.why is Reason.DRAINED and lease.challenger is None and not lease.clear and not drained:
+        if lease.why is not Reason.DRAINED or lease.clear or drained:
+            return
+        if lease.challenger is not None:
+            self.state.rows.leases.mark(lease.number)
+            lease.why = Reason.CHALLENGED
+        else:
             stay(self.state, lease)
             withdrawn = Withdrawn(lease.number, lease.token, lease.term_end)
             self.state.tell(lease, Op.WITHDRAWN, withdrawn)
@@ -557,9 +563,12 @@ class Engine:
         lease = self.state.leases.get(record.body.lease)
         if lease is None:
             return _REFUSED_LEASE
-        if lease.state is LeaseState.EVICTING:
+        if lease.state is LeaseState.HELD:
+            give_notice(self.state, lease, Reason.OPERATOR)
+        elif self.state.rules.named_displace and lease.why in TAKEN_BACK:
+            self._leaves_anyway(lease, Reason.OPERATOR)
+        else:
             return Outcome(Reason.STATE)
-        give_notice(self.state, lease, Reason.OPERATOR)
         return Outcome(subject=lease.number)
 
     def _income(self, record: Record) -> Outcome:

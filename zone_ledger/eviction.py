@@ -15,6 +15,9 @@ from zone_ledger.placement import reservation_number, reserve
 from zone_ledger.settlement import end, spare
 from zone_ledger.state import State
 
+TAKEN_BACK = frozenset({Reason.CHALLENGED, Reason.DRAINED})
+"""Why a lease has a notice that can be taken back; any other reason stands, and takes the place of these."""
+
 
 class Situation(Enum):
     """What can happen while an order waits for incumbents to leave."""
@@ -32,8 +35,9 @@ class Ruling(NamedTuple):
 
     Attributes:
         order: `filled`, `refused`, or `waits`.
-        incumbents: `gone`, `ended` (their terms are over), `stay` (held again), `leave` (notice stands), or `held`
-            (notice is taken back, unless it must leave anyway or has left in part: under rule set 1 it stands).
+        incumbents: `gone`, `ended` (their terms are over), `stay` (held again, unless it must leave anyway), `leave`
+            (notice stands), or `held` (notice is taken back, unless it must leave anyway or has left in part: under
+            rule set 1 it stands).
         reason: Of the refusal.
     """
 
@@ -152,7 +156,7 @@ def rule(state: State, order: Order, situation: Situation) -> bool:
         match ruling.incumbents:
             case "ended":
                 end(state, lease, Reason.EXPIRED)
-            case "stay":
+            case "stay" if lease.why is Reason.CHALLENGED or not state.rules.named_displace:
                 stay(state, lease)
                 lease.challenge_ucr = max(lease.challenge_ucr, order.limit_ucr)
             case "held" if state.rules.named_displace and lease.why is Reason.CHALLENGED and not lease.clear:
