@@ -1,7 +1,7 @@
 """What a tenant could try for more than its due, or an unlucky one could suffer (rule set 2), by small examples."""
 
 import pytest
-from worlds import HERE, PERIOD, RESERVE, TERM, TERM_PERIODS, Zone
+from worlds import FUNDS, HERE, PERIOD, RESERVE, TERM, TERM_PERIODS, Zone
 
 from tegcore.units import GIB, UCR_MAX
 from tegcore.wire.records import (
@@ -231,3 +231,52 @@ def test_an_income_mints_no_more_than_a_ledger_can_count() -> None:
     zone.operate(Op.INCOME, Income(0, UCR_MAX))
     zone.ticks(3 * PERIOD)
     assert zone.state.accounts.minted <= UCR_MAX
+
+
+def contested(bid: int, account: int, *, purse: int, rival: int = 9_000) -> tuple[str, int, int]:
+    """Two named bids for one leased slot; tenant 2 has a purse and so much more. Who wins, at what, for what notice."""
+    zone = Zone(mu_ucr=0)
+    zone.fill()
+    zone.pass_first_term()
+    here = Region(0, 0).packed()
+    keep(zone, 2, purse + account)
+    zone.fok(8, rival, traits=HERE, region=here, endow=10 * rival)
+    zone.fok(9, bid, host=2, traits=HERE, region=here, endow=purse)
+    zone.ticks()
+    orders = {order.ref: order for order in zone.state.orders.values()}
+    if not orders:
+        return "nobody", 0, 0
+    ((ref, order),) = orders.items()
+    assert order.notice_ucr + order.held_ucr <= (purse + account if ref == 9 else FUNDS)
+    return {8: "rival", 9: "poor"}[ref], order.price_ucr, order.notice_ucr
+
+
+@pytest.mark.parametrize(("purse", "account"), [(20_000, 0), (20_000, 3_000), (60_000, 0)])
+def test_who_cannot_pay_for_the_notice_keeps_the_slot_from_nobody(purse: int, account: int) -> None:
+    """It competes with what it can pay, notice and first period, and not with what it named."""
+    assert contested(20_000, account, purse=purse)[0] == ("rival" if account + purse < 9_000 * 8 // 5 else "poor")
+    assert contested(min(purse, 15_000), 0, purse=15_000, rival=10_000)[0] == "rival"
+
+
+@pytest.mark.parametrize("rival", [2_500, 6_000, 12_000])
+@pytest.mark.parametrize("account", [0, 700, 4_000])
+def test_short_of_the_notice_no_other_bid_does_better(account: int, rival: int) -> None:
+    purse = 12_000
+    outcomes = {bid: contested(bid, account, purse=purse, rival=rival) for bid in range(2_100, purse + 1, 900)}
+    honest = contested(purse, account, purse=purse, rival=rival)
+    for bid, (who, price, _) in outcomes.items():
+        assert who != "poor" or (honest[0], honest[1]) == (who, price), f"{bid} wins, or is cheaper"
+
+
+def test_two_of_one_tenant_do_not_pay_for_their_notices_with_the_same_money() -> None:
+    zone = Zone(mu_ucr=0)
+    zone.fill()
+    zone.pass_first_term()
+    keep(zone, 2, 2 * 5_000 + 3_600)
+    for ref, slot in ((8, 0), (9, 1)):
+        zone.fok(ref, 5_000, host=2, traits=HERE, region=Region(slot, 0).packed(), endow=5_000)
+    zone.ticks()
+    for order in zone.state.orders.values():
+        assert order.notice_ucr >= RESERVE * 60 // PERIOD
+        assert order.held_ucr >= order.price_ucr
+    assert zone.state.accounts.balances[2] >= 0
