@@ -146,6 +146,7 @@ class Engine:
         assert awaited <= {(deadline, key) for deadline, _, key in state.deadlines}
         parties = {(host, lease.number) for lease in state.leases.values() for host in lease.parties}
         assert parties == {(host, number) for host, held in state.held_by.items() for number in held}
+        assert state.save_ticks == Counter(lease.traits.save_ticks for lease in state.leases.values())
         assert state.rents.rent_ucr == sum(lease.rent_ucr for lease in state.leases.values())
         assert state.rents.used_ucr == sum(lease.used_rent_ucr for lease in state.leases.values())
         outgo_ucr = Counter[int]()

@@ -1,8 +1,9 @@
 """Orders: from arrival, through the clearing of their tick, to a lease or a refusal."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
-from tegcore.economics.fixed import mass_micro
+from tegcore.economics.fixed import mass_micro, prorated_ucr
 from tegcore.errors import DecodeError
 from tegcore.field.geometry import block_size
 from tegcore.units import PERMILLE, PRICE_UCR_MAX
@@ -25,16 +26,23 @@ from tegcore.wire.records import (
 from zone_ledger import solvency, waiting
 from zone_ledger.book.base import Query, Seat
 from zone_ledger.clearing import Lost, Result, Waits, Won, clear_auction, clear_fixed, may_displace
-from zone_ledger.eviction import begin, refuse, release_reservation
+from zone_ledger.eviction import begin, refuse, release_reservation, set_aside, take_back
 from zone_ledger.leases import Lease, LeaseState, Order, OrderKey, Pays, Range, charge_ucr, price_ucr
-from zone_ledger.placement import Placement, extras_ucr, slots_on
-from zone_ledger.settlement import is_covered, open_purse
+from zone_ledger.placement import Placement, Trial, extras_ucr, slots_on
+from zone_ledger.settlement import is_covered, limit_within, open_purse
 from zone_ledger.state import Due, Outcome, State
 
 WAITS_MAX_TICKS = 3
 RETRY_TICKS = 20
 DISPLACEMENT_SLOTS_MAX = 8
 """L0 of DESIGN 8: an order refused for want of fit or price counts min(region side, L0) slots of displacement."""
+
+
+class Bound(NamedTuple):
+    """Of a bid that its tenant's money does not reach for: the limit as it was named, and what is missing for it."""
+
+    limit_ucr: int
+    missing_ucr: int
 
 
 def arrive(state: State, record: Record) -> Outcome:
@@ -169,7 +177,41 @@ def clear(state: State) -> None:
         admitted = state.admission.per_tick
         for order in arrived[admitted:]:
             refuse(state, order, Refused(order.ref, Reason.ADMISSION, 0, 0, state.tick + RETRY_TICKS))
-    carry_out(state, _cleared(state, arrived[:admitted]))
+    admitted_orders = arrived[:admitted]
+    bounds = _pay_for_notices(state, admitted_orders)
+    carry_out(state, _cleared(state, admitted_orders), bounds)
+    for order in state.waiting.values():  # those that this tick had no room to clear
+        if order.notice_ucr or order.key in bounds:
+            take_back(state, order)
+            order.limit_ucr = bounds[order.key].limit_ucr if order.key in bounds else order.limit_ucr
+
+
+def _pay_for_notices(state: State, orders: list[Order]) -> dict[OrderKey, Bound]:
+    """Set aside, before orders compete, what those that may displace pay for the notice, and bound their bids by it.
+
+    Where nothing free fits, an order competes with no more than its tenant has for its first period and the longest
+    notice that it may have to give. So whoever wins can pay; and what it can bid follows from its own money, whatever
+    rivals bid, and whatever it says beyond that.
+    """
+    bounds: dict[OrderKey, Bound] = {}
+    if not state.rules.named_displace or state.market is not Market.AUCTION:
+        return bounds
+    period, notice = state.genesis.period_ticks, state.notice_ticks_max
+    for order in orders:
+        if not may_displace(state.book, order):
+            continue
+        own = order.pays is Pays.PURSE
+        funds_ucr = state.accounts.balances[order.tenant] + (order.held_ucr if own else 0)
+        bid_ucr = order.bid_ucr
+        short_ucr = prorated_ucr(bid_ucr, notice, period) + (bid_ucr if own else 0) - funds_ucr
+        if short_ucr > 0:
+            if Trial(state.book, order).look(leased=False, scales=state.scales) is not None:
+                continue
+            bounds[order.key] = Bound(order.limit_ucr, short_ucr)
+            bid_ucr = funds_ucr * period // (notice + (period if own else 0))
+            order.limit_ucr = limit_within(bid_ucr, order.shape)
+        set_aside(state, order, prorated_ucr(order.bid_ucr, notice, period))
+    return bounds
 
 
 def _cleared(state: State, orders: list[Order]) -> list[Result]:
@@ -180,7 +222,7 @@ def _cleared(state: State, orders: list[Order]) -> list[Result]:
     return clear_fixed(state.book, orders, state.scales, state.rules)
 
 
-def carry_out(state: State, results: Iterable[Result]) -> None:
+def carry_out(state: State, results: Iterable[Result], bounds: Mapping[OrderKey, Bound]) -> None:
     """Turn results into leases, notices and refusals."""
     for result in results:
         match result:
@@ -193,7 +235,7 @@ def carry_out(state: State, results: Iterable[Result]) -> None:
                 waiting.waits_otherwise(state, result.order)
                 begin(state, result)
             case Lost():
-                _lose(state, result)
+                _lose(state, result, bounds.get(result.order.key))
             case Waits(order=order) if state.tick - order.arrived < WAITS_MAX_TICKS:
                 if state.tick - order.arrived <= 1:
                     state.emit(order.key.host, Op.WAITING, Waiting(order.ref))
@@ -204,8 +246,7 @@ def carry_out(state: State, results: Iterable[Result]) -> None:
 def fill(state: State, order: Order) -> None:
     """Make a lease of an order whose blocks are reserved and free of others."""
     release_reservation(state, order)
-    state.accounts.give_back(order.tenant, order.notice_ucr)
-    order.notice_ucr = 0
+    take_back(state, order)
     state.let_go(order)
     _press(state, order, order.blocks)
     state.last_lease += 1
@@ -410,8 +451,8 @@ def _first_ranges(state: State, order: Order, hosts: tuple[int, ...]) -> list[Ra
     return ranges
 
 
-def _lose(state: State, lost: Lost) -> None:
-    order, placement = lost.order, lost.placement
+def _lose(state: State, lost: Lost, bound: Bound | None) -> None:
+    order, placement, reason, missing = lost.order, lost.placement, lost.reason, lost.missing
     side = max(block_size(order.region.log2))
     state.counters.refused += 1
     state.counters.refused_span += min(side, DISPLACEMENT_SLOTS_MAX)
@@ -419,15 +460,18 @@ def _lose(state: State, lost: Lost) -> None:
     _press(state, order, placement.blocks if placement else (order.region,))
     if placement and placement.displaced:
         _challenge(state, order, placement)
+    if bound is not None:
+        order.limit_ucr = bound.limit_ucr
+        reason, missing = (Reason.FUNDS, bound.missing_ucr) if reason is Reason.PRICE else (reason, missing)
     total = price_ucr(placement.total_ucr, order.shape) if placement else 0
-    if state.rules.named_displace and lost.reason in {Reason.NO_FIT, Reason.TAKEN}:
+    if state.rules.named_displace and reason in {Reason.NO_FIT, Reason.TAKEN}:
         total = reserve_price_ucr(state, order.shape)
-    outbid = lost.reason is Reason.PRICE and order.limit_ucr > reserve_price_ucr(state, order.shape)
-    if (lost.reason in {Reason.NO_FIT, Reason.TAKEN} or outbid) and waiting.is_waiting(state, order):
+    outbid = reason in {Reason.PRICE, Reason.FUNDS} and order.limit_ucr > reserve_price_ucr(state, order.shape)
+    if (reason in {Reason.NO_FIT, Reason.TAKEN} or outbid) and waiting.is_waiting(state, order):
         waiting.waits(state, order)
     else:
         waiting.waits_otherwise(state, order)
-    refuse(state, order, Refused(order.ref, lost.reason, lost.missing, total, 0))
+    refuse(state, order, Refused(order.ref, reason, missing, total, 0))
 
 
 def _challenge(state: State, order: Order, placement: Placement) -> None:

@@ -12,7 +12,7 @@ minted and burnt, and the account is not touched. `solvency` looks ahead of acco
 
 from tegcore.economics.fixed import prorated_ucr, range_price_ucr
 from tegcore.units import PERMILLE, UCR_MAX
-from tegcore.wire.records import INCOME_STANDING, Ended, Expand, Expanded, Market, Op, Reason, Settled
+from tegcore.wire.records import INCOME_STANDING, Ended, Expand, Expanded, Market, Op, Reason, Settled, Shape
 from zone_ledger import waiting
 from zone_ledger.leases import Lease, LeaseState, Pays, Range, charge_ucr, price_ucr
 from zone_ledger.state import Due, State
@@ -285,7 +285,7 @@ def _escrow_period(state: State, lease: Lease) -> bool:
     if lease.pays is Pays.ACCOUNT:
         _draw(state, lease, min(wanted_ucr, lease.charge_ucr + _beyond_all_rents_ucr(state, lease)))
     if lease.purse_ucr < wanted_ucr:
-        affordable = _limit_within(max(0, lease.purse_ucr - ranges_ucr), lease)
+        affordable = limit_within(max(0, lease.purse_ucr - ranges_ucr), lease.shape)
         if lease.state is LeaseState.HELD:
             least_ucr = lease.price_ucr if state.rules.accounts_pay else 0
             lease.limit_ucr = max(affordable, least_ucr)
@@ -315,6 +315,6 @@ def carries_ucr(state: State, outgo_ucr: int, income_ucr: int) -> int:
     return LOOK_PERIODS * outgo_ucr - income_ucr + net_ucr * state.genesis.term_periods
 
 
-def _limit_within(charge: int, lease: Lease) -> int:
-    shape = lease.shape
+def limit_within(charge: int, shape: Shape) -> int:
+    """The highest price per slot-period that comes to no more than a charge."""
     return charge * PERMILLE // shape.share_permille if shape.share_permille else charge // shape.slots

@@ -228,15 +228,16 @@ def test_the_challenger_pays_for_the_notice_and_the_incumbent_does_not() -> None
 
 def test_who_cannot_pay_for_the_notice_displaces_nobody() -> None:
     zone = full()
-    zone.state.accounts.hold(2, FUNDS - 90_000 - 300)
-    zone.state.accounts.evaporate(FUNDS - 90_000 - 300)
-    zone.fok(9, 90_000, host=2, traits=HERE, endow=90_000)
+    bid = 2_000 + friction_ucr(MU, mass_micro(0, 8_000, 1)) + 100
+    zone.state.accounts.hold(2, FUNDS - bid - 300)
+    zone.state.accounts.evaporate(FUNDS - bid - 300)
+    zone.fok(9, bid, host=2, traits=HERE, endow=bid)
     zone.ticks()
     assert not leaving(zone)
     refused = zone.told(Op.REFUSED, 2)[-1]
     assert Reason(refused.reason) is Reason.FUNDS
-    assert refused.missing > 0
-    assert zone.state.accounts.balances[2] == 90_300
+    assert refused.missing == -(-bid * NOTICE // PERIOD) - 300, "what its first period and the notice come to"
+    assert zone.state.accounts.balances[2] == bid + 300
 
 
 def test_a_move_displaces_nobody_and_counts_its_own_slots_as_free() -> None:
