@@ -280,3 +280,31 @@ def test_two_of_one_tenant_do_not_pay_for_their_notices_with_the_same_money() ->
         assert order.notice_ucr >= RESERVE * 60 // PERIOD
         assert order.held_ucr >= order.price_ucr
     assert zone.state.accounts.balances[2] >= 0
+
+
+def test_work_that_moves_keeps_its_age_when_its_account_runs_dry() -> None:
+    """The newest work goes first: a seat elsewhere makes no work newer than it is."""
+    zone = Zone()
+    for ref in (1, 2):
+        zone.fok(ref, 2_000, endow=-1)
+        zone.ticks(20)
+    since = zone.lease(1).since
+    for moves in range(2):
+        zone.renew_all()
+        move(zone, zone.lease(1 if not moves else 10 + moves), 11 + moves, 2 + moves)
+        zone.ticks(20)
+    assert zone.lease(12).since == since
+    keep(zone, 1, 0)
+    zone.operate(Op.INCOME, Income(1, RESERVE))
+    noticed: list[int] = []
+    for _ in range(4 * TERM):
+        if zone.state.tick % 40 == 0:
+            zone.renew_all()
+        zone.ticks()
+        noticed = [body.lease for body in zone.told(Op.NOTICE)]
+        if noticed and zone.state.leases.get(noticed[-1]) and zone.lease(2) is None:
+            break
+        if any(zone.state.leases[number].ref == 2 for number in noticed if number in zone.state.leases):
+            break
+    assert zone.lease(12).state is LeaseState.HELD
+    assert zone.lease(2).why is Reason.BANKRUPT
