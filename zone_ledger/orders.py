@@ -61,6 +61,8 @@ def arrive(state: State, record: Record) -> Outcome:
     elif not is_covered(state, order.pays, order.tenant):
         order.held_ucr = min(_first_period_ucr(state, order), state.accounts.balances[order.tenant])
     state.accounts.hold(order.tenant, order.held_ucr)
+    if order.leaves:
+        order.since = state.leases[order.leaves].since
     state.take_in(order)
     state.refs.add((order.key.host, order.ref))
     return Outcome()
@@ -278,7 +280,7 @@ def fill(state: State, order: Order) -> None:
         purse_ucr=order.held_ucr,
         pays=order.pays,
         budget_ucr=order.budget_ucr,
-        since=waiting.age_of(state, order) if state.rules.named_displace else 0,
+        since=_age(state, order) if state.rules.named_displace else 0,
     )
     waiting.waits_no_more(state, order.key.host, order.ref)
     lease.ranges = _first_ranges(state, order, hosts)
@@ -298,6 +300,11 @@ def fill(state: State, order: Order) -> None:
     state.tell(lease, Op.FILLED, filled_event(lease))
     if state.rules.accounts_pay:
         solvency.look_at_lease(state, lease)
+
+
+def _age(state: State, order: Order) -> int:
+    """Since when the work of an order has waited; who moves is as old as it was."""
+    return order.since if order.leaves else waiting.age_of(state, order)
 
 
 def _takes_any_price(state: State, order: Order) -> bool:

@@ -100,9 +100,9 @@ def pay_incomes(state: State) -> None:
 
 
 def _by_tenant(state: State) -> dict[int, list[Lease]]:
-    """Leases that accounts pay for, by tenant, oldest first."""
+    """Leases that accounts pay for, by tenant, of the oldest work first: a seat elsewhere makes it no newer."""
     held: dict[int, list[Lease]] = {}
-    for lease in sorted(state.leases.values(), key=lambda lease: (lease.granted, lease.number)):
+    for lease in sorted(state.leases.values(), key=lambda lease: (lease.since, lease.granted, lease.number)):
         if lease.outgo_ucr:
             held.setdefault(lease.tenant, []).append(lease)
     return held

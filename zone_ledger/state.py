@@ -393,7 +393,7 @@ class State:
         row = [*key, *asked, *money, *clock, *blocks, *_counted(order.incumbents)]
         if self.rules.accounts_pay:
             row += [order.pays, order.budget_ucr, order.held_ucr, order.notice_ucr, order.protected_until]
-            row += [order.traits.time_ticks, order.won, order.spared_ucr]
+            row += [order.traits.time_ticks, order.won, order.spared_ucr, order.since]
         return row
 
     def hash(self) -> bytes:
