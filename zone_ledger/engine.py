@@ -435,8 +435,15 @@ class Engine:
     def _mint(self, record: Record) -> Outcome:
         if record.body.tenant not in self.state.tenants:
             return Outcome(Reason.TENANT)
+        if over_ucr := self._too_much(record.body.amount_ucr):
+            return Outcome(Reason.RANGE, over_ucr)
         self.state.accounts.mint(record.body.tenant, record.body.amount_ucr)
         return Outcome(subject=record.body.tenant)
+
+    def _too_much(self, amount_ucr: int) -> int:
+        """By how much an amount that comes in exceeds what a ledger can count."""
+        over_ucr = amount_ucr - self.state.accounts.room_ucr
+        return max(0, over_ucr) if self.state.rules.accounts_pay else 0
 
     def _cordon(self, record: Record) -> Outcome:
         if not self.state.book.hosts_of(Region(record.body.slot, 0)):
@@ -551,6 +558,8 @@ class Engine:
             return Outcome(Reason.STATE)
         if len(self.state.transfers) >= TRANSFERS_MAX:
             return Outcome(Reason.LIMIT)
+        if over_ucr := self._too_much(record.body.amount_ucr):
+            return Outcome(Reason.RANGE, over_ucr)
         self.state.transfers.add(name)
         self.state.rows.transfers.mark(name)
         self.state.accounts.transfer_in(record.body.tenant, record.body.amount_ucr)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from tegcore.economics.fixed import mass_micro, prorated_ucr
 from tegcore.errors import DecodeError
 from tegcore.field.geometry import block_size
-from tegcore.units import PERMILLE, PRICE_UCR_MAX
+from tegcore.units import PERMILLE, PRICE_UCR_MAX, UCR_MAX
 from tegcore.wire.records import (
     Filled,
     Fok,
@@ -209,7 +209,7 @@ def _pay_for_notices(state: State, orders: list[Order]) -> dict[OrderKey, Bound]
         if short_ucr > 0:
             if Trial(state.book, order).look(leased=False, scales=state.scales) is not None:
                 continue
-            bounds[order.key] = Bound(order.limit_ucr, short_ucr)
+            bounds[order.key] = Bound(order.limit_ucr, min(UCR_MAX, short_ucr))
             bid_ucr = funds_ucr * period // (notice + (period if own else 0))
             order.limit_ucr = limit_within(bid_ucr, order.shape)
         set_aside(state, order, prorated_ucr(order.bid_ucr, notice, period))
@@ -491,7 +491,10 @@ def _challenge(state: State, order: Order, placement: Placement) -> None:
         threshold_ucr = charge_ucr(lease.limit_ucr, lease.shape) + lease.friction_ucr
         against_ucr = order.bid_ucr - (placement.total_ucr - threshold_ucr)
         share = lease.shape.share_permille or PERMILLE * lease.shape.slots
-        lease.challenge_ucr = max(lease.challenge_ucr, against_ucr * PERMILLE // share)
+        against_ucr = against_ucr * PERMILLE // share
+        if state.rules.named_displace:
+            against_ucr = min(UCR_MAX, against_ucr)
+        lease.challenge_ucr = max(lease.challenge_ucr, against_ucr)
         state.rows.leases.mark(lease.number)
 
 
