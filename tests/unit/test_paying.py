@@ -201,15 +201,29 @@ def test_growth_that_money_does_not_reach_is_refused_and_ends_nobody() -> None:
     assert lease.state is LeaseState.HELD
 
 
-def test_tax_beyond_the_reserve_is_paid_from_the_account_as_far_as_it_goes() -> None:
+@pytest.mark.parametrize("funds", [0, 10, FUNDS])
+def test_a_standing_income_covers_the_tax_on_idle_slots_too(funds: int) -> None:
     zone = Zone(Market.FIXED, tax_permille=500)
     lease = run(zone, 1)
-    spend(zone, 1, 10)
+    spend(zone, 1, funds)
+    for periods in range(1, 4):
+        zone.command(Op.RENEW, Renew(lease.number, lease.token, 0, 0))
+        zone.ticks(PERIOD)
+        assert zone.state.accounts.balances[1] == funds, "the account stays as it is"
+        assert lease.paid_ucr == periods * RESERVE * 3 // 2, "it is charged and journaled as ever"
+    assert zone.told(Op.SETTLED)[-1].tax_ucr == RESERVE // 2
+    assert zone.state.counters.covered_ucr == lease.paid_ucr
+    zone.release(lease)
+    assert zone.state.accounts.balances[1] == funds
+
+
+def test_a_budget_bounds_the_tax_too() -> None:
+    zone = Zone(Market.FIXED, tax_permille=500)
+    lease = run(zone, 1, amount=RESERVE + 10, traits=BUDGETED)
     zone.command(Op.RENEW, Renew(lease.number, lease.token, 0, 0))
     zone.ticks(PERIOD)
-    assert zone.state.accounts.balances[1] == 0
     assert lease.paid_ucr == RESERVE + 10
-    assert lease.state is LeaseState.HELD
+    assert zone.state.accounts.balances[1] == FUNDS
 
 
 def test_from_fixed_prices_to_the_auction_and_back_every_credit_has_its_place() -> None:
