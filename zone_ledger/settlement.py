@@ -173,10 +173,7 @@ def _settle(state: State, lease: Lease, ticks: int) -> tuple[int, int, int]:
     charged_ucr = max(0, rent_ucr + ranges_ucr - lease.spared_ucr)
     lease.spared_ucr = 0
     if lease.covered:
-        _cover(state, lease, charged_ucr)
-        _draw(state, lease, tax_ucr)
-        lease.escrow_ucr += lease.purse_ucr
-        lease.purse_ucr = 0
+        _cover(state, lease, charged_ucr + tax_ucr)
     due_ucr = min(charged_ucr + tax_ucr, lease.escrow_ucr)
     lease.purse_ucr += lease.escrow_ucr - due_ucr
     lease.escrow_ucr = 0
