@@ -28,7 +28,7 @@ from zone_ledger.book.base import Query, Seat
 from zone_ledger.clearing import Lost, Result, Waits, Won, clear_auction, clear_fixed, may_displace
 from zone_ledger.eviction import begin, refuse, release_reservation, set_aside, take_back
 from zone_ledger.leases import Lease, LeaseState, Order, OrderKey, Pays, Range, charge_ucr, price_ucr
-from zone_ledger.placement import Placement, Trial, extras_ucr, slots_on
+from zone_ledger.placement import Placement, Trial, block_extras_ucr, cheapest, extras_ucr, slots_on
 from zone_ledger.settlement import is_covered, limit_within, open_purse
 from zone_ledger.state import Due, Outcome, State
 
@@ -232,7 +232,7 @@ def carry_out(state: State, results: Iterable[Result], bounds: Mapping[OrderKey,
                 order = result.order
                 order.blocks, order.price_ucr = result.placement.blocks, result.price_ucr
                 order.rule = result.rule
-                fill(state, order)
+                fill(state, order, result.placement.by_host if state.rules.whole_cost else None)
             case Won():
                 waiting.waits_otherwise(state, result.order)
                 begin(state, result)
@@ -245,8 +245,14 @@ def carry_out(state: State, results: Iterable[Result], bounds: Mapping[OrderKey,
                 refuse(state, order, Refused(order.ref, Reason.BUSY, 0, 0, state.tick + RETRY_TICKS))
 
 
-def fill(state: State, order: Order) -> None:
-    """Make a lease of an order whose blocks are reserved and free of others."""
+def fill(state: State, order: Order, extras: tuple[tuple[int, int, int], ...] | None = None) -> None:
+    """Make a lease of an order whose blocks are reserved and free of others.
+
+    Args:
+        state: Of the ledger.
+        order: It holds its blocks.
+        extras: What memory and cpu of each host were cleared at in this tick; None: as they are now.
+    """
     release_reservation(state, order)
     take_back(state, order)
     state.let_go(order)
@@ -283,7 +289,7 @@ def fill(state: State, order: Order) -> None:
         since=_age(state, order) if state.rules.named_displace else 0,
     )
     waiting.waits_no_more(state, order.key.host, order.ref)
-    lease.ranges = _first_ranges(state, order, hosts)
+    lease.ranges = _first_ranges(state, order, hosts, extras)
     if state.rules.named_displace:
         _protect(state, lease, order)
     if lease.traits.time_ticks:
@@ -411,19 +417,11 @@ def _least(state: State, order: Order, region: Region, *, leased: bool) -> tuple
         query = Query(
             region, size, shape.classes, shape.share_permille, order.cpu_milli, order.mem_bytes, leased=leased
         )
-        found = state.book.find(query)
+        found = cheapest(state.book, order, query, state.scales)
         if found is None:
             return None
         base = base if part else found.block.base
-        total += found.cost_ucr
-        for host in state.book.hosts_of(found.block):
-            use = state.book.use_of(host)
-            held = [state.book.held_on(lease, host) for lease in found.displaced]
-            freed = use._replace(
-                mem_bytes=use.mem_bytes - sum(mem for mem, _ in held),
-                cpu_milli=use.cpu_milli - sum(cpu for _, cpu in held),
-            )
-            total += sum(extras_ucr(freed, slots_on(state.book, found.block, host), order, state.scales))
+        total += found.cost_ucr + block_extras_ucr(state.book, order, found, state.scales)
     return base, price_ucr(total, order.shape)
 
 
@@ -446,11 +444,18 @@ def _gradient(state: State, order: Order, *, leased: bool) -> tuple[int, int]:
     )
 
 
-def _first_ranges(state: State, order: Order, hosts: tuple[int, ...]) -> list[Range]:
+def _first_ranges(
+    state: State, order: Order, hosts: tuple[int, ...], extras: tuple[tuple[int, int, int], ...] | None
+) -> list[Range]:
+    """What it holds of its hosts' memory and cpu, as it was cleared: rivals of its tick make none of it dearer."""
     ranges = []
     for host in hosts:
         slots = sum(slots_on(state.book, block, host) for block in order.blocks)
-        mem_ucr, cpu_ucr = extras_ucr(state.book.use_of(host), slots, order, state.scales)
+        if extras is None:
+            mem_ucr, cpu_ucr = extras_ucr(state.book.use_of(host), slots, order, state.scales)
+        else:
+            here = [part for part in extras if part[0] == host]
+            mem_ucr, cpu_ucr = sum(part[1] for part in here), sum(part[2] for part in here)
         if order.mem_bytes:
             ranges.append(Range(host, slots * order.mem_bytes, mem_ucr, state.tick))
         if cpu_ucr:

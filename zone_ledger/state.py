@@ -143,7 +143,7 @@ class State:
     @property
     def scales(self) -> Scales:
         """K of (15) now."""
-        return Scales(self.rates.mem_k_ucr, self.rates.cpu_k_ucr)
+        return Scales(self.rates.mem_k_ucr, self.rates.cpu_k_ucr, self.rules.whole_cost)
 
     @property
     def patience_ticks(self) -> int:

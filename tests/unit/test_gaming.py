@@ -18,6 +18,7 @@ from tegcore.wire.records import (
     Region,
     Renew,
     SetMode,
+    SetReserve,
     Shape,
     TopUp,
 )
@@ -308,3 +309,41 @@ def test_work_that_moves_keeps_its_age_when_its_account_runs_dry() -> None:
             break
     assert zone.lease(12).state is LeaseState.HELD
     assert zone.lease(2).why is Reason.BANKRUPT
+
+
+@pytest.mark.parametrize("market", list(Market))
+def test_what_is_dear_for_its_memory_is_nobodys_cheapest_block(market: Market) -> None:
+    """Else a higher bid, served first, is sent to where memory is dear, and a lower one gains by coming later."""
+    zone = Zone(market, mem_k_ucr=10_000)
+    zone.operate(Op.SET_RESERVE, SetReserve(1, RESERVE + 500))
+    root, either = Region(0, 4).packed(), Shape((0,), 3).packed()
+    zone.fok(1, 50_000, endow=-1, mem_bytes=6 * GIB)
+    zone.ticks()
+    body = Fok(9, 2, root, either, 0, GIB, 50_000, 0, 0, 0)
+    quoted = zone.engine.quote(Record(Op.FOK, 2, 1, 0, body)).body
+    for ref, bid in ((9, 50_000), (10, 20_000)):
+        zone.fok(ref, bid, host=2, endow=-1, mem_bytes=GIB, region=root, shape=either)
+    zone.ticks()
+    for ref in (9, 10):
+        assert zone.lease(ref).blocks[0].base >= 8, "beside nobody's memory"
+    assert zone.lease(9).ranges_ucr() == quoted.price_ucr - RESERVE - 500, "who comes after makes it no dearer"
+
+
+@pytest.mark.parametrize("rival", [2_000, 4_000, 9_000])
+def test_with_priced_memory_no_other_bid_for_the_last_room_gains(rival: int) -> None:
+    worth, root, either = 8_000, Region(0, 4).packed(), Shape((0,), 3).packed()
+    gains = {}
+    for said in (worth, *range(500, 16_000, 1_100)):
+        zone = Zone(mem_k_ucr=3_000)
+        zone.operate(Op.SET_RESERVE, SetReserve(1, RESERVE + 300))
+        zone.fok(1, 50_000, endow=-1, mem_bytes=5 * GIB)
+        zone.fok(2, 50_000, host=2, tenant=2, endow=-1, mem_bytes=3 * GIB, region=Region(8, 2).packed(), shape=either)
+        zone.ticks()
+        zone.fok(8, said, endow=-1, mem_bytes=2 * GIB, region=root, shape=either)
+        for ref in (9, 10, 11):
+            zone.fok(ref, rival + ref, host=2, endow=-1, mem_bytes=2 * GIB, region=root, shape=either)
+        zone.ticks()
+        lease = zone.lease(8)
+        gains[said] = worth - lease.charge_ucr if lease is not None else 0
+    assert gains[worth] == max(gains.values())
+    assert gains[worth] >= 0
