@@ -97,7 +97,7 @@ def budget(stack: Stack) -> Iterator[tuple[str, str]]:
 
 def dry(stack: Stack) -> Iterator[tuple[str, str]]:
     """An account of 0.02 credits that two jobs live on, in the auction."""
-    quick = [word for setting in (*QUICK, "zone-ledger.welcome_credits=0.02") for word in ("--set", setting)]
+    quick = [word for setting in (*QUICK, "ledger.welcome_credits=0.02") for word in ("--set", setting)]
     with stack.up("--slots", "4", "--market", "auction", *quick):
         for name in ("first", "second"):
             stack.tegctl("run", "-d", "--name", name, "--", *CLOCK)
