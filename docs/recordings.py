@@ -1,4 +1,4 @@
-"""What `docs/reference/money.md` shows of a real stack, printed by one: `python -m docs.recordings [SECTION ...]`.
+"""What `docs/reference/money.md` shows of a real stack, printed by one: `make recordings`.
 
 Each section brings up `tegctl up` in a state folder of its own, types what the page says, and puts what was printed
 between the page's marks as it was printed. The first takes eleven minutes: its settings are the shipped ones.
