@@ -181,11 +181,13 @@ def clear(state: State) -> None:
             refuse(state, order, Refused(order.ref, Reason.ADMISSION, 0, 0, state.tick + RETRY_TICKS))
     admitted_orders = arrived[:admitted]
     bounds = _pay_for_notices(state, admitted_orders)
-    carry_out(state, _cleared(state, admitted_orders), bounds)
-    for order in state.waiting.values():  # those that this tick had no room to clear
-        if order.notice_ucr or order.key in bounds:
-            take_back(state, order)
-            order.limit_ucr = bounds[order.key].limit_ucr if order.key in bounds else order.limit_ucr
+    results = _cleared(state, admitted_orders)
+    for result in results:
+        if result.order.notice_ucr and not (isinstance(result, Won) and result.placement.displaced):
+            take_back(state, result.order)
+        if isinstance(result, Waits) and result.order.key in bounds:
+            result.order.limit_ucr = bounds[result.order.key].limit_ucr
+    carry_out(state, results, bounds)
 
 
 def _pay_for_notices(state: State, orders: list[Order]) -> dict[OrderKey, Bound]:
