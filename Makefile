@@ -49,6 +49,9 @@ docs: $(STAMP) ## make the diagrams and tables in docs/reference from the code
 	$(BIN)/python -m docs.diagrams
 	$(BIN)/python -m docs.tables
 
+recordings: $(STAMP) ## print what docs/reference/money.md shows anew, by a real stack; SECTIONS names some: thirteen minutes
+	$(BIN)/python -m docs.recordings $(SECTIONS)
+
 airlock-histories: $(STAMP) ## put the airlock through 10,000 random histories of a host's memory
 	TEG_HISTORIES=10000 $(BIN)/pytest -q -m "not vm" tests/property/test_pressure.py
 

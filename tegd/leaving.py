@@ -198,6 +198,8 @@ class Leaving(Roster):
             text += f", {credits_text(body.returned_ucr)} came back"
         work.note(self.tick, text)
         work.lease_paid(body.paid_ucr, body.returned_ucr)
+        self.agents[work.ref].top_ups.clear()
+        work.keep_unfilled()
 
     def after_lease(self, work: Workload, why: Reason) -> list[Effect]:
         """Without its lease: over, parked, or seeking anew, from what it has saved or from its beginning."""
@@ -241,6 +243,7 @@ class Leaving(Roster):
                 done = run == "ended" and work.why_leaving in {0, Reason.DONE} and work.exit_code is not None
                 unseen_ucr = self._unseen_ucr(work)
                 work.unseat()
+                work.keep_unfilled()
                 work.spent_ucr, work.paid_ucr = work.spent_ucr + work.paid_ucr + unseen_ucr, 0
                 effects += self.after_lease(work, Reason.DONE if done else Reason.EXPIRED)
             elif work.life in {Life.ORDERED, Life.WAITING}:

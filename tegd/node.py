@@ -12,7 +12,7 @@ from typing import Any
 from tegcore.errors import RefusedError
 from tegcore.units import credits_text
 from tegcore.wire.messages import Events, Welcome
-from tegcore.wire.records import Cancel, Market, Op, Reason, Record, TopUp, unpack_all
+from tegcore.wire.records import Cancel, Market, Op, Reason, Record, unpack_all
 from tegd.bidding import Usage
 from tegd.effects import Effect, Keep, Rejoin
 from tegd.ghosts import Ghosts
@@ -185,7 +185,7 @@ class Node(Ghosts, Seats):
             case _:
                 return [Keep(work)]
 
-    def top_up(self, work: Workload, amount_ucr: int, key: int, now_ns: int) -> list[Effect]:
+    def top_up(self, work: Workload, amount_ucr: int, key: int) -> list[Effect]:
         """More of its own money, once a key: for its seat, or for the next.
 
         Raises:
@@ -193,6 +193,9 @@ class Node(Ghosts, Seats):
         """
         if key in work.top_ups:
             return []
+        if len(work.unfilled) >= TOP_UPS_KEPT_MAX:
+            what = f"{len(work.unfilled)} top-ups of {work.name} wait for the ledger: nothing was added"
+            raise RefusedError(what, "try again when the ledger is heard: `tegctl status`")
         if work.home:
             hint = f"on {work.home}, where it was submitted: `tegctl top-up {work.name} {credits_text(amount_ucr)}`"
             raise RefusedError(f"{work.name} runs here for host {work.home}: nothing was added", hint)
@@ -203,10 +206,8 @@ class Node(Ghosts, Seats):
             what = f"{work.name} has no --budget or --endow to add to: the account of {work.tenant} pays for it"
             raise RefusedError(f"{what}; nothing was added", hint)
         work.top_ups = [*work.top_ups, key][-TOP_UPS_KEPT_MAX:]
-        if work.lease:
-            body = TopUp(work.lease, work.token, self.tokens.get(work.tenant, 0), amount_ucr)
-            self.agents[work.ref].top_ups[self.link.put(Op.TOP_UP, body, now_ns)] = amount_ucr
-            work.budget_ucr += amount_ucr if work.has_budget else 0
+        if work.expects_money:
+            work.top_up_lease(amount_ucr)
         else:
             work.topped_up(amount_ucr)
         if work.life is Life.PARKED:
@@ -229,6 +230,8 @@ class Node(Ghosts, Seats):
         if self.cycle % DROP_EVERY_CYCLES == 0:
             effects += self._drop_old()
         for work in self.in_order():
+            if work.unfilled:
+                effects += self._top_up(work, now_ns)
             if work.life not in _SITTING:
                 continue
             agent = self.agents[work.ref]

@@ -39,7 +39,7 @@ class Agent:
         leaving_told: Whether the airlock side was asked to.
         weighs: Whether it is to ask what a seat elsewhere would cost.
         ordered_time_s: The time limit that its latest order declared; -1: it has placed none since this start.
-        top_ups: Amounts on their way into the purse or budget of its lease, by the number of their command.
+        top_ups: Numbers of those on their way to its lease, by the number of their command.
     """
 
     search: Search = field(default_factory=Search)

@@ -5,7 +5,7 @@ from typing import Any
 
 from tegcore.economics.fixed import friction_ucr
 from tegcore.units import TICK_NS, TICKS_PER_HOUR, UCR_MAX, credits_text
-from tegcore.wire.records import Expand, Market, Op, Reason, Record, Region, Renew, unpack_blocks
+from tegcore.wire.records import Expand, Market, Op, Reason, Record, Region, Renew, TopUp, unpack_blocks
 from tegd.bidding import Stride, Usage, expansion_bytes, predicted_bytes, use_permille
 from tegd.effects import Bound, Effect, Extend, Keep, Start
 from tegd.leaving import Leaving
@@ -190,8 +190,8 @@ class Seats(Leaving):
         effects: list[Effect] = []
         for work in self.workloads.values():
             agent = self.agents[work.ref]
-            if (amount_ucr := agent.top_ups.pop(body.command_seq, 0)) and body.reason != Reason.OK:
-                effects += self._top_up_refused(work, amount_ucr, body)
+            if body.command_seq in agent.top_ups:
+                effects += self._top_up_answered(work, agent, body)
             if body.command_seq == agent.renew_seq:
                 agent.renew_seq = 0
             if body.command_seq == agent.expand_seq:
@@ -199,15 +199,35 @@ class Seats(Leaving):
                 work.waits = Waits(f"EXPAND {Reason(body.reason).name}", body.missing)
         return effects
 
-    def _top_up_refused(self, work: Workload, amount_ucr: int, body: Any) -> list[Effect]:
-        """The account could not give it; or its lease had ended by then: it is for the next one."""
-        if body.reason == Reason.FUNDS:
+    def _top_up(self, work: Workload, now_ns: int) -> list[Effect]:
+        """Send what was added to its lease, again in each session until it is answered; without one, to its next."""
+        agent = self.agents[work.ref]
+        if work.lease:
+            sent = set(agent.top_ups.values())
+            for number, amount_ucr in work.unfilled:
+                body = TopUp(work.lease, work.token, self.tokens.get(work.tenant, 0), amount_ucr, number)
+                if number not in sent and (seq := self.link.put(Op.TOP_UP, body, now_ns)):
+                    agent.top_ups[seq] = number
+            return []
+        if work.life not in {Life.SEEKING, Life.PARKED}:
+            return []
+        work.keep_unfilled()
+        if work.life is Life.PARKED:
+            work.become(Life.SEEKING, self.tick, "topped up: seeks again")
+        return [Keep(work)]
+
+    def _top_up_answered(self, work: Workload, agent: Agent, body: Any) -> list[Effect]:
+        """Its lease has it, or the account could not give it. Where the lease had ended by then, it waits for that."""
+        reason = Reason(body.reason)
+        if reason in {Reason.LEASE, Reason.TOKEN}:
+            return []
+        number = agent.top_ups.pop(body.command_seq)
+        amount_ucr = dict(work.unfilled).get(number, 0)
+        work.unfilled = [entry for entry in work.unfilled if entry[0] != number]
+        if reason is not Reason.OK and amount_ucr:
             work.budget_ucr -= amount_ucr if work.has_budget else 0
-            missing = credits_text(body.missing)
-            self.tell(work, f"its top-up was refused: the account of {work.tenant} is {missing} credits short of it")
-            return [Keep(work)]
-        if work.has_purse and work.life is not Life.ENDED:
-            work.endow_ucr += amount_ucr
-            if work.life is Life.PARKED:
-                work.become(Life.SEEKING, self.tick, "topped up: seeks again")
+            why = f"the ledger says {reason.name}"
+            if reason is Reason.FUNDS:
+                why = f"the account of {work.tenant} is {credits_text(body.missing)} credits short of it"
+            self.tell(work, f"its top-up was refused: {why}")
         return [Keep(work)]

@@ -11,6 +11,7 @@ from tegd.handover import Stay, StayEvent, next_stay
 from tegd.workload import Life, Workload
 
 PARTS_MAX = 256
+_RUN_OVER = frozenset({Stay.OVER, Stay.KEPT, Stay.GONE})
 
 
 @dataclass
@@ -113,7 +114,7 @@ class Stays(Errands):
 
     def report(self, part: Workload) -> Report:
         """What its home is told of a part."""
-        over = part.stay is Stay.OVER
+        over = part.stay in _RUN_OVER  # also once its home has heard it: what is told later takes no end back
         done = over and part.why_leaving == Reason.DONE
         problem = part.outcome if over else ""
         own = self.own_region() if problem and self.node.zone is not None else Region(-1, 0)

@@ -63,7 +63,7 @@ def update(node: Node, work: Workload, wanted: UpdateWorkload, now_ns: int) -> U
         said.append(
             f"budget {credits_text(wanted.budget_ucr)}" if wanted.budget_ucr else "no budget of its own any more"
         )
-        effects = _budget(node, work, wanted.budget_ucr, now_ns)
+        effects = _budget(node, work, wanted.budget_ucr)
     work.spec = spec
     if wanted.time_s is not None:
         said.append(_time(node, work, now_ns, told=wanted.told))
@@ -152,11 +152,11 @@ def _bid(node: Node, work: Workload, limit_ucr: int, hour_ucr: int | None) -> st
     return f"bid {hourly} per GPU-hour"
 
 
-def _budget(node: Node, work: Workload, budget_ucr: int, now_ns: int) -> list[Effect]:
+def _budget(node: Node, work: Workload, budget_ucr: int) -> list[Effect]:
     """More of a budget goes to its lease as a top-up does; less, or a first one, holds from its next start on."""
     more_ucr = budget_ucr - work.budget_ucr
-    if work.lease and work.has_budget and more_ucr > 0:
-        return node.top_up(work, more_ucr, min([0, *work.top_ups]) - 1, now_ns)
+    if work.expects_money and work.has_budget and more_ucr > 0:
+        return node.top_up(work, more_ucr, min([0, *work.top_ups]) - 1)
     work.budget_ucr = budget_ucr
     return []
 

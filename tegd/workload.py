@@ -148,6 +148,9 @@ class Workload(msgspec.Struct):
             drain; -1: none are.
         avoided: Hosts that could not run it: first slot, log2 of how many, and why.
         top_ups: Keys of the latest top-ups.
+        last_top_up: Number of the latest that was meant for a lease.
+        unfilled: Those that no lease is known to have taken in: their numbers and amounts, ucr. A budget counts them
+            already.
         history: The latest of what happened, for people.
     """
 
@@ -210,6 +213,8 @@ class Workload(msgspec.Struct):
     submitted_tick: int = 0
     cancelled_by: str = ""
     homebound_why: str = ""
+    last_top_up: int = 0
+    unfilled: list[tuple[int, int]] = msgspec.field(default_factory=list)
 
     @property
     def hook(self) -> Hook | None:
@@ -242,6 +247,11 @@ class Workload(msgspec.Struct):
         if self.has_purse:
             return self.endow_ucr
         return self.budget_left_ucr if self.has_budget else None
+
+    @property
+    def expects_money(self) -> bool:
+        """Whether what is added is for the lease that it has, or that its order may be about to get."""
+        return bool(self.lease) or self.life in {Life.ORDERED, Life.WAITING}
 
     @property
     def money_word(self) -> str:
@@ -308,6 +318,19 @@ class Workload(msgspec.Struct):
         self.spent_ucr, self.paid_ucr = self.spent_ucr + paid_ucr, 0
         if purse:
             self.endow_ucr = min(returned_ucr, self.budget_left_ucr) if self.has_budget else returned_ucr
+        self.bid_up_to(self.spec.limit_ucr or self.limit_ucr)
+
+    def top_up_lease(self, amount_ucr: int) -> None:
+        """More for the lease that it has, or is about to get: kept until that has taken it in."""
+        self.last_top_up += 1
+        self.unfilled.append((self.last_top_up, amount_ucr))
+        self.budget_ucr += amount_ucr if self.has_budget else 0
+
+    def keep_unfilled(self) -> None:
+        """It has no lease: what none has taken in is for its next purse."""
+        if self.has_purse:
+            self.endow_ucr += sum(amount_ucr for _, amount_ucr in self.unfilled)
+        self.unfilled = []
         self.bid_up_to(self.spec.limit_ucr or self.limit_ucr)
 
     def topped_up(self, amount_ucr: int) -> None:

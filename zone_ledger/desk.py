@@ -209,9 +209,9 @@ def _keyed(bodies: list[tuple[Op, Any]], key: int) -> list[Record]:
 
 
 def _mint(state: State, request: control.MintCredits) -> list[Record]:
-    if state.accounts.minted + request.amount_ucr > UCR_MAX:
+    if request.amount_ucr > state.accounts.room_ucr:
         minted = credits_text(state.accounts.minted)
-        left = credits_text(UCR_MAX - state.accounts.minted)
+        left = credits_text(state.accounts.room_ucr)
         what = f"more than the scheduler (zone-ledger) can count: it has minted {minted} credits; nothing was added"
         raise RefusedError(what, f"mint {left} credits or less")
     opened = account_opened(state, request.tenant)

@@ -35,7 +35,7 @@ from tegcore.wire.records import (
 from tegcore.wire.session import Inbox, Outbox
 from zone_ledger import orders, settlement, solvency, waiting
 from zone_ledger.book.base import Book, HostShape
-from zone_ledger.eviction import Situation, give_notice, left, refuse, rule, stay
+from zone_ledger.eviction import TAKEN_BACK, Situation, give_notice, left, refuse, rule, stay
 from zone_ledger.leases import HostSession, Lease, LeaseState, OrderState, Pays, Rates
 from zone_ledger.rules import LATEST, rule_set
 from zone_ledger.state import Due, Outcome, State
@@ -149,6 +149,7 @@ class Engine:
         assert awaited <= {(deadline, key) for deadline, _, key in state.deadlines}
         parties = {(host, lease.number) for lease in state.leases.values() for host in lease.parties}
         assert parties == {(host, number) for host, held in state.held_by.items() for number in held}
+        assert state.save_ticks == Counter(lease.traits.save_ticks for lease in state.leases.values())
         assert state.rents.rent_ucr == sum(lease.rent_ucr for lease in state.leases.values())
         assert state.rents.used_ucr == sum(lease.used_rent_ucr for lease in state.leases.values())
         outgo_ucr = Counter[int]()
@@ -374,7 +375,8 @@ class Engine:
 
     def _leaves_anyway(self, lease: Lease, why: Reason) -> None:
         """A lease that has notice must leave for another reason, too: nobody takes that back."""
-        if self.state.rules.named_displace and lease.why is Reason.CHALLENGED:
+        weaker = {Reason.CHALLENGED} if why is Reason.DRAINED else TAKEN_BACK
+        if self.state.rules.named_displace and lease.why in weaker:
             self.state.rows.leases.mark(lease.number)
             lease.why = why
 
@@ -391,15 +393,24 @@ class Engine:
             return lease
         if body.tenant != lease.tenant:
             return Outcome(Reason.TENANT)
+        if 0 < body.number <= lease.last_top_up:
+            return Outcome(subject=lease.number)
+        outcome = self._added(lease, body.amount_ucr)
+        if outcome.reason is Reason.OK:
+            lease.last_top_up = max(lease.last_top_up, body.number)
+        return outcome
+
+    def _added(self, lease: Lease, amount_ucr: int) -> Outcome:
+        """More for a lease, once."""
         if lease.pays is Pays.ACCOUNT:
-            return self._raise_budget(lease, body.amount_ucr)
+            return self._raise_budget(lease, amount_ucr)
         balance = self.state.accounts.balances[lease.tenant]
-        if body.amount_ucr > balance:
-            return Outcome(Reason.FUNDS, body.amount_ucr - balance)
-        if self.state.rules.accounts_pay and (missing := solvency.short_ucr(self.state, lease.tenant, body.amount_ucr)):
+        if amount_ucr > balance:
+            return Outcome(Reason.FUNDS, amount_ucr - balance)
+        if self.state.rules.accounts_pay and (missing := solvency.short_ucr(self.state, lease.tenant, amount_ucr)):
             return Outcome(Reason.FUNDS, missing)
-        self.state.accounts.hold(lease.tenant, body.amount_ucr)
-        lease.purse_ucr += body.amount_ucr
+        self.state.accounts.hold(lease.tenant, amount_ucr)
+        lease.purse_ucr += amount_ucr
         if self.state.rules.accounts_pay:
             solvency.look_at_lease(self.state, lease)
         return Outcome(subject=lease.number)
@@ -454,8 +465,15 @@ class Engine:
     def _mint(self, record: Record) -> Outcome:
         if record.body.tenant not in self.state.tenants:
             return Outcome(Reason.TENANT)
+        if over_ucr := self._too_much(record.body.amount_ucr):
+            return Outcome(Reason.RANGE, over_ucr)
         self.state.accounts.mint(record.body.tenant, record.body.amount_ucr)
         return Outcome(subject=record.body.tenant)
+
+    def _too_much(self, amount_ucr: int) -> int:
+        """By how much an amount that comes in exceeds what a ledger can count."""
+        over_ucr = amount_ucr - self.state.accounts.room_ucr
+        return max(0, over_ucr) if self.state.rules.accounts_pay else 0
 
     def _cordon(self, record: Record) -> Outcome:
         if not self.state.book.hosts_of(Region(record.body.slot, 0)):
@@ -486,7 +504,12 @@ class Engine:
     def _stays_after_all(self, lease: Lease) -> None:
         """The drain is over before a lease has left: its notice is taken back, where nothing else stands behind it."""
         drained = any(self.state.hosts[host].drained for host in lease.hosts)
-        if lease.why is Reason.DRAINED and lease.challenger is None and not lease.clear and not drained:
+        if lease.why is not Reason.DRAINED or lease.clear or drained:
+            return
+        if lease.challenger is not None:
+            self.state.rows.leases.mark(lease.number)
+            lease.why = Reason.CHALLENGED
+        else:
             stay(self.state, lease)
             withdrawn = Withdrawn(lease.number, lease.token, lease.term_end)
             self.state.tell(lease, Op.WITHDRAWN, withdrawn)
@@ -565,6 +588,8 @@ class Engine:
             return Outcome(Reason.STATE)
         if len(self.state.transfers) >= TRANSFERS_MAX:
             return Outcome(Reason.LIMIT)
+        if over_ucr := self._too_much(record.body.amount_ucr):
+            return Outcome(Reason.RANGE, over_ucr)
         self.state.transfers.add(name)
         self.state.rows.transfers.mark(name)
         self.state.accounts.transfer_in(record.body.tenant, record.body.amount_ucr)
@@ -578,9 +603,12 @@ class Engine:
         lease = self.state.leases.get(record.body.lease)
         if lease is None:
             return _REFUSED_LEASE
-        if lease.state is LeaseState.EVICTING:
+        if lease.state is LeaseState.HELD:
+            give_notice(self.state, lease, Reason.OPERATOR)
+        elif self.state.rules.named_displace and lease.why in TAKEN_BACK:
+            self._leaves_anyway(lease, Reason.OPERATOR)
+        else:
             return Outcome(Reason.STATE)
-        give_notice(self.state, lease, Reason.OPERATOR)
         return Outcome(subject=lease.number)
 
     def _income(self, record: Record) -> Outcome:
@@ -633,10 +661,10 @@ class Engine:
             solvency.look_at_accounts(state)
             waiting.forget_silent(state)
         if state.rules.named_displace and state.market is Market.FIXED:
-            waiting.wake(state)  # what came free in this tick is held for who waits before new orders are looked at
+            waiting.wake(state)  # before new orders are looked at: what came free is held for who waits
         orders.clear(state)
-        if state.rules.named_displace:
-            waiting.wake(state)
+        if state.rules.named_displace and state.market is Market.AUCTION:
+            waiting.wake(state)  # after: nothing is held, and who waits bids for what this tick has left
         return Outcome(subject=state.tick)
 
     def _keep_appointment(self, lease: Lease, due: Due) -> None:

@@ -15,6 +15,9 @@ from zone_ledger.placement import reservation_number, reserve
 from zone_ledger.settlement import end, spare
 from zone_ledger.state import State
 
+TAKEN_BACK = frozenset({Reason.CHALLENGED, Reason.DRAINED})
+"""Why a lease has a notice that can be taken back; any other reason stands, and takes the place of these."""
+
 
 class Situation(Enum):
     """What can happen while an order waits for incumbents to leave."""
@@ -32,8 +35,9 @@ class Ruling(NamedTuple):
 
     Attributes:
         order: `filled`, `refused`, or `waits`.
-        incumbents: `gone`, `ended` (their terms are over), `stay` (held again), `leave` (notice stands), or `held`
-            (notice is taken back, unless it must leave anyway or has left in part: under rule set 1 it stands).
+        incumbents: `gone`, `ended` (their terms are over), `stay` (held again, unless it must leave anyway), `leave`
+            (notice stands), or `held` (notice is taken back, unless it must leave anyway or has left in part: under
+            rule set 1 it stands).
         reason: Of the refusal.
     """
 
@@ -63,11 +67,8 @@ def begin(state: State, won: Won) -> None:
     )
     save_ticks = min(max(lease.traits.save_ticks for lease in incumbents), state.term_ticks)
     deadline = state.tick + max(state.genesis.notice_ticks, save_ticks)
-    if state.rules.named_displace and (short_ucr := _hold_notice(state, order, incumbents, deadline)):
-        for lease in incumbents:
-            state.refresh_threshold(lease)
-        dissolve(state, order, Reason.FUNDS, short_ucr)
-        return
+    if state.rules.named_displace:
+        _hold_notice(state, order, incumbents, deadline)
     state.await_exit(order, deadline)
     state.counters.evicting += 1
     for lease in incumbents:
@@ -78,25 +79,40 @@ def begin(state: State, won: Won) -> None:
     state.emit(order.key.host, Op.EVICTING, Evicting(order.ref, order.deadline, order.price_ucr))
 
 
-def _hold_notice(state: State, order: Order, incumbents: list[Lease], deadline: int) -> int:
-    """Escrow what those that an order displaces cost until the deadline; what is missing, if it cannot pay that."""
+def set_aside(state: State, order: Order, amount_ucr: int) -> None:
+    """Escrow what an order pays for a notice: from its account, and what that does not have from its purse."""
+    from_account_ucr = min(amount_ucr, state.accounts.balances[order.tenant])
+    state.accounts.hold(order.tenant, from_account_ucr)
+    order.held_ucr -= amount_ucr - from_account_ucr
+    order.notice_ucr = amount_ucr
+
+
+def take_back(state: State, order: Order) -> None:
+    """What was set aside for a notice returns to where it came from."""
+    of_purse_ucr = order.endow_ucr - order.held_ucr if order.pays is Pays.PURSE else 0
+    order.held_ucr += of_purse_ucr
+    state.accounts.give_back(order.tenant, order.notice_ucr - of_purse_ucr)
+    order.notice_ucr = 0
+
+
+def _hold_notice(state: State, order: Order, incumbents: list[Lease], deadline: int) -> None:
+    """Escrow what those that an order displaces cost until the deadline.
+
+    What was set aside reaches for the price that it won at; memory that they hold beyond that is paid as far as it has
+    money.
+    """
     period, ticks = state.genesis.period_ticks, deadline - state.tick
     spans = 1 + ticks // period
     others = [lease for lease in incumbents if lease.number != order.leaves]
     wanted_ucr = sum(prorated_ucr(lease.charge_ucr, ticks, period) + spans for lease in others)
     if others:
         wanted_ucr = max(wanted_ucr, prorated_ucr(charge_ucr(order.price_ucr, order.shape), ticks, period))
-    short_ucr = wanted_ucr - state.accounts.balances[order.tenant]
-    if short_ucr > 0 and order.pays is Pays.PURSE and order.held_ucr - short_ucr >= order.bid_ucr:
-        order.held_ucr -= short_ucr
-        order.endow_ucr -= short_ucr
-        state.accounts.hold(order.tenant, wanted_ucr - short_ucr)
-    elif short_ucr > 0:
-        return short_ucr
-    else:
-        state.accounts.hold(order.tenant, wanted_ucr)
-    order.notice_ucr, order.won = wanted_ucr, state.tick
-    return 0
+    take_back(state, order)
+    purse_ucr = max(0, order.held_ucr - order.bid_ucr) if order.pays is Pays.PURSE else 0
+    set_aside(state, order, min(wanted_ucr, state.accounts.balances[order.tenant] + purse_ucr))
+    if order.pays is Pays.PURSE:
+        order.endow_ucr = order.held_ucr
+    order.won = state.tick
 
 
 def _pay_for_blocking(state: State, order: Order) -> None:
@@ -152,7 +168,7 @@ def rule(state: State, order: Order, situation: Situation) -> bool:
         match ruling.incumbents:
             case "ended":
                 end(state, lease, Reason.EXPIRED)
-            case "stay":
+            case "stay" if lease.why is Reason.CHALLENGED or not state.rules.named_displace:
                 stay(state, lease)
                 lease.challenge_ucr = max(lease.challenge_ucr, order.limit_ucr)
             case "held" if state.rules.named_displace and lease.why is Reason.CHALLENGED and not lease.clear:
@@ -187,11 +203,11 @@ def stay(state: State, lease: Lease) -> None:
     state.changed(lease)
 
 
-def dissolve(state: State, order: Order, reason: Reason, missing: int = 0) -> None:
+def dissolve(state: State, order: Order, reason: Reason) -> None:
     """End an order that held a reservation, without a lease."""
     release_reservation(state, order)
     state.room = state.rules.named_displace
-    refuse(state, order, Refused(order.ref, reason, missing, order.price_ucr, 0))
+    refuse(state, order, Refused(order.ref, reason, 0, order.price_ucr, 0))
 
 
 def release_reservation(state: State, order: Order) -> None:

@@ -75,6 +75,7 @@ class Order:
         won: Tick since when it waits for them to leave.
         spared_ucr: What it has paid for them.
         protected_until: What a MOVE that waits for its own old seat, too, keeps of that one's first term.
+        since: Of a MOVE, tick since when the work of its old lease had waited.
     """
 
     key: OrderKey
@@ -105,6 +106,7 @@ class Order:
     won: int = 0
     spared_ucr: int = 0
     protected_until: int = 0
+    since: int = 0
 
     @property
     def named(self) -> bool:
@@ -157,8 +159,9 @@ class Lease:
         noticed: Tick from which its challenger pays for it, 0 while none does.
         spared_ucr: What challengers have paid of the present period.
         low: Its host was told that money for it runs out.
-        since: Tick since when its work had waited.
+        since: Tick since when its work had waited: its age, which it keeps when it comes back or moves.
         low_tick: Tick that it was told then: before, it has no notice because its account is dry.
+        last_top_up: Number of the latest that it took in.
     """
 
     number: int
@@ -205,6 +208,7 @@ class Lease:
     low: bool = False
     since: int = 0
     low_tick: int = 0
+    last_top_up: int = 0
 
     @property
     def friction_ucr(self) -> int:

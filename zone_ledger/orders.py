@@ -1,11 +1,12 @@
 """Orders: from arrival, through the clearing of their tick, to a lease or a refusal."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
-from tegcore.economics.fixed import mass_micro
+from tegcore.economics.fixed import mass_micro, prorated_ucr
 from tegcore.errors import DecodeError
 from tegcore.field.geometry import block_size
-from tegcore.units import PERMILLE, PRICE_UCR_MAX
+from tegcore.units import PERMILLE, PRICE_UCR_MAX, UCR_MAX
 from tegcore.wire.records import (
     Filled,
     Fok,
@@ -25,16 +26,23 @@ from tegcore.wire.records import (
 from zone_ledger import solvency, waiting
 from zone_ledger.book.base import Query, Seat
 from zone_ledger.clearing import Lost, Result, Waits, Won, clear_auction, clear_fixed, may_displace
-from zone_ledger.eviction import begin, refuse, release_reservation
+from zone_ledger.eviction import begin, refuse, release_reservation, set_aside, take_back
 from zone_ledger.leases import Lease, LeaseState, Order, OrderKey, Pays, Range, charge_ucr, price_ucr
-from zone_ledger.placement import Placement, extras_ucr, slots_on
-from zone_ledger.settlement import is_covered, open_purse
+from zone_ledger.placement import Placement, Trial, block_extras_ucr, cheapest, extras_ucr, slots_on
+from zone_ledger.settlement import is_covered, limit_within, open_purse
 from zone_ledger.state import Due, Outcome, State
 
 WAITS_MAX_TICKS = 3
 RETRY_TICKS = 20
 DISPLACEMENT_SLOTS_MAX = 8
 """L0 of DESIGN 8: an order refused for want of fit or price counts min(region side, L0) slots of displacement."""
+
+
+class Bound(NamedTuple):
+    """Of a bid that its tenant's money does not reach for: the limit as it was named, and what is missing for it."""
+
+    limit_ucr: int
+    missing_ucr: int
 
 
 def arrive(state: State, record: Record) -> Outcome:
@@ -53,6 +61,8 @@ def arrive(state: State, record: Record) -> Outcome:
     elif not is_covered(state, order.pays, order.tenant):
         order.held_ucr = min(_first_period_ucr(state, order), state.accounts.balances[order.tenant])
     state.accounts.hold(order.tenant, order.held_ucr)
+    if order.leaves:
+        order.since = state.leases[order.leaves].since
     state.take_in(order)
     state.refs.add((order.key.host, order.ref))
     return Outcome()
@@ -169,7 +179,43 @@ def clear(state: State) -> None:
         admitted = state.admission.per_tick
         for order in arrived[admitted:]:
             refuse(state, order, Refused(order.ref, Reason.ADMISSION, 0, 0, state.tick + RETRY_TICKS))
-    carry_out(state, _cleared(state, arrived[:admitted]))
+    admitted_orders = arrived[:admitted]
+    bounds = _pay_for_notices(state, admitted_orders)
+    results = _cleared(state, admitted_orders)
+    for result in results:
+        if result.order.notice_ucr and not (isinstance(result, Won) and result.placement.displaced):
+            take_back(state, result.order)
+        if isinstance(result, Waits) and result.order.key in bounds:
+            result.order.limit_ucr = bounds[result.order.key].limit_ucr
+    carry_out(state, results, bounds)
+
+
+def _pay_for_notices(state: State, orders: list[Order]) -> dict[OrderKey, Bound]:
+    """Set aside, before orders compete, what those that may displace pay for the notice, and bound their bids by it.
+
+    Where nothing free fits, an order competes with no more than its tenant has for its first period and the longest
+    notice that it may have to give. So whoever wins can pay; and what it can bid follows from its own money, whatever
+    rivals bid, and whatever it says beyond that.
+    """
+    bounds: dict[OrderKey, Bound] = {}
+    if not state.rules.named_displace or state.market is not Market.AUCTION:
+        return bounds
+    period, notice = state.genesis.period_ticks, state.notice_ticks_max
+    for order in orders:
+        if not may_displace(state.book, order):
+            continue
+        own = order.pays is Pays.PURSE
+        funds_ucr = state.accounts.balances[order.tenant] + (order.held_ucr if own else 0)
+        bid_ucr = order.bid_ucr
+        short_ucr = prorated_ucr(bid_ucr, notice, period) + (bid_ucr if own else 0) - funds_ucr
+        if short_ucr > 0:
+            if Trial(state.book, order).look(leased=False, scales=state.scales) is not None:
+                continue
+            bounds[order.key] = Bound(order.limit_ucr, min(UCR_MAX, short_ucr))
+            bid_ucr = funds_ucr * period // (notice + (period if own else 0))
+            order.limit_ucr = limit_within(bid_ucr, order.shape)
+        set_aside(state, order, prorated_ucr(order.bid_ucr, notice, period))
+    return bounds
 
 
 def _cleared(state: State, orders: list[Order]) -> list[Result]:
@@ -180,7 +226,7 @@ def _cleared(state: State, orders: list[Order]) -> list[Result]:
     return clear_fixed(state.book, orders, state.scales, state.rules)
 
 
-def carry_out(state: State, results: Iterable[Result]) -> None:
+def carry_out(state: State, results: Iterable[Result], bounds: Mapping[OrderKey, Bound]) -> None:
     """Turn results into leases, notices and refusals."""
     for result in results:
         match result:
@@ -188,12 +234,12 @@ def carry_out(state: State, results: Iterable[Result]) -> None:
                 order = result.order
                 order.blocks, order.price_ucr = result.placement.blocks, result.price_ucr
                 order.rule = result.rule
-                fill(state, order)
+                fill(state, order, result.placement.by_host if state.rules.whole_cost else None)
             case Won():
                 waiting.waits_otherwise(state, result.order)
                 begin(state, result)
             case Lost():
-                _lose(state, result)
+                _lose(state, result, bounds.get(result.order.key))
             case Waits(order=order) if state.tick - order.arrived < WAITS_MAX_TICKS:
                 if state.tick - order.arrived <= 1:
                     state.emit(order.key.host, Op.WAITING, Waiting(order.ref))
@@ -201,11 +247,16 @@ def carry_out(state: State, results: Iterable[Result]) -> None:
                 refuse(state, order, Refused(order.ref, Reason.BUSY, 0, 0, state.tick + RETRY_TICKS))
 
 
-def fill(state: State, order: Order) -> None:
-    """Make a lease of an order whose blocks are reserved and free of others."""
+def fill(state: State, order: Order, extras: tuple[tuple[int, int, int], ...] | None = None) -> None:
+    """Make a lease of an order whose blocks are reserved and free of others.
+
+    Args:
+        state: Of the ledger.
+        order: It holds its blocks.
+        extras: What memory and cpu of each host were cleared at in this tick; None: as they are now.
+    """
     release_reservation(state, order)
-    state.accounts.give_back(order.tenant, order.notice_ucr)
-    order.notice_ucr = 0
+    take_back(state, order)
     state.let_go(order)
     _press(state, order, order.blocks)
     state.last_lease += 1
@@ -237,10 +288,10 @@ def fill(state: State, order: Order) -> None:
         purse_ucr=order.held_ucr,
         pays=order.pays,
         budget_ucr=order.budget_ucr,
-        since=waiting.age_of(state, order) if state.rules.named_displace else 0,
+        since=_age(state, order) if state.rules.named_displace else 0,
     )
     waiting.waits_no_more(state, order.key.host, order.ref)
-    lease.ranges = _first_ranges(state, order, hosts)
+    lease.ranges = _first_ranges(state, order, hosts, extras)
     if state.rules.named_displace:
         _protect(state, lease, order)
     if lease.traits.time_ticks:
@@ -257,6 +308,11 @@ def fill(state: State, order: Order) -> None:
     state.tell(lease, Op.FILLED, filled_event(lease))
     if state.rules.accounts_pay:
         solvency.look_at_lease(state, lease)
+
+
+def _age(state: State, order: Order) -> int:
+    """Since when the work of an order has waited; who moves is as old as it was."""
+    return order.since if order.leaves else waiting.age_of(state, order)
 
 
 def _takes_any_price(state: State, order: Order) -> bool:
@@ -363,19 +419,11 @@ def _least(state: State, order: Order, region: Region, *, leased: bool) -> tuple
         query = Query(
             region, size, shape.classes, shape.share_permille, order.cpu_milli, order.mem_bytes, leased=leased
         )
-        found = state.book.find(query)
+        found = cheapest(state.book, order, query, state.scales)
         if found is None:
             return None
         base = base if part else found.block.base
-        total += found.cost_ucr
-        for host in state.book.hosts_of(found.block):
-            use = state.book.use_of(host)
-            held = [state.book.held_on(lease, host) for lease in found.displaced]
-            freed = use._replace(
-                mem_bytes=use.mem_bytes - sum(mem for mem, _ in held),
-                cpu_milli=use.cpu_milli - sum(cpu for _, cpu in held),
-            )
-            total += sum(extras_ucr(freed, slots_on(state.book, found.block, host), order, state.scales))
+        total += found.cost_ucr + block_extras_ucr(state.book, order, found, state.scales)
     return base, price_ucr(total, order.shape)
 
 
@@ -398,11 +446,18 @@ def _gradient(state: State, order: Order, *, leased: bool) -> tuple[int, int]:
     )
 
 
-def _first_ranges(state: State, order: Order, hosts: tuple[int, ...]) -> list[Range]:
+def _first_ranges(
+    state: State, order: Order, hosts: tuple[int, ...], extras: tuple[tuple[int, int, int], ...] | None
+) -> list[Range]:
+    """What it holds of its hosts' memory and cpu, as it was cleared: rivals of its tick make none of it dearer."""
     ranges = []
     for host in hosts:
         slots = sum(slots_on(state.book, block, host) for block in order.blocks)
-        mem_ucr, cpu_ucr = extras_ucr(state.book.use_of(host), slots, order, state.scales)
+        if extras is None:
+            mem_ucr, cpu_ucr = extras_ucr(state.book.use_of(host), slots, order, state.scales)
+        else:
+            here = [part for part in extras if part[0] == host]
+            mem_ucr, cpu_ucr = sum(part[1] for part in here), sum(part[2] for part in here)
         if order.mem_bytes:
             ranges.append(Range(host, slots * order.mem_bytes, mem_ucr, state.tick))
         if cpu_ucr:
@@ -410,8 +465,8 @@ def _first_ranges(state: State, order: Order, hosts: tuple[int, ...]) -> list[Ra
     return ranges
 
 
-def _lose(state: State, lost: Lost) -> None:
-    order, placement = lost.order, lost.placement
+def _lose(state: State, lost: Lost, bound: Bound | None) -> None:
+    order, placement, reason, missing = lost.order, lost.placement, lost.reason, lost.missing
     side = max(block_size(order.region.log2))
     state.counters.refused += 1
     state.counters.refused_span += min(side, DISPLACEMENT_SLOTS_MAX)
@@ -419,15 +474,18 @@ def _lose(state: State, lost: Lost) -> None:
     _press(state, order, placement.blocks if placement else (order.region,))
     if placement and placement.displaced:
         _challenge(state, order, placement)
+    if bound is not None:
+        order.limit_ucr = bound.limit_ucr
+        reason, missing = (Reason.FUNDS, bound.missing_ucr) if reason is Reason.PRICE else (reason, missing)
     total = price_ucr(placement.total_ucr, order.shape) if placement else 0
-    if state.rules.named_displace and lost.reason in {Reason.NO_FIT, Reason.TAKEN}:
+    if state.rules.named_displace and reason in {Reason.NO_FIT, Reason.TAKEN}:
         total = reserve_price_ucr(state, order.shape)
-    outbid = lost.reason is Reason.PRICE and order.limit_ucr > reserve_price_ucr(state, order.shape)
-    if (lost.reason in {Reason.NO_FIT, Reason.TAKEN} or outbid) and waiting.is_waiting(state, order):
+    outbid = reason in {Reason.PRICE, Reason.FUNDS} and order.limit_ucr > reserve_price_ucr(state, order.shape)
+    if (reason in {Reason.NO_FIT, Reason.TAKEN} or outbid) and waiting.is_waiting(state, order):
         waiting.waits(state, order)
     else:
         waiting.waits_otherwise(state, order)
-    refuse(state, order, Refused(order.ref, lost.reason, lost.missing, total, 0))
+    refuse(state, order, Refused(order.ref, reason, missing, total, 0))
 
 
 def _challenge(state: State, order: Order, placement: Placement) -> None:
@@ -440,7 +498,10 @@ def _challenge(state: State, order: Order, placement: Placement) -> None:
         threshold_ucr = charge_ucr(lease.limit_ucr, lease.shape) + lease.friction_ucr
         against_ucr = order.bid_ucr - (placement.total_ucr - threshold_ucr)
         share = lease.shape.share_permille or PERMILLE * lease.shape.slots
-        lease.challenge_ucr = max(lease.challenge_ucr, against_ucr * PERMILLE // share)
+        against_ucr = against_ucr * PERMILLE // share
+        if state.rules.named_displace:
+            against_ucr = min(UCR_MAX, against_ucr)
+        lease.challenge_ucr = max(lease.challenge_ucr, against_ucr)
         state.rows.leases.mark(lease.number)
 
 

@@ -2,22 +2,36 @@
 
 The free part of a block is seated under the order's reservation, the leases it would displace are locked, and what the
 order needs of a host beyond what is free and what the displaced hold there is promised to it.
+
+Where memory or cpu has a price (15), the block is taken that costs least with it: since rule set 2. The book knows the
+cheapest by slots alone, of any run; best first, runs are halved until no other can be cheaper in all.
 """
 
+import heapq
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from tegcore.economics.fixed import range_price_ucr
+from tegcore.economics.price_code import least_of_code
 from tegcore.wire.records import Region
-from zone_ledger.book.base import Book, Candidate, HostUse, Query, Seat
+from zone_ledger.book.base import Book, Candidate, HostShape, HostUse, Query, Seat, mem_max_bytes
 from zone_ledger.leases import Order
+
+LOOKS_MAX = 128
+"""So many runs are asked for their cheapest block; beyond that the best so far is taken."""
 
 
 class Scales(NamedTuple):
-    """k of (15), in ucr per period."""
+    """How memory and cpu count.
+
+    Attributes:
+        mem_k_ucr, cpu_k_ucr: k of (15), in ucr per period.
+        whole_cost: Whether blocks are chosen by what they cost with it, too.
+    """
 
     mem_k_ucr: int
     cpu_k_ucr: int
+    whole_cost: bool = False
 
 
 class Placement(NamedTuple):
@@ -27,12 +41,14 @@ class Placement(NamedTuple):
         cost_ucr: Their exact cost: reserves of what is free, thresholds of what is leased.
         displaced: Leases that must leave.
         extras_ucr: Memory and cpu there, per period.
+        by_host: Of that, what is for memory and what for cpu of each host.
     """
 
     blocks: tuple[Region, ...]
     cost_ucr: int
     displaced: tuple[int, ...]
     extras_ucr: int
+    by_host: tuple[tuple[int, int, int], ...] = ()
 
     @property
     def total_ucr(self) -> int:
@@ -61,12 +77,12 @@ class Trial:
             self.undo()
             return placement
         self._forget_own()
-        found = self._find(self._order.shape.sizes[0], leased=leased)
+        found = self._find(self._order.shape.sizes[0], leased=leased, scales=scales)
         self._recall_own()
         if found is None:
             return None
-        extras = self._extras_ucr(found.block, found.displaced, scales)
-        return Placement((found.block,), found.cost_ucr, found.displaced, extras)
+        extras = block_extras(self._book, self._order, found, scales)
+        return Placement((found.block,), found.cost_ucr, found.displaced, _sum_ucr(extras), extras)
 
     def _forget_own(self) -> None:
         """The lease that a MOVE leaves costs no more than its slots would if they were free."""
@@ -83,31 +99,32 @@ class Trial:
         """Take the cheapest feasible blocks, largest first; None, and nothing taken, where they do not all fit."""
         blocks: list[Region] = []
         displaced: list[int] = []
-        cost = extras = 0
+        cost = 0
+        extras: list[tuple[int, int, int]] = []
         self._forget_own()
         for part, size in enumerate(self._order.shape.sizes):
-            found = self._find(size, leased=leased)
+            found = self._find(size, leased=leased, scales=scales)
             if found is None:
                 self._recall_own()
                 self.undo()
                 return None
-            extras += self._extras_ucr(found.block, found.displaced, scales)
+            extras += block_extras(self._book, self._order, found, scales)
             self._take(found.block, found.displaced, part)
             blocks.append(found.block)
             displaced.extend(found.displaced)
             cost += found.cost_ucr
         self._recall_own()
-        return Placement(tuple(blocks), cost, tuple(sorted(displaced)), extras)
+        return Placement(tuple(blocks), cost, tuple(sorted(displaced)), _sum_ucr(extras), tuple(extras))
 
-    def _find(self, size: int, *, leased: bool) -> Candidate | None:
+    def _find(self, size: int, *, leased: bool, scales: Scales) -> Candidate | None:
         order = self._order
         _, classes, share = order.shape
         query = Query(order.region, size, classes, share, order.cpu_milli, order.mem_bytes, leased)
         if order.leaves and not leased:  # who moves may not displace, and its own slots count as free
-            found = self._book.find(query._replace(leased=True))
+            found = cheapest(self._book, order, query._replace(leased=True), scales)
             if found is not None and all(lease == order.leaves for lease in found.displaced):
                 return found
-        return self._book.find(query)
+        return cheapest(self._book, order, query, scales)
 
     def undo(self) -> None:
         """Put the book back as it was."""
@@ -126,17 +143,84 @@ class Trial:
             self._locked.append((lease, before_ucr))
             self._book.set_threshold(lease, None)
 
-    def _extras_ucr(self, block: Region, displaced: tuple[int, ...], scales: Scales) -> int:
-        if not ((self._order.mem_bytes and scales.mem_k_ucr) or (self._order.cpu_milli and scales.cpu_k_ucr)):
-            return 0
-        total = 0
-        for host in self._book.hosts_of(block):
-            mem_held, cpu_held = held_by(self._book, displaced, host)
-            slots = slots_on(self._book, block, host)
-            use = self._book.use_of(host)
-            freed = use._replace(mem_bytes=use.mem_bytes - mem_held, cpu_milli=use.cpu_milli - cpu_held)
-            total += sum(extras_ucr(freed, slots, self._order, scales))
-        return total
+
+def cheapest(book: Book, order: Order, query: Query, scales: Scales) -> Candidate | None:
+    """The block that costs an order least, with its memory and cpu where `scales` says so; ties by place."""
+    if not (scales.whole_cost and _is_priced(order, scales)):
+        return book.find(query)
+    found = book.find(query)
+    if found is None:
+        return None
+    floor_ucr, looks = _least_extras_ucr(book, order, query.size, scales), 1
+    heap = [(least_of_code(found.code) + floor_ucr, query.region.base, query.region.log2, found)]
+    best, least = found, (found.cost_ucr + block_extras_ucr(book, order, found, scales), found.block.base)
+    while heap and looks < LOOKS_MAX:
+        bound_ucr, base, log2, inside = heapq.heappop(heap)
+        if bound_ucr >= least[0]:
+            break
+        if log2 == query.size or _costs_alike(book, query, Region(base, log2), inside):
+            continue
+        for start in (base, base + (1 << log2 - 1)):
+            half = Region(start, log2 - 1)
+            if half.base <= inside.block.base < half.end:
+                heapq.heappush(heap, (bound_ucr, half.base, half.log2, inside))
+                continue
+            looks += 1
+            other = book.find(query._replace(region=half))
+            if other is None:
+                continue
+            heapq.heappush(heap, (least_of_code(other.code) + floor_ucr, half.base, half.log2, other))
+            total = (other.cost_ucr + block_extras_ucr(book, order, other, scales), other.block.base)
+            if total < least:
+                best, least = other, total
+    return best
+
+
+def _costs_alike(book: Book, query: Query, run: Region, found: Candidate) -> bool:
+    """Whether all blocks of a run cost the same: free ones of one host."""
+    if query.leased and not query.share_permille:
+        return False
+    host = book.region_of(book.hosts_of(found.block)[0])
+    return host.base <= run.base and run.end <= host.end
+
+
+def _least_extras_ucr(book: Book, order: Order, size: int, scales: Scales) -> int:
+    """What memory and cpu for a block cost at least, anywhere: on hosts that nobody uses."""
+    least: list[int] = []
+    for slots, cpu_milli, mem_bytes in book.host_kinds():
+        inside = min(slots, 1 << size)
+        use = HostUse(0, 0, cpu_milli, mem_max_bytes(HostShape(Region(0, 0), 0, cpu_milli, mem_bytes)))
+        if inside * order.mem_bytes < use.mem_max_bytes and inside * order.cpu_milli <= cpu_milli:
+            least.append((sum(extras_ucr(use, inside, order, scales)) << size) // inside)
+    return min(least, default=0)
+
+
+def _is_priced(order: Order, scales: Scales) -> bool:
+    """Whether what an order asks for besides slots has a price."""
+    return bool((order.mem_bytes and scales.mem_k_ucr) or (order.cpu_milli and scales.cpu_k_ucr))
+
+
+def block_extras_ucr(book: Book, order: Order, found: Candidate, scales: Scales) -> int:
+    """What memory and cpu for an order cost a period in a block, once those that it displaces have left."""
+    return _sum_ucr(block_extras(book, order, found, scales))
+
+
+def _sum_ucr(extras: Sequence[tuple[int, int, int]]) -> int:
+    return sum(mem_ucr + cpu_ucr for _, mem_ucr, cpu_ucr in extras)
+
+
+def block_extras(book: Book, order: Order, found: Candidate, scales: Scales) -> tuple[tuple[int, int, int], ...]:
+    """The same by host, for memory and for cpu."""
+    if not _is_priced(order, scales):
+        return ()
+    extras = []
+    for host in book.hosts_of(found.block):
+        mem_held, cpu_held = held_by(book, found.displaced, host)
+        slots = slots_on(book, found.block, host)
+        use = book.use_of(host)
+        freed = use._replace(mem_bytes=use.mem_bytes - mem_held, cpu_milli=use.cpu_milli - cpu_held)
+        extras.append((host, *extras_ucr(freed, slots, order, scales)))
+    return tuple(extras)
 
 
 def reservation_number(serial: int, part: int) -> int:

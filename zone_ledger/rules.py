@@ -19,16 +19,18 @@ class RuleSet(NamedTuple):
             income; an account that runs dry gives up its newest leases first.
         named_displace: Only a bid that a person named displaces, only where nothing free fits, no lease in its first
             term, and at the challenger's cost from the notice on; a challenger that goes takes the notice back.
+        whole_cost: Of blocks, the one is taken that costs least with its memory and cpu at (15), not by slots alone.
     """
 
     number: int
     accounts_pay: bool
     named_displace: bool
+    whole_cost: bool
 
 
 RULE_SETS = {
-    1: RuleSet(1, accounts_pay=False, named_displace=False),
-    2: RuleSet(2, accounts_pay=True, named_displace=True),
+    1: RuleSet(1, accounts_pay=False, named_displace=False, whole_cost=False),
+    2: RuleSet(2, accounts_pay=True, named_displace=True, whole_cost=True),
 }
 LATEST = max(RULE_SETS)
 

@@ -12,7 +12,7 @@ minted and burnt, and the account is not touched. `solvency` looks ahead of acco
 
 from tegcore.economics.fixed import prorated_ucr, range_price_ucr
 from tegcore.units import PERMILLE, UCR_MAX
-from tegcore.wire.records import INCOME_STANDING, Ended, Expand, Expanded, Market, Op, Reason, Settled
+from tegcore.wire.records import INCOME_STANDING, Ended, Expand, Expanded, Market, Op, Reason, Settled, Shape
 from zone_ledger import waiting
 from zone_ledger.leases import Lease, LeaseState, Pays, Range, charge_ucr, price_ucr
 from zone_ledger.state import Due, State
@@ -118,6 +118,7 @@ def _advance(state: State, lease: Lease, rest_ucr: int, gas_ucr: int) -> tuple[R
         return Reason.BUDGET, wanted_ucr - room_ucr
     if lease.covered:
         _cover(state, lease, gas_ucr)
+        gas_ucr = min(gas_ucr, lease.escrow_ucr)
         lease.escrow_ucr -= gas_ucr
         _pay(state, lease, gas_ucr)
         return None
@@ -172,10 +173,7 @@ def _settle(state: State, lease: Lease, ticks: int) -> tuple[int, int, int]:
     charged_ucr = max(0, rent_ucr + ranges_ucr - lease.spared_ucr)
     lease.spared_ucr = 0
     if lease.covered:
-        _cover(state, lease, charged_ucr)
-        _draw(state, lease, tax_ucr)
-        lease.escrow_ucr += lease.purse_ucr
-        lease.purse_ucr = 0
+        _cover(state, lease, charged_ucr + tax_ucr)
     due_ucr = min(charged_ucr + tax_ucr, lease.escrow_ucr)
     lease.purse_ucr += lease.escrow_ucr - due_ucr
     lease.escrow_ucr = 0
@@ -230,7 +228,8 @@ def _return_purse(state: State, lease: Lease) -> None:
 
 
 def _cover(state: State, lease: Lease, amount_ucr: int) -> None:
-    """Let the standing income pay into escrow, no further than the budget goes."""
+    """Let the standing income pay into escrow, no further than the budget goes, or than a ledger can count."""
+    amount_ucr = min(amount_ucr, state.accounts.room_ucr)
     if lease.budget_ucr >= 0:
         amount_ucr = max(0, min(amount_ucr, lease.budget_ucr - lease.paid_ucr - lease.escrow_ucr))
     state.accounts.cover(lease.tenant, amount_ucr)
@@ -242,6 +241,8 @@ def _subsidise(state: State, lease: Lease, rent_ucr: int) -> int:
     """Pay the subsidy on a period's rent and measured use into the purse, as far as this epoch's bound goes."""
     wanted_ucr = rent_ucr * lease.subsidy_permille * lease.use_permille // PERMILLE**2
     paid_ucr = min(wanted_ucr, max(0, state.rates.subsidy_ucr_max - state.subsidy_epoch_ucr))
+    if state.rules.accounts_pay:
+        paid_ucr = min(paid_ucr, state.accounts.room_ucr)
     if paid_ucr:
         state.subsidy_epoch_ucr += paid_ucr
         state.accounts.subsidise(lease.tenant, paid_ucr)
@@ -285,7 +286,7 @@ def _escrow_period(state: State, lease: Lease) -> bool:
     if lease.pays is Pays.ACCOUNT:
         _draw(state, lease, min(wanted_ucr, lease.charge_ucr + _beyond_all_rents_ucr(state, lease)))
     if lease.purse_ucr < wanted_ucr:
-        affordable = _limit_within(max(0, lease.purse_ucr - ranges_ucr), lease)
+        affordable = limit_within(max(0, lease.purse_ucr - ranges_ucr), lease.shape)
         if lease.state is LeaseState.HELD:
             least_ucr = lease.price_ucr if state.rules.accounts_pay else 0
             lease.limit_ucr = max(affordable, least_ucr)
@@ -315,6 +316,6 @@ def carries_ucr(state: State, outgo_ucr: int, income_ucr: int) -> int:
     return LOOK_PERIODS * outgo_ucr - income_ucr + net_ucr * state.genesis.term_periods
 
 
-def _limit_within(charge: int, lease: Lease) -> int:
-    shape = lease.shape
+def limit_within(charge: int, shape: Shape) -> int:
+    """The highest price per slot-period that comes to no more than a charge."""
     return charge * PERMILLE // shape.share_permille if shape.share_permille else charge // shape.slots

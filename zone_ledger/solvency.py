@@ -88,21 +88,21 @@ def short_ucr(state: State, tenant: int, purse_ucr: int, charge: int = 0) -> int
     asked_ucr = state.asked_ucr[tenant]
     outgo_ucr = state.rents.outgo_ucr.get(tenant, 0) + asked_ucr + charge
     carried_ucr = purse_ucr + carries_ucr(state, outgo_ucr, max(0, state.income_of(tenant)))
-    return max(0, max(purse_ucr or charge, carried_ucr - asked_ucr) - state.accounts.balances[tenant])
+    return min(UCR_MAX, max(0, max(purse_ucr or charge, carried_ucr - asked_ucr) - state.accounts.balances[tenant]))
 
 
 def pay_incomes(state: State) -> None:
     """Mint a period's income into every account that has a rate, as far as a ledger can count."""
     for tenant in sorted(state.tenants) if state.incomes else ():
-        rate_ucr = min(state.income_of(tenant), UCR_MAX - state.accounts.minted - state.accounts.transferred_in)
+        rate_ucr = min(state.income_of(tenant), state.accounts.room_ucr)
         if rate_ucr > 0:
             state.accounts.earn(tenant, rate_ucr)
 
 
 def _by_tenant(state: State) -> dict[int, list[Lease]]:
-    """Leases that accounts pay for, by tenant, oldest first."""
+    """Leases that accounts pay for, by tenant, of the oldest work first: a seat elsewhere makes it no newer."""
     held: dict[int, list[Lease]] = {}
-    for lease in sorted(state.leases.values(), key=lambda lease: (lease.granted, lease.number)):
+    for lease in sorted(state.leases.values(), key=lambda lease: (lease.since, lease.granted, lease.number)):
         if lease.outgo_ucr:
             held.setdefault(lease.tenant, []).append(lease)
     return held
@@ -112,7 +112,7 @@ def _warn(state: State, lease: Lease, reason: Reason, until_tick: int, missing: 
     if not lease.low:
         lease.low, lease.low_tick = True, until_tick
         state.rows.leases.mark(lease.number)
-        state.tell(lease, Op.LOW, Low(lease.number, lease.token, reason, until_tick, missing))
+        state.tell(lease, Op.LOW, Low(lease.number, lease.token, reason, until_tick, min(UCR_MAX, missing)))
 
 
 def _relieve(state: State, lease: Lease) -> None:

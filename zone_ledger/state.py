@@ -82,6 +82,7 @@ class State:
             Derived.
         runs: The hosts' runs of slots: derived.
         held_by: Numbers of the leases that each host has to do with: derived from them.
+        save_ticks: How many leases name so long a save: derived from them.
         rows: What `running_hash` keeps of the rest: derived from it. Whoever changes a host, a lease, an order or a cap
             marks it here.
     """
@@ -119,6 +120,7 @@ class State:
     waiting: dict[OrderKey, Order] = field(default_factory=dict)
     deadlines: list[tuple[int, int, OrderKey]] = field(default_factory=list)
     held_by: dict[int, set[int]] = field(default_factory=dict)
+    save_ticks: Counter[int] = field(default_factory=Counter)
     runs: Runs = field(init=False)
     rows: Rows = field(default_factory=Rows)
     rules: RuleSet = field(default_factory=lambda: rule_set(LATEST))
@@ -141,7 +143,7 @@ class State:
     @property
     def scales(self) -> Scales:
         """K of (15) now."""
-        return Scales(self.rates.mem_k_ucr, self.rates.cpu_k_ucr)
+        return Scales(self.rates.mem_k_ucr, self.rates.cpu_k_ucr, self.rules.whole_cost)
 
     @property
     def patience_ticks(self) -> int:
@@ -156,6 +158,11 @@ class State:
     def income_of(self, tenant: int) -> int:
         """What a tenant is minted a period, or `INCOME_STANDING`."""
         return self.incomes.get(tenant, self.incomes.get(0, INCOME_STANDING))
+
+    @property
+    def notice_ticks_max(self) -> int:
+        """The longest notice that any lease has: a save may take longer than the zone's, but no longer than a term."""
+        return max(self.genesis.notice_ticks, min(self.term_ticks, max(self.save_ticks, default=0)))
 
     def sure_end(self, lease: Lease) -> int:
         """First tick by which a lease has surely ended on every host's own clock: term x 1.01 + grace (DESIGN 3)."""
@@ -200,6 +207,7 @@ class State:
             self.short_of_money.add(lease.tenant)
         for host in lease.parties:
             self.held_by.setdefault(host, set()).add(lease.number)
+        self.save_ticks[lease.traits.save_ticks] += 1
         self.changed(lease)
 
     def strike(self, lease: Lease) -> None:
@@ -209,6 +217,9 @@ class State:
             self.held_by[host].remove(lease.number)
             if not self.held_by[host]:
                 del self.held_by[host]
+        self.save_ticks[lease.traits.save_ticks] -= 1
+        if not self.save_ticks[lease.traits.save_ticks]:
+            del self.save_ticks[lease.traits.save_ticks]
         self.rents.forget(lease.number)
         self.rows.leases.mark(lease.number)
 
@@ -368,6 +379,7 @@ class State:
         if self.rules.accounts_pay:
             row += [lease.pays, lease.budget_ucr, lease.covered, lease.protected_until, lease.noticed]
             row += [lease.spared_ucr, lease.low, lease.low_tick, lease.since, lease.traits.time_ticks]
+            row += [lease.last_top_up]
         return row
 
     def _order_row(self, key: OrderKey) -> list[int] | None:
@@ -381,7 +393,7 @@ class State:
         row = [*key, *asked, *money, *clock, *blocks, *_counted(order.incumbents)]
         if self.rules.accounts_pay:
             row += [order.pays, order.budget_ucr, order.held_ucr, order.notice_ucr, order.protected_until]
-            row += [order.traits.time_ticks, order.won, order.spared_ucr]
+            row += [order.traits.time_ticks, order.won, order.spared_ucr, order.since]
         return row
 
     def hash(self) -> bytes:

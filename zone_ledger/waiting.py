@@ -16,7 +16,6 @@ slot costs grows with the kinds, and not with those that wait.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from tegcore.wire.records import Market, Op, Promised, Region, Woken
@@ -267,12 +266,6 @@ def _tell(state: State, waiter: Waiter) -> None:
 # --- promises -------------------------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
-class _Found:
-    blocks: list[Region] = field(default_factory=list)
-    end_tick: int = 0
-
-
 def _review_promise(state: State) -> None:
     """A promise ends with its waiter; while its slots are held longer than was declared, it moves on."""
     promise = state.promise
@@ -330,14 +323,15 @@ def _tell_promise(state: State, waiter: Waiter) -> None:
 
 def _soonest(state: State, order: Order) -> tuple[list[Region], int] | None:
     """Blocks for an order that come free soonest, and when; None where the zone has none of that kind."""
-    found = _Found()
+    blocks: list[Region] = []
+    end_tick = state.tick + 1
     for size in order.shape.sizes:
-        best = min(_candidates(state, order, size, found.blocks), default=None)
+        best = min(_candidates(state, order, size, blocks), default=None)
         if best is None:
             return None
-        found.blocks.append(best.region)
-        found.end_tick = max(found.end_tick, best.end_tick)
-    return found.blocks, max(found.end_tick, state.tick + 1)
+        blocks.append(best.region)
+        end_tick = max(end_tick, best.end_tick)
+    return blocks, end_tick
 
 
 def _candidates(state: State, order: Order, size: int, taken: list[Region]) -> Iterator[Block]:

@@ -11,6 +11,12 @@ INFEASIBLE = 0x7FFF
 _MANTISSA_BITS = 9
 
 
+def least_of_code(code: int) -> int:
+    """The least cost that has a code, in ucr."""
+    shift, top = code >> _MANTISSA_BITS, code & (1 << _MANTISSA_BITS) - 1
+    return top if not shift else ((1 << _MANTISSA_BITS) + top) << shift - 1
+
+
 def price_code(cost_ucr: int) -> int:
     """The code of a cost, 0 .. 0x7FFE: never falls as the cost rises, exact below 1,024.
 

@@ -512,12 +512,18 @@ class Cancel(NamedTuple):
 
 
 class TopUp(NamedTuple):
-    """More credits into a lease's purse, or room in its budget. `tenant` as in `Fok`."""
+    """More credits into a lease's purse, or room in its budget. `tenant` as in `Fok`.
+
+    Attributes:
+        number: Of the top-ups of its workload, in order, from 1 on: a lease takes each in once, though it is sent again
+            after a restart. 0: it is not numbered.
+    """
 
     lease: Count
     token: Count
     tenant: Word
     amount_ucr: Ucr
+    number: Count = 0
 
 
 class Stay(NamedTuple):

@@ -100,7 +100,7 @@ class Desk:
                 return control.Reply(data=views.row(self._node, work, now_ns))
             case control.TopUpWorkload():
                 work = self._named(peer, request.name)
-                self._carry_out(self._node.top_up(work, request.amount_ucr, request.key, now_ns))
+                self._carry_out(self._node.top_up(work, request.amount_ucr, request.key))
                 return control.Reply(data=views.row(self._node, work, now_ns))
             case control.Logs():
                 return self._log(self._named(peer, request.name), request.offset, follow=request.follow)

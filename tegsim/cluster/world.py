@@ -440,7 +440,7 @@ class Cluster:
         else:
             key, amount_ucr = self._key(), draws.whole(1, 2_000_000)
             for _ in range(draws.whole(1, 2)):
-                host.agent.with_work(ref, lambda node, work, now_ns: node.top_up(work, amount_ucr, key, now_ns))
+                host.agent.with_work(ref, lambda node, work, _: node.top_up(work, amount_ucr, key))
 
     # --- faults -----------------------------------------------------------------------------------------------------
 

@@ -122,6 +122,9 @@ auctions = st.one_of(
     st.tuples(st.just([]), st.lists(plain_bids, min_size=1, max_size=7), rule_sets),
 )
 NOW = rule_set(LATEST)
+PRICED = Scales(400, 0, whole_cost=True)
+"""Memory at a price of the order of a reserve: 20 of 60.8 GiB cost some 160 ucr."""
+scales_now = st.sampled_from([NO_SCALES, PRICED])
 auctions_now = auctions.filter(lambda auction: auction[2] == NOW)
 """Rule set 1 forgets rivals of other regions where a lease or memory joins them: it stays as journals have it."""
 
@@ -135,6 +138,11 @@ def held(leases, asked: Sequence[Order], rules: RuleSet = NOW, scales: Scales = 
     return {result.order.ref: result for result in results}
 
 
+def paid(result: Won) -> int:
+    """What a winner pays a period, for its slots and its memory."""
+    return charge_ucr(result.price_ucr, result.order.shape) + result.placement.extras_ucr
+
+
 def with_limit(asked: Sequence[Order], number: int, limit_ucr: int) -> list[Order]:
     changed = list(asked)
     old = asked[number - 1]
@@ -143,44 +151,41 @@ def with_limit(asked: Sequence[Order], number: int, limit_ucr: int) -> list[Orde
 
 
 @settings(max_examples=150, deadline=None)
-@given(auctions_now)
-def test_a_winner_pays_the_least_limit_with_which_it_would_have_won(auction) -> None:
+@given(auctions_now, scales_now)
+def test_a_winner_pays_the_least_limit_with_which_it_would_have_won(auction, scales) -> None:
     leases, drawn, rules = auction
     asked = orders_of(drawn)
-    for number, result in held(leases, asked, rules).items():
+    for number, result in held(leases, asked, rules, scales).items():
         if not isinstance(result, Won):
             continue
         low, high = 0, result.order.limit_ucr
         while high - low > 1:
             middle = (low + high) // 2
-            won = isinstance(held(leases, with_limit(asked, number, middle), rules)[number], Won)
+            won = isinstance(held(leases, with_limit(asked, number, middle), rules, scales)[number], Won)
             low, high = (low, middle) if won else (middle, high)
         shape = result.order.shape
-        paid, least = charge_ucr(result.price_ucr, shape), charge_ucr(high, shape)
-        assert charge_ucr(high - 1, shape) <= paid <= least + bool(shape.share_permille), (
-            "the critical limit, rounded up"
-        )
+        least, rounding = charge_ucr(high, shape), charge_ucr(1, shape)
+        assert charge_ucr(high - 1, shape) <= paid(result) <= least + rounding, "the critical limit, rounded up"
 
 
 @settings(max_examples=150, deadline=None)
-@given(auctions_now, st.data())
-def test_no_other_value_gains_anything(auction, data) -> None:
+@given(auctions_now, scales_now, st.data())
+def test_no_other_value_gains_anything(auction, scales, data) -> None:
     leases, drawn, rules = auction
     asked = orders_of(drawn)
     number = data.draw(st.integers(1, len(asked)))
     worth_ucr = asked[number - 1].limit_ucr
 
     def gain(result: Result) -> int:
-        """In what is paid, where the price of a share is rounded up."""
-        if not isinstance(result, Won):
-            return 0
-        return charge_ucr(worth_ucr, result.order.shape) - charge_ucr(result.price_ucr, result.order.shape)
+        """In what is paid, memory among it, where prices are rounded up."""
+        return charge_ucr(worth_ucr, result.order.shape) - paid(result) if isinstance(result, Won) else 0
 
-    honest = gain(held(leases, asked, rules)[number])
-    assert honest >= 0
+    rounded = charge_ucr(1, asked[number - 1].shape) - 1 if scales == PRICED else 0
+    rounded += bool(asked[number - 1].shape.share_permille)
+    honest = gain(held(leases, asked, rules, scales)[number])
+    assert honest >= -rounded
     for said in (0, worth_ucr // 2, worth_ucr - 1, worth_ucr + 1, 2 * worth_ucr, 10_000, data.draw(values)):
-        rounded = bool(asked[number - 1].shape.share_permille)
-        assert gain(held(leases, with_limit(asked, number, said), rules)[number]) <= honest + rounded
+        assert gain(held(leases, with_limit(asked, number, said), rules, scales)[number]) <= honest + rounded
 
 
 @settings(max_examples=150, deadline=None)
@@ -230,12 +235,12 @@ def test_what_is_granted_is_disjoint_paid_for_and_whole(auction) -> None:
 
 
 @settings(max_examples=80, deadline=None)
-@given(auctions)
-def test_both_books_clear_alike(auction) -> None:
+@given(auctions, scales_now)
+def test_both_books_clear_alike(auction, scales) -> None:
     leases, drawn, rules = auction
     answers = []
     for make in (FastBook, ReferenceBook):
-        results = clear_auction(book_with(leases, make), orders_of(drawn), NO_SCALES, rules)
+        results = clear_auction(book_with(leases, make), orders_of(drawn), scales, rules)
         answers.append([(result.order.ref, outcome(result)) for result in results])
     assert answers[0] == answers[1]
 
@@ -307,3 +312,25 @@ def test_only_a_named_bid_displaces_and_only_where_nothing_free_fits(auction) ->
             assert order.named
             assert order.confined or order.region == ZONE
             assert Trial(before, order).look(leased=False, scales=NO_SCALES) is None
+
+
+@settings(max_examples=150, deadline=None)
+@given(leased, bids, st.lists(bids, max_size=4), st.booleans())
+def test_what_is_chosen_is_the_cheapest_with_its_memory(leases, asked, others, may_displace) -> None:
+    """By looking at each block: for orders of one block, memory that others hold there being dear."""
+    book = book_with(leases)
+    for other in orders_of(others):
+        Trial(book, order(other.ref + 50, other.region, other.shape, 0, mem_bytes=other.mem_bytes)).place(
+            leased=False, scales=NO_SCALES
+        )
+    wanted = order(1, *asked)
+    if len(wanted.shape.sizes) > 1:
+        return
+    size = wanted.shape.sizes[0]
+    totals = []
+    for base in range(wanted.region.base, wanted.region.end, 1 << size):
+        alone = order(1, Region(base, size), *asked[1:])
+        found = Trial(book, alone).look(leased=may_displace, scales=PRICED)
+        totals += [(found.total_ucr, base)] if found else []
+    chosen = Trial(book, wanted).look(leased=may_displace, scales=PRICED)
+    assert (chosen.total_ucr if chosen else None) == min((total for total, _ in totals), default=None)

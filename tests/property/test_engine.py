@@ -173,7 +173,7 @@ commands = st.one_of(
     st.tuples(
         st.just(Op.TOP_UP),
         host_numbers,
-        st.builds(TopUp, leases, st.just(-1), st.integers(1, 2), st.integers(0, 10**7)),
+        st.builds(TopUp, leases, st.just(-1), st.integers(1, 2), st.integers(0, 10**7), st.integers(0, 3)),
     ),
     st.tuples(
         st.just(Op.NAME_IS),

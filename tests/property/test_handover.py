@@ -569,6 +569,7 @@ def test_work_starts_at_once_on_a_host_that_said_nothing_while_the_ledger_stood_
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @example(692, 0.3)  # heard again, the seat waited with its last word for longer than its home did
+@example(7284413, 0.3)  # told of its end, the seat told of its last save, and its home took the end back
 @given(st.integers(0, 2**32), st.sampled_from([0.02, 0.1, 0.3]))
 def test_whatever_dies_or_is_cut_no_work_is_lost_or_runs_twice(seed: int, wrongs: float) -> None:
     zone = Zone(seed, wrongs)

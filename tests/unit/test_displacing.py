@@ -5,7 +5,22 @@ from worlds import FUNDS, HERE, MU, NOTICE, PERIOD, RESERVE, TERM, Zone
 
 from tegcore.economics.fixed import friction_ucr, mass_micro
 from tegcore.units import GIB
-from tegcore.wire.records import Cancel, Drain, Fok, HostUp, Market, Op, OrderFlag, Reason, Record, Region, Shape, Stay
+from tegcore.wire.records import (
+    Cancel,
+    Drain,
+    Evict,
+    Fok,
+    HostUp,
+    Market,
+    Op,
+    OrderFlag,
+    Reason,
+    Record,
+    Region,
+    Shape,
+    Stay,
+    Traits,
+)
 from zone_ledger.leases import LeaseState
 
 NAMED = OrderFlag.NAMED
@@ -144,6 +159,58 @@ def test_a_notice_is_not_taken_back_from_who_has_to_leave_for_another_reason_too
     assert not zone.told(Op.WITHDRAWN)
 
 
+@pytest.mark.parametrize("first", ["challenged", "drained"])
+@pytest.mark.parametrize("then", ["evicted", "cancelled", "out of time"])
+def test_what_can_be_taken_back_hides_nothing_that_cannot(first: str, then: str) -> None:
+    zone = Zone()
+    zone.fok(1, 2_000, traits=Traits(OrderFlag.NONE, 0, 0, TERM + 30).packed())
+    for ref in range(2, 5):
+        zone.fok(ref, 2_000)
+    zone.ticks()
+    zone.pass_first_term()
+    lease = zone.lease(1)
+    if first == "challenged":
+        zone.fok(9, 90_000, host=2, traits=HERE, region=lease.blocks[0].packed())
+        zone.ticks()
+    else:
+        zone.operate(Op.DRAIN, Drain(1, 1))
+    assert lease.state is LeaseState.EVICTING
+    why = {"evicted": Reason.OPERATOR, "cancelled": Reason.CANCELLED, "out of time": Reason.TIME}[then]
+    if then == "evicted":
+        assert zone.operate(Op.EVICT, Evict(lease.number)).reason is Reason.OK
+    elif then == "cancelled":
+        zone.command(Op.CANCEL, Cancel(lease.ref, lease.number))
+    else:
+        zone.ticks(35)
+    if first == "challenged":
+        zone.command(Op.CANCEL, Cancel(9), 2)
+    else:
+        zone.operate(Op.DRAIN, Drain(1, 0))
+    assert (lease.state, lease.why) == (LeaseState.EVICTING, why)
+    assert lease.number not in [body.lease for body in zone.told(Op.WITHDRAWN)]
+    zone.release(lease)
+    assert Reason(zone.told(Op.ENDED)[-1].why) is why
+
+
+def test_a_drain_that_is_over_leaves_a_challenge_as_it_was() -> None:
+    zone = challenged()
+    (lease,) = leaving(zone)
+    zone.operate(Op.DRAIN, Drain(1, 1))
+    zone.operate(Op.DRAIN, Drain(1, 0))
+    assert leaving(zone) == [lease]
+    zone.command(Op.CANCEL, Cancel(9), 2)
+    assert lease.state is LeaseState.HELD
+
+
+def test_an_eviction_by_an_operator_stands_though_the_host_says_that_it_cannot_leave() -> None:
+    zone = challenged()
+    (lease,) = leaving(zone)
+    zone.operate(Op.EVICT, Evict(lease.number))
+    zone.command(Op.STAY, Stay(lease.number, lease.token))
+    assert refusal(zone) is Reason.STAYED
+    assert (lease.state, lease.why) == (LeaseState.EVICTING, Reason.OPERATOR)
+
+
 def test_the_challenger_pays_for_the_notice_and_the_incumbent_does_not() -> None:
     zone = challenged()
     (lease,) = leaving(zone)
@@ -161,15 +228,16 @@ def test_the_challenger_pays_for_the_notice_and_the_incumbent_does_not() -> None
 
 def test_who_cannot_pay_for_the_notice_displaces_nobody() -> None:
     zone = full()
-    zone.state.accounts.hold(2, FUNDS - 90_000 - 300)
-    zone.state.accounts.evaporate(FUNDS - 90_000 - 300)
-    zone.fok(9, 90_000, host=2, traits=HERE, endow=90_000)
+    bid = 2_000 + friction_ucr(MU, mass_micro(0, 8_000, 1)) + 100
+    zone.state.accounts.hold(2, FUNDS - bid - 300)
+    zone.state.accounts.evaporate(FUNDS - bid - 300)
+    zone.fok(9, bid, host=2, traits=HERE, endow=bid)
     zone.ticks()
     assert not leaving(zone)
     refused = zone.told(Op.REFUSED, 2)[-1]
     assert Reason(refused.reason) is Reason.FUNDS
-    assert refused.missing > 0
-    assert zone.state.accounts.balances[2] == 90_300
+    assert refused.missing == -(-bid * NOTICE // PERIOD) - 300, "what its first period and the notice come to"
+    assert zone.state.accounts.balances[2] == bid + 300
 
 
 def test_a_move_displaces_nobody_and_counts_its_own_slots_as_free() -> None:

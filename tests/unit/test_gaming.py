@@ -1,7 +1,7 @@
 """What a tenant could try for more than its due, or an unlucky one could suffer (rule set 2), by small examples."""
 
 import pytest
-from worlds import HERE, PERIOD, RESERVE, TERM, TERM_PERIODS, Zone
+from worlds import FUNDS, HERE, PERIOD, RESERVE, TERM, TERM_PERIODS, Zone
 
 from tegcore.units import GIB, UCR_MAX
 from tegcore.wire.records import (
@@ -18,6 +18,7 @@ from tegcore.wire.records import (
     Region,
     Renew,
     SetMode,
+    SetReserve,
     Shape,
     TopUp,
 )
@@ -231,3 +232,118 @@ def test_an_income_mints_no_more_than_a_ledger_can_count() -> None:
     zone.operate(Op.INCOME, Income(0, UCR_MAX))
     zone.ticks(3 * PERIOD)
     assert zone.state.accounts.minted <= UCR_MAX
+
+
+def contested(bid: int, account: int, *, purse: int, rival: int = 9_000) -> tuple[str, int, int]:
+    """Two named bids for one leased slot; tenant 2 has a purse and so much more. Who wins, at what, for what notice."""
+    zone = Zone(mu_ucr=0)
+    zone.fill()
+    zone.pass_first_term()
+    here = Region(0, 0).packed()
+    keep(zone, 2, purse + account)
+    zone.fok(8, rival, traits=HERE, region=here, endow=10 * rival)
+    zone.fok(9, bid, host=2, traits=HERE, region=here, endow=purse)
+    zone.ticks()
+    orders = {order.ref: order for order in zone.state.orders.values()}
+    if not orders:
+        return "nobody", 0, 0
+    ((ref, order),) = orders.items()
+    assert order.notice_ucr + order.held_ucr <= (purse + account if ref == 9 else FUNDS)
+    return {8: "rival", 9: "poor"}[ref], order.price_ucr, order.notice_ucr
+
+
+@pytest.mark.parametrize(("purse", "account"), [(20_000, 0), (20_000, 3_000), (60_000, 0)])
+def test_who_cannot_pay_for_the_notice_keeps_the_slot_from_nobody(purse: int, account: int) -> None:
+    """It competes with what it can pay, notice and first period, and not with what it named."""
+    assert contested(20_000, account, purse=purse)[0] == ("rival" if account + purse < 9_000 * 8 // 5 else "poor")
+    assert contested(min(purse, 15_000), 0, purse=15_000, rival=10_000)[0] == "rival"
+
+
+@pytest.mark.parametrize("rival", [2_500, 6_000, 12_000])
+@pytest.mark.parametrize("account", [0, 700, 4_000])
+def test_short_of_the_notice_no_other_bid_does_better(account: int, rival: int) -> None:
+    purse = 12_000
+    outcomes = {bid: contested(bid, account, purse=purse, rival=rival) for bid in range(2_100, purse + 1, 900)}
+    honest = contested(purse, account, purse=purse, rival=rival)
+    for bid, (who, price, _) in outcomes.items():
+        assert who != "poor" or (honest[0], honest[1]) == (who, price), f"{bid} wins, or is cheaper"
+
+
+def test_two_of_one_tenant_do_not_pay_for_their_notices_with_the_same_money() -> None:
+    zone = Zone(mu_ucr=0)
+    zone.fill()
+    zone.pass_first_term()
+    keep(zone, 2, 2 * 5_000 + 3_600)
+    for ref, slot in ((8, 0), (9, 1)):
+        zone.fok(ref, 5_000, host=2, traits=HERE, region=Region(slot, 0).packed(), endow=5_000)
+    zone.ticks()
+    for order in zone.state.orders.values():
+        assert order.notice_ucr >= RESERVE * 60 // PERIOD
+        assert order.held_ucr >= order.price_ucr
+    assert zone.state.accounts.balances[2] >= 0
+
+
+def test_work_that_moves_keeps_its_age_when_its_account_runs_dry() -> None:
+    """The newest work goes first: a seat elsewhere makes no work newer than it is."""
+    zone = Zone()
+    for ref in (1, 2):
+        zone.fok(ref, 2_000, endow=-1)
+        zone.ticks(20)
+    since = zone.lease(1).since
+    for moves in range(2):
+        zone.renew_all()
+        move(zone, zone.lease(1 if not moves else 10 + moves), 11 + moves, 2 + moves)
+        zone.ticks(20)
+    assert zone.lease(12).since == since
+    keep(zone, 1, 0)
+    zone.operate(Op.INCOME, Income(1, RESERVE))
+    noticed: list[int] = []
+    for _ in range(4 * TERM):
+        if zone.state.tick % 40 == 0:
+            zone.renew_all()
+        zone.ticks()
+        noticed = [body.lease for body in zone.told(Op.NOTICE)]
+        if noticed and zone.state.leases.get(noticed[-1]) and zone.lease(2) is None:
+            break
+        if any(zone.state.leases[number].ref == 2 for number in noticed if number in zone.state.leases):
+            break
+    assert zone.lease(12).state is LeaseState.HELD
+    assert zone.lease(2).why is Reason.BANKRUPT
+
+
+@pytest.mark.parametrize("market", list(Market))
+def test_what_is_dear_for_its_memory_is_nobodys_cheapest_block(market: Market) -> None:
+    """Else a higher bid, served first, is sent to where memory is dear, and a lower one gains by coming later."""
+    zone = Zone(market, mem_k_ucr=10_000)
+    zone.operate(Op.SET_RESERVE, SetReserve(1, RESERVE + 500))
+    root, either = Region(0, 4).packed(), Shape((0,), 3).packed()
+    zone.fok(1, 50_000, endow=-1, mem_bytes=6 * GIB)
+    zone.ticks()
+    body = Fok(9, 2, root, either, 0, GIB, 50_000, 0, 0, 0)
+    quoted = zone.engine.quote(Record(Op.FOK, 2, 1, 0, body)).body
+    for ref, bid in ((9, 50_000), (10, 20_000)):
+        zone.fok(ref, bid, host=2, endow=-1, mem_bytes=GIB, region=root, shape=either)
+    zone.ticks()
+    for ref in (9, 10):
+        assert zone.lease(ref).blocks[0].base >= 8, "beside nobody's memory"
+    assert zone.lease(9).ranges_ucr() == quoted.price_ucr - RESERVE - 500, "who comes after makes it no dearer"
+
+
+@pytest.mark.parametrize("rival", [2_000, 4_000, 9_000])
+def test_with_priced_memory_no_other_bid_for_the_last_room_gains(rival: int) -> None:
+    worth, root, either = 8_000, Region(0, 4).packed(), Shape((0,), 3).packed()
+    gains = {}
+    for said in (worth, *range(500, 16_000, 1_100)):
+        zone = Zone(mem_k_ucr=3_000)
+        zone.operate(Op.SET_RESERVE, SetReserve(1, RESERVE + 300))
+        zone.fok(1, 50_000, endow=-1, mem_bytes=5 * GIB)
+        zone.fok(2, 50_000, host=2, tenant=2, endow=-1, mem_bytes=3 * GIB, region=Region(8, 2).packed(), shape=either)
+        zone.ticks()
+        zone.fok(8, said, endow=-1, mem_bytes=2 * GIB, region=root, shape=either)
+        for ref in (9, 10, 11):
+            zone.fok(ref, rival + ref, host=2, endow=-1, mem_bytes=2 * GIB, region=root, shape=either)
+        zone.ticks()
+        lease = zone.lease(8)
+        gains[said] = worth - lease.charge_ucr if lease is not None else 0
+    assert gains[worth] == max(gains.values())
+    assert gains[worth] >= 0

@@ -301,7 +301,7 @@ def test_a_purse_that_runs_dry_parks_and_a_top_up_brings_back() -> None:
     assert (work.waits.reason, work.waits.missing) == ("BUDGET", 80_001)
     assert world.engine.state.accounts.escrow == 0
     for _ in range(3):
-        world.node.top_up(work, 2_000_000, 5, world.now_ns)
+        world.node.top_up(work, 2_000_000, 5)
     assert work.endow_ucr < 2_200_000
     world.cycle(60)
     assert work.life is Life.SEATED
@@ -577,10 +577,10 @@ def test_a_budget_is_told_a_term_ahead_then_parks_and_a_top_up_takes_it_up_again
     assert (work.life, work.resume, work.waits.reason) == (Life.PARKED, hook is not None, "BUDGET")
     above = market is Market.AUCTION
     assert work.waits.missing == 100_000 + above - (500_000 - work.spent_ucr)
-    world.carry_out(world.node.top_up(work, work.waits.missing - 1, 7, world.now_ns))
+    world.carry_out(world.node.top_up(work, work.waits.missing - 1, 7))
     world.cycle(40)
     assert (work.life, work.waits.missing) == (Life.PARKED, 1), "it is not enough, and it is told so"
-    world.carry_out(world.node.top_up(work, 5_000_000, 8, world.now_ns))
+    world.carry_out(world.node.top_up(work, 5_000_000, 8))
     world.cycle(60)
     assert (work.life, work.low.until_tick) == (Life.SEATED, 0)
     assert world.started[-1] == work.airlock_id
@@ -591,7 +591,7 @@ def test_a_top_up_in_time_is_in_the_budget_and_nothing_ends() -> None:
     work = world.submit(limit_ucr=0, budget_ucr=500_000)
     world.cycle(4 * PERIOD - 60)
     assert work.low.until_tick
-    world.carry_out(world.node.top_up(work, 5_000_000, 8, world.now_ns))
+    world.carry_out(world.node.top_up(work, 5_000_000, 8))
     world.cycle(10)
     assert (work.low.until_tick, work.budget_ucr) == (0, 5_500_000)
     world.cycle(5 * PERIOD)
@@ -599,15 +599,78 @@ def test_a_top_up_in_time_is_in_the_budget_and_nothing_ends() -> None:
     assert any("does not run out any more" in text for _, text in work.history)
 
 
+RESTARTS = ["nothing", "tegd, before the ledger heard", "tegd, before it heard the answer", "the ledger goes back"]
+
+
+@pytest.mark.parametrize("money", ["budget_ucr", "endow_ucr"])
+@pytest.mark.parametrize("restarts", RESTARTS)
+@pytest.mark.parametrize("seated", [True, False], ids=["seated", "ordered"])
+def test_a_top_up_is_taken_up_once_whatever_restarts_meanwhile(money: str, restarts: str, seated: bool) -> None:
+    world = World()
+    work = world.submit(limit_ucr=150_000, hook=None, **{money: 400_000})
+    while work.life is not (Life.SEATED if seated else Life.ORDERED):
+        world.cycle()
+    world.ledger_up = restarts != RESTARTS[1]
+    world.carry_out(world.node.top_up(work, 5_000_000, 8))
+    if restarts == RESTARTS[2]:
+        message = world.node.link.message(world.node.cycle)
+        world.carry_out(world.node.step({}, world.now_ns))
+        for said in (message, world.node.link.message(world.node.cycle)):
+            if said is not None:
+                world.hear(said)
+    elif restarts == RESTARTS[1]:
+        world.cycle(3)
+    world.ledger_up = True
+    if restarts in RESTARTS[1:3]:
+        runs = dict(world.node.runs)
+        world.boot(2)
+        world.node.runs = runs
+        world.node.submitted(msgspec.convert(msgspec.to_builtins(work), Workload))
+        work = world.node.workloads[work.ref]
+    elif restarts == RESTARTS[3]:
+        world.node.rejoin(Link("n1", 2, world.now_ns))
+        world.node.zone = None
+    world.cycle(70)
+    assert work.life is Life.SEATED
+    lease = world.engine.state.leases[work.lease]
+    if money == "budget_ucr":
+        assert work.budget_ucr == lease.budget_ucr == 5_400_000
+    else:
+        assert lease.purse_ucr + lease.escrow_ucr + lease.paid_ucr == 5_400_000
+    world.cycle(20 * PERIOD)
+    assert (work.life, work.lease) == (Life.SEATED, lease.number), "what was added pays for its work"
+
+
+def test_a_top_up_that_meets_the_end_of_its_lease_is_for_the_next_one_though_tegd_restarts() -> None:
+    world = World()
+    work = world.submit(limit_ucr=150_000, endow_ucr=220_000)
+    while not world.engine.state.leases or work.life is not Life.LEAVING:
+        world.cycle()
+    world.ledger_up = False
+    world.carry_out(world.node.top_up(work, 5_000_000, 8))
+    world.end(work, cause="asked", saved=True, code=137)
+    lease = world.engine.state.leases[work.lease]
+    world.engine._end(lease, Reason.BANKRUPT)
+    world.running.clear()
+    world.boot(2)
+    world.node.submitted(msgspec.convert(msgspec.to_builtins(work), Workload))
+    work = world.node.workloads[work.ref]
+    world.ledger_up = True
+    world.cycle(80)
+    assert work.life is Life.SEATED
+    assert work.endow_ucr >= 5_000_000
+    assert world.engine.state.leases[work.lease].purse_ucr >= 4_800_000
+
+
 def test_what_the_account_pays_has_nothing_to_top_up() -> None:
     world = World()
     work = world.submit(limit_ucr=0)
     with pytest.raises(RefusedError, match="the account of ada pays for it") as refused:
-        world.node.top_up(work, 5, 8, world.now_ns)
+        world.node.top_up(work, 5, 8)
     assert "tegctl mint ada" in refused.value.hint
     part = Workload(9, "p", "ada", 0, 0, 0, WorkloadSpec(argv=("x",), budget_ucr=5), home="n2")
     with pytest.raises(RefusedError, match="runs here for host n2"):
-        world.node.top_up(part, 5, 8, world.now_ns)
+        world.node.top_up(part, 5, 8)
 
 
 @pytest.mark.parametrize("hook", [None, Hook()])
@@ -715,7 +778,7 @@ def test_a_ghost_that_cannot_pay_one_period_at_the_reserve_is_bankrupt_until_it_
     work.endow_ucr = 90_000
     world.cycle(60)
     assert (work.life, work.waits.reason, work.waits.missing) == (Life.PARKED, "BUDGET", 10_001)
-    world.carry_out(world.node.top_up(work, 2_000_000, 7, world.now_ns))
+    world.carry_out(world.node.top_up(work, 2_000_000, 7))
     world.cycle(60)
     assert work.life is Life.SEATED
 

@@ -4,7 +4,7 @@ import pytest
 from worlds import FUNDS, PERIOD, RESERVE, TERM, TERM_PERIODS, Zone
 
 from tegcore.economics.fixed import range_price_ucr
-from tegcore.units import GIB
+from tegcore.units import GIB, PRICE_UCR_MAX, UCR_MAX
 from tegcore.wire.records import (
     INCOME_STANDING,
     Expand,
@@ -20,6 +20,7 @@ from tegcore.wire.records import (
     SetRules,
     Shape,
     TopUp,
+    Transfer,
 )
 from zone_ledger import snapshot
 from zone_ledger.book.fast import FastBook
@@ -200,15 +201,29 @@ def test_growth_that_money_does_not_reach_is_refused_and_ends_nobody() -> None:
     assert lease.state is LeaseState.HELD
 
 
-def test_tax_beyond_the_reserve_is_paid_from_the_account_as_far_as_it_goes() -> None:
+@pytest.mark.parametrize("funds", [0, 10, FUNDS])
+def test_a_standing_income_covers_the_tax_on_idle_slots_too(funds: int) -> None:
     zone = Zone(Market.FIXED, tax_permille=500)
     lease = run(zone, 1)
-    spend(zone, 1, 10)
+    spend(zone, 1, funds)
+    for periods in range(1, 4):
+        zone.command(Op.RENEW, Renew(lease.number, lease.token, 0, 0))
+        zone.ticks(PERIOD)
+        assert zone.state.accounts.balances[1] == funds, "the account stays as it is"
+        assert lease.paid_ucr == periods * RESERVE * 3 // 2, "it is charged and journaled as ever"
+    assert zone.told(Op.SETTLED)[-1].tax_ucr == RESERVE // 2
+    assert zone.state.counters.covered_ucr == lease.paid_ucr
+    zone.release(lease)
+    assert zone.state.accounts.balances[1] == funds
+
+
+def test_a_budget_bounds_the_tax_too() -> None:
+    zone = Zone(Market.FIXED, tax_permille=500)
+    lease = run(zone, 1, amount=RESERVE + 10, traits=BUDGETED)
     zone.command(Op.RENEW, Renew(lease.number, lease.token, 0, 0))
     zone.ticks(PERIOD)
-    assert zone.state.accounts.balances[1] == 0
     assert lease.paid_ucr == RESERVE + 10
-    assert lease.state is LeaseState.HELD
+    assert zone.state.accounts.balances[1] == FUNDS
 
 
 def test_from_fixed_prices_to_the_auction_and_back_every_credit_has_its_place() -> None:
@@ -249,3 +264,70 @@ def test_a_share_of_a_slot_pays_its_share() -> None:
     lease = run(zone, 1, shape=Shape((0,), 1, 250).packed(), region=Region(0, 2).packed())
     go(zone, 4)
     assert lease.paid_ucr == 4 * RESERVE // 4
+
+
+def full_ledger(market: Market = Market.AUCTION, **rates: int) -> Zone:
+    """A ledger that has minted all that it can count."""
+    zone = Zone(market, **rates)
+    room = UCR_MAX - zone.state.accounts.minted
+    assert zone.operate(Op.MINT, Mint(2, room)).reason is Reason.OK
+    return zone
+
+
+def sound(zone: Zone) -> None:
+    """What is kept of money can be counted, hashed, and kept as a snapshot."""
+    zone.engine.check()
+    money = zone.state.accounts
+    assert money.minted + money.transferred_in <= UCR_MAX
+    assert max(money.balances.values()) <= UCR_MAX
+    assert zone.state.hash()
+    assert snapshot.unpack(snapshot.pack(zone.state), FastBook).running_hash() == zone.state.running_hash()
+
+
+@pytest.mark.parametrize("amount", [1, FUNDS, UCR_MAX])
+def test_no_money_is_taken_in_beyond_what_a_ledger_can_count(amount: int) -> None:
+    zone = full_ledger()
+    before = dict(zone.state.accounts.balances)
+    for tenant in (1, 2):
+        outcome = zone.operate(Op.MINT, Mint(tenant, amount))
+        assert (outcome.reason, outcome.missing) == (Reason.RANGE, amount)
+        outcome = zone.operate(Op.TRANSFER_IN, Transfer(7, tenant, 3, amount))
+        assert (outcome.reason, outcome.missing) == (Reason.RANGE, amount)
+    assert zone.state.accounts.balances == before
+    assert not zone.state.transfers, "it may be tried again"
+    sound(zone)
+
+
+def test_a_transfer_takes_room_of_later_mints() -> None:
+    zone = Zone()
+    room = UCR_MAX - zone.state.accounts.minted
+    assert zone.operate(Op.TRANSFER_IN, Transfer(7, 1, 3, room - 5)).reason is Reason.OK
+    assert zone.operate(Op.MINT, Mint(1, 6)).reason is Reason.RANGE
+    assert zone.operate(Op.MINT, Mint(1, 5)).reason is Reason.OK
+    sound(zone)
+
+
+def test_a_full_ledger_covers_and_subsidises_no_more_and_ends_nobody() -> None:
+    zone = full_ledger(Market.FIXED, subsidy_permille=500, subsidy_ucr_max=UCR_MAX, mem_k_ucr=10_000, gas_ucr=7)
+    lease = run(zone, 1, mem_bytes=GIB)
+    purse = run(zone, 2, limit=2_000, amount=20_000)
+    go(zone, 4)
+    zone.command(Op.EXPAND, Expand(lease.number, lease.token, 1, GIB, 10_000))
+    sound(zone)
+    assert lease.state is purse.state is LeaseState.HELD
+
+
+def test_the_greatest_bids_there_are_can_be_told_what_they_are_short_of() -> None:
+    zone = Zone()
+    for ref, size in ((1, 4), (2, 2)):
+        zone.fok(ref, PRICE_UCR_MAX, size=size, endow=-1, region=Region(0, 4).packed())
+    zone.ticks()
+    for body in zone.told(Op.REFUSED):
+        assert 0 < body.missing <= UCR_MAX
+    lease = run(zone, 3, shape=Shape((0,), 1, 1).packed(), limit=2_000, region=Region(0, 2).packed())
+    zone.operate(Op.MINT, Mint(2, UCR_MAX - zone.state.accounts.minted))
+    zone.fok(9, PRICE_UCR_MAX, host=2, size=2, endow=-1, traits=OrderFlag.NAMED)
+    zone.ticks()
+    assert lease.challenge_ucr <= UCR_MAX
+    go(zone, 2)
+    sound(zone)
