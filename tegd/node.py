@@ -27,7 +27,6 @@ BEHIND_BEATS = 20
 """A message may come late; so many one after the other do not."""
 TOP_UPS_KEPT_MAX = 32
 DROP_EVERY_CYCLES = 200
-_SITTING = frozenset({Life.SEATED, Life.LEAVING})
 
 
 @dataclass
@@ -195,7 +194,7 @@ class Node(Ghosts, Seats):
             return []
         if len(work.unfilled) >= TOP_UPS_KEPT_MAX:
             what = f"{len(work.unfilled)} top-ups of {work.name} wait for the ledger: nothing was added"
-            raise RefusedError(what, "try again when the ledger is heard: `tegctl status`")
+            raise RefusedError(what, "try again when the ledger is heard: `tegctl hosts` answers then")
         if work.home:
             hint = f"on {work.home}, where it was submitted: `tegctl top-up {work.name} {credits_text(amount_ucr)}`"
             raise RefusedError(f"{work.name} runs here for host {work.home}: nothing was added", hint)
@@ -232,24 +231,28 @@ class Node(Ghosts, Seats):
         for work in self.in_order():
             if work.unfilled:
                 effects += self._top_up(work, now_ns)
-            if work.life not in _SITTING:
-                continue
-            agent = self.agents[work.ref]
             if work.life is Life.LEAVING:
-                effects += self._leave_when_due(work, agent)
-                if self.runs.get(work.airlock_id) == "ended" and not agent.released:
-                    effects += self.run_ended(work, Reason(work.why_leaving), now_ns)
-            if work.life is not Life.SEATED:
-                continue
-            self._renew(work, agent, now_ns)
-            if agent.weighs and self.mode is Mode.RUN:
-                self._weigh(work, agent)
-            use = usage.get(work.airlock_id)
-            if use is not None and (agent.last_use is None or use.at_ns > agent.last_use.at_ns):
-                before, agent.last_use = agent.last_use, use
-                agent.period_use = agent.period_use or use
-                self._expand(work, agent, before, use, now_ns)
+                effects += self._still_leaving(work, now_ns)
+            elif work.life is Life.SEATED:
+                self._sits(work, usage.get(work.airlock_id), now_ns)
         return effects
+
+    def _still_leaving(self, work: Workload, now_ns: int) -> list[Effect]:
+        agent = self.agents[work.ref]
+        effects = self._leave_when_due(work, agent)
+        if self.runs.get(work.airlock_id) == "ended" and not agent.released:
+            effects += self.run_ended(work, Reason(work.why_leaving), now_ns)
+        return effects
+
+    def _sits(self, work: Workload, use: Usage | None, now_ns: int) -> None:
+        agent = self.agents[work.ref]
+        self._renew(work, agent, now_ns)
+        if agent.weighs and self.mode is Mode.RUN:
+            self._weigh(work, agent)
+        if use is not None and (agent.last_use is None or use.at_ns > agent.last_use.at_ns):
+            before, agent.last_use = agent.last_use, use
+            agent.period_use = agent.period_use or use
+            self._expand(work, agent, before, use, now_ns)
 
     def motion(self) -> tuple[int, int, float, float]:
         """(agents, ghosts, attempted displacement in slots, mean mass) since it was last asked, for Re (DESIGN 8)."""
