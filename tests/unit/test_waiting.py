@@ -1,7 +1,7 @@
 """Who is told that there is room, in what order, and what is kept for whom, by examples checked by hand."""
 
 import pytest
-from worlds import NOTICE, PERIOD, Zone
+from worlds import NOTICE, PERIOD, TERM, Zone
 
 from tegcore.units import GIB
 from tegcore.wire.records import Cancel, Drain, HostLost, HostUp, Market, Op, OrderFlag, Reason, Record, Region, Traits
@@ -53,6 +53,18 @@ def test_who_waits_is_told_in_the_tick_in_which_a_slot_comes_free(market: Market
     ask(zone, 9)
     zone.ticks()
     assert zone.lease(9)
+
+
+def test_a_slot_that_comes_free_as_a_first_term_ends_is_told_too() -> None:
+    """A first term that ended in the same tick made the ledger forget that there was room."""
+    zone = full()
+    ask(zone, 9)
+    zone.ticks(TERM // 2)
+    zone.renew_all()
+    zone.ticks(zone.lease(2).protected_until - zone.state.tick - 1)
+    free(zone, 1)
+    assert zone.lease(2).protected_until == 0
+    assert woken(zone) == [9]
 
 
 def test_at_fixed_prices_the_oldest_is_told_and_nobody_overtakes_it() -> None:
