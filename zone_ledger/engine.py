@@ -620,7 +620,7 @@ class Engine:
                 solvency.look_at_lease(state, lease)
         elif due is Due.TERM_OVER:
             lease.protected_until = 0
-            state.room = state.market is Market.AUCTION
+            state.room = state.room or state.market is Market.AUCTION
             state.rows.leases.mark(lease.number)
             state.refresh_threshold(lease)
         elif due is Due.TIME_OVER:
