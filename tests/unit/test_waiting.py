@@ -4,7 +4,20 @@ import pytest
 from worlds import NOTICE, PERIOD, TERM, Zone
 
 from tegcore.units import GIB
-from tegcore.wire.records import Cancel, Drain, HostLost, HostUp, Market, Op, OrderFlag, Reason, Record, Region, Traits
+from tegcore.wire.records import (
+    Cancel,
+    Drain,
+    HostLost,
+    HostUp,
+    Market,
+    Op,
+    OrderFlag,
+    Reason,
+    Record,
+    Region,
+    Shape,
+    Traits,
+)
 from zone_ledger import snapshot, waiting
 from zone_ledger.book.fast import FastBook
 
@@ -16,8 +29,10 @@ def traits(time_ticks: int = 0) -> int:
     return Traits(OrderFlag.NONE, 0, 0, time_ticks).packed()
 
 
-def ask(zone: Zone, ref: int, size: int = 0, limit: int = 2_000, host: int = 1, time_ticks: int = 0) -> None:
-    zone.fok(ref, limit, host=host, size=size, endow=-1, region=ROOT, traits=traits(time_ticks))
+def ask(
+    zone: Zone, ref: int, size: int = 0, limit: int = 2_000, host: int = 1, time_ticks: int = 0, **changes: int
+) -> None:
+    zone.fok(ref, limit, host=host, size=size, endow=-1, region=ROOT, traits=traits(time_ticks), **changes)
 
 
 def full(market: Market = Market.FIXED, time_ticks: int = 0) -> Zone:
@@ -156,6 +171,59 @@ def test_a_declared_end_promises_a_start_and_shorter_work_goes_before_it() -> No
     zone.ticks()
     assert zone.lease(9)
     assert zone.state.promise is None
+
+
+HALF = {"shape": Shape((0,), share_permille=500).packed()}
+
+
+def one_endless() -> Zone:
+    """One slot is held for ever, the others for a declared time."""
+    zone = Zone(Market.FIXED)
+    for ref in range(1, 5):
+        ask(zone, ref, time_ticks=TIME if ref > 1 else 0)
+    zone.ticks()
+    return zone
+
+
+def test_who_comes_later_is_told_only_of_room_that_the_promise_of_the_same_tick_leaves() -> None:
+    """The younger was told of a slot that was promised to the older in the same breath, and then refused it."""
+    zone = one_endless()
+    end = zone.state.tick + TIME + NOTICE
+    ask(zone, 9, size=2)
+    ask(zone, 10)
+    ask(zone, 11, time_ticks=20)
+    zone.ticks()
+    free(zone, 1)
+    assert promised(zone) == [(9, end)]
+    assert woken(zone) == [11]
+
+
+def test_what_the_older_were_told_of_is_not_promised_to_the_younger() -> None:
+    """Half a slot has no promise of its own, so the first promise was made in the tick in which it was told."""
+    zone = one_endless()
+    ask(zone, 10, **HALF)
+    ask(zone, 9, size=2)
+    zone.ticks()
+    free(zone, 1)
+    assert woken(zone) == [10]
+    ask(zone, 10, **HALF)
+    zone.ticks()
+    assert zone.lease(10), "it waited before the other did"
+    assert promised(zone) == [], "the block is held by work that did not say until when"
+
+
+def test_a_promise_counts_on_the_ends_of_those_that_were_just_told() -> None:
+    zone = one_endless()
+    ask(zone, 10, time_ticks=2 * TIME, **HALF)
+    ask(zone, 9, size=2)
+    zone.ticks()
+    free(zone, 1)
+    assert woken(zone) == [10]
+    [(ref, start)] = promised(zone)
+    ask(zone, 10, time_ticks=2 * TIME, **HALF)
+    zone.ticks()
+    lease = zone.lease(10)
+    assert (ref, start) == (9, lease.granted + lease.traits.time_ticks + NOTICE)
 
 
 def test_a_promise_moves_on_while_its_slots_are_held_for_longer() -> None:
