@@ -52,6 +52,13 @@ class Block(NamedTuple):
     region: Region
 
 
+class Taken(NamedTuple):
+    """Blocks that are leased, or about to be, and until when."""
+
+    blocks: tuple[Region, ...]
+    end_tick: int
+
+
 # --- who waits ------------------------------------------------------------------------------------------------------
 
 
@@ -216,24 +223,36 @@ def wake(state: State) -> None:
 
 
 def _wake_oldest(state: State) -> None:
+    """The first that does not fit has its promise before those behind it are told of what that leaves."""
     trials: list[Trial] = []
+    taken: list[Taken] = []
     for waiter in sorted(state.queue.woken(), key=lambda waiter: waiter.age):
-        _hold(state, waiter, trials)
+        taken += _taken(state, waiter, _hold(state, waiter, trials))
     heads = state.queue.heads(by_limit=False)
-    told, passed_over = 0, None
+    told, passed_over = 0, False
     while heads and told < WAKES_PER_TICK_MAX:
         waiter = heads.first()
-        if _hold(state, waiter, trials) is None:
-            passed_over = passed_over or waiter
+        placement = _hold(state, waiter, trials)
+        if placement is None:
+            if not passed_over and (state.promise is None or not state.promise.start_tick):
+                _promise(state, waiter, taken)
+            passed_over = True
             heads.drop_kind()
             continue
+        taken += _taken(state, waiter, placement)
         _tell(state, waiter)
         heads.take()
         told += 1
     for trial in reversed(trials):
         trial.undo()
-    if passed_over is not None and (state.promise is None or not state.promise.start_tick):
-        _promise(state, passed_over)
+
+
+def _taken(state: State, waiter: Waiter, placement: Placement | None) -> list[Taken]:
+    """What a waiter that was told will hold, if it orders in the next tick."""
+    if placement is None:
+        return []
+    time_ticks = waiter.order.traits.time_ticks
+    return [Taken(placement.blocks, _end_of(state, state.tick + 1, time_ticks))]
 
 
 def _wake_highest(state: State) -> None:
@@ -289,12 +308,15 @@ def _review_promise(state: State) -> None:
         _tell_promise(state, waiter)
 
 
-def _promise(state: State, waiter: Waiter) -> None:
-    """Keep slots for the oldest that is passed over: those that are free soonest, as their holders declared."""
+def _promise(state: State, waiter: Waiter, taken: list[Taken]) -> None:
+    """Keep slots for the oldest that is passed over: those that are free soonest, as their holders declared.
+
+    `taken` is what those that were told of room will hold.
+    """
     order = waiter.order
     if order.shape.share_permille:
         return
-    soonest = _soonest(state, order)
+    soonest = _soonest(state, order, taken)
     if soonest is None:
         return
     blocks, end_tick = soonest
@@ -316,11 +338,12 @@ def _tell_promise(state: State, waiter: Waiter) -> None:
     state.emit(waiter.key[0], Op.PROMISED, promised)
 
 
-def _soonest(state: State, order: Order) -> tuple[list[Region], int] | None:
+def _soonest(state: State, order: Order, taken: list[Taken]) -> tuple[list[Region], int] | None:
     """Blocks for an order that come free soonest, and when; None where the zone has none of that kind."""
     found = _Found()
+    held = [*(Taken(lease.blocks, _declared_end(state, lease)) for lease in state.leases.values()), *taken]
     for size in order.shape.sizes:
-        best = min(_candidates(state, order, size, found.blocks), default=None)
+        best = min(_candidates(state, order, size, held, found.blocks), default=None)
         if best is None:
             return None
         found.blocks.append(best.region)
@@ -328,20 +351,19 @@ def _soonest(state: State, order: Order) -> tuple[list[Region], int] | None:
     return found.blocks, max(found.end_tick, state.tick + 1)
 
 
-def _candidates(state: State, order: Order, size: int, taken: list[Region]) -> Iterator[Block]:
-    """Blocks of a size, some of whose slots are leased and none withheld, outside of blocks that are taken."""
+def _candidates(state: State, order: Order, size: int, held: list[Taken], found: list[Region]) -> Iterator[Block]:
+    """Blocks of a size, some of whose slots are held and none withheld, outside of those that were found before."""
     ends: dict[int, int] = {}
     leased: dict[int, int] = {}
-    for lease in state.leases.values():
-        end_tick = _declared_end(state, lease)
-        for block in lease.blocks:
+    for blocks, end_tick in held:
+        for block in blocks:
             first, last = max(block.base, order.region.base), min(block.end, order.region.end)
             for base in range(first >> size << size, last, 1 << size) if first < last else ():
                 ends[base] = max(ends.get(base, 0), end_tick)
                 leased[base] = leased.get(base, 0) + min(block.end, base + (1 << size)) - max(block.base, base)
     for base, end_tick in ends.items():
         region = Region(base, size)
-        if any(region.base < other.end and other.base < region.end for other in taken):
+        if any(region.base < other.end and other.base < region.end for other in found):
             continue
         if _is_offered(state, order, region):
             yield Block(end_tick, leased[base], region)
@@ -350,8 +372,12 @@ def _candidates(state: State, order: Order, size: int, taken: list[Region]) -> I
 def _declared_end(state: State, lease: Lease) -> int:
     if lease.state is LeaseState.EVICTING:
         return max(lease.deadline, state.tick + 1)
-    time_ticks = lease.traits.time_ticks
-    return lease.granted + time_ticks + state.genesis.notice_ticks if time_ticks else _ENDLESS
+    return _end_of(state, lease.granted, lease.traits.time_ticks)
+
+
+def _end_of(state: State, granted: int, time_ticks: int) -> int:
+    """The tick in which a lease has surely ended, as its owner declared."""
+    return granted + time_ticks + state.genesis.notice_ticks if time_ticks else _ENDLESS
 
 
 def _is_offered(state: State, order: Order, region: Region) -> bool:
