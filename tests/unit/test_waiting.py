@@ -267,6 +267,26 @@ def test_without_declared_ends_slots_are_kept_for_who_was_passed_over_for_long()
     assert woken(zone)[-1] == 9
 
 
+def test_who_has_a_promise_is_told_though_older_work_of_its_kind_may_not_have_the_slots() -> None:
+    """Older work that came back stood before it, could not have what was kept, and kept it from being tried."""
+    zone = full()
+    zone.state.genesis = zone.state.genesis._replace(patience_ticks=300)
+    ask(zone, 8, size=2, host=2)
+    ask(zone, 9, size=2)
+    zone.ticks()
+    zone.system(Op.HOST_LOST, HostLost(2, 1))
+    for _ in range(11):
+        zone.renew_all()
+        zone.ticks(40)
+        ask(zone, 9, size=2)
+    assert promised(zone) == [(9, 0)]
+    zone.engine.apply(Record(Op.HOST_UP, 2, 2, 0, HostUp(8, 2, 1, 4000, 8 * GIB, 0, 2)))
+    zone.ticks()
+    for ref in (1, 2, 3, 4):
+        free(zone, ref)
+    assert (woken(zone), woken(zone, 2)) == ([9], [])
+
+
 def test_in_the_auction_the_highest_limits_are_told_and_the_losers_count() -> None:
     zone = full(Market.AUCTION)
     zone.state.genesis = zone.state.genesis._replace(woken_bids=2)
