@@ -427,7 +427,10 @@ def _lose(state: State, lost: Lost) -> None:
         waiting.waits(state, order)
     else:
         waiting.waits_otherwise(state, order)
-    refuse(state, order, Refused(order.ref, lost.reason, lost.missing, total, 0))
+    reason = lost.reason
+    if reason is Reason.TAKEN and state.market is Market.FIXED and waiting.is_passed(state, order):
+        reason = Reason.SHARE
+    refuse(state, order, Refused(order.ref, reason, lost.missing, total, 0))
 
 
 def _challenge(state: State, order: Order, placement: Placement) -> None:

@@ -25,7 +25,7 @@ from zone_ledger.clearing import Result, exceeds, may_displace, offer_fixed
 from zone_ledger.leases import Lease, LeaseState, Order, OrderKey
 from zone_ledger.placement import Placement, Trial
 from zone_ledger.state import State
-from zone_ledger.waiters import Promise, Waiter
+from zone_ledger.waiters import Kind, Promise, Waiter
 
 HOLD_TICKS = 20
 """Room is held so long for who was woken at fixed prices; then it is offered to the next, until who was asks again."""
@@ -41,7 +41,8 @@ _KEPT = -1
 _ENDLESS = 1 << 60
 
 
-_Aged = tuple[int, int, OrderKey, Order | Waiter]
+_Turn = tuple[int, int, int, OrderKey]
+"""By rank, then by age; the least is served first."""
 
 
 class Block(NamedTuple):
@@ -154,13 +155,13 @@ def forget_silent(state: State) -> None:
 
 
 def clear_fixed(state: State, orders: list[Order]) -> list[Result]:
-    """By age: each takes its cheapest free block, past what is held for those that were woken, and what is promised."""
-    with_age: list[_Aged] = [(age_of(state, order), order.arrived, order.key, order) for order in orders]
+    """In turn, each takes its cheapest free block, past what is held for who was woken, and what is promised."""
     asked = {(order.key.host, order.ref) for order in orders}
-    held: list[_Aged] = [(*waiter.age, waiter) for waiter in state.queue.woken(asked)]
+    turns: list[tuple[_Turn, Order | Waiter]] = [(_turn_of(state, order), order) for order in orders]
+    turns += [(_turn_of(state, waiter.order), waiter) for waiter in state.queue.woken(asked)]
     results: list[Result] = []
     trials: list[Trial] = []
-    for _, _, _, who in sorted([*with_age, *held], key=lambda entry: entry[:3]):
+    for _, who in sorted(turns, key=lambda entry: entry[0]):
         if isinstance(who, Waiter):
             _hold(state, who, trials)
             continue
@@ -169,6 +170,24 @@ def clear_fixed(state: State, orders: list[Order]) -> list[Result]:
     for trial in reversed(trials):
         trial.undo()
     return results
+
+
+def _turn_of(state: State, order: Order) -> _Turn:
+    """By its tenant's use over its weight, where shares decide, but that who was told of room keeps it; then by age."""
+    waiter = state.queue.waiters.get((order.key.host, order.ref))
+    told = waiter is not None and waiter.woken > 0
+    rank = rank_of(state, order.tenant) if state.shares.on and not told else -state.shares.on
+    return rank, waiter.since if waiter else order.arrived, order.arrived, order.key
+
+
+def rank_of(state: State, tenant: int) -> int:
+    """A tenant's use over its weight: the least is served first."""
+    return state.shares.of(tenant, state.tick) // state.terms.of(tenant).weight
+
+
+def is_passed(state: State, order: Order) -> bool:
+    """Whether an order waits because of its tenant's share: younger work that asks for the same is served before it."""
+    return state.shares.on and state.queue.is_passed(order, age_of(state, order), lambda who: rank_of(state, who))
 
 
 def _hold(state: State, waiter: Waiter, trials: list[Trial]) -> Placement | None:
@@ -228,7 +247,7 @@ def _wake_oldest(state: State) -> None:
     taken: list[Taken] = []
     for waiter in sorted(state.queue.woken(), key=lambda waiter: waiter.age):
         taken += _taken(state, waiter, _hold(state, waiter, trials))
-    heads = state.queue.heads(by_limit=False)
+    heads = state.queue.oldest(lambda tenant: rank_of(state, tenant))
     told, passed_over = 0, False
     while heads and told < WAKES_PER_TICK_MAX:
         waiter = heads.first()
@@ -238,6 +257,12 @@ def _wake_oldest(state: State) -> None:
                 _promise(state, waiter, taken)
             passed_over = True
             heads.drop_kind()
+            held = _promised_of_kind(state, waiter.kind)
+            if held is None or (placement := _hold(state, held, trials)) is None:
+                continue
+            taken += _taken(state, held, placement)
+            _tell(state, held)
+            told += 1
             continue
         taken += _taken(state, waiter, placement)
         _tell(state, waiter)
@@ -245,6 +270,12 @@ def _wake_oldest(state: State) -> None:
         told += 1
     for trial in reversed(trials):
         trial.undo()
+
+
+def _promised_of_kind(state: State, kind: Kind) -> Waiter | None:
+    """Who has a promise and waits for it among those of a kind: kept slots are for nobody else of them."""
+    waiter = state.queue.waiters.get(state.promise.key) if state.promise else None
+    return waiter if waiter is not None and waiter.ready and not waiter.woken and waiter.kind == kind else None
 
 
 def _taken(state: State, waiter: Waiter, placement: Placement | None) -> list[Taken]:
@@ -256,7 +287,7 @@ def _taken(state: State, waiter: Waiter, placement: Placement | None) -> list[Ta
 
 
 def _wake_highest(state: State) -> None:
-    heads, told = state.queue.heads(by_limit=True), 0
+    heads, told = state.queue.highest(), 0
     while heads and told < state.woken_bids:
         waiter = heads.first()
         if not _can_have(state, waiter.order):

@@ -67,6 +67,7 @@ class Op(IntEnum):
     EVICT = 43
     INCOME = 44
     RULES = 45
+    SHARES = 46
     TENANT_USER = 48
     TENANT_SET = 49
 
@@ -127,6 +128,7 @@ class Reason(IntEnum):
     BUDGET = 33  # its own budget or purse does not cover one more period: `missing` = ucr
     TAKEN = 34  # every block that it could have is leased, and it may not displace: `missing` = slots
     TIME = 35  # its declared time is over
+    SHARE = 36  # as TAKEN, and tenants that used less of their share of late go before it: `missing` = slots
 
 
 class Bounds(NamedTuple):
@@ -651,6 +653,15 @@ class SetRules(NamedTuple):
     rules: Annotated[int, Bounds(1, 1000)]
 
 
+class SetShares(NamedTuple):
+    """From here on tenants wait at fixed prices by what they have used, of which half is forgotten in so many ticks.
+
+    0: by age alone. Use is counted from here on.
+    """
+
+    half_life_ticks: Annotated[int, Bounds(0, 2**31)]
+
+
 # --- events ---------------------------------------------------------------------------------------------------------
 
 
@@ -864,6 +875,7 @@ BODIES: dict[Op, type[Any]] = {
     Op.EVICT: Evict,
     Op.INCOME: Income,
     Op.RULES: SetRules,
+    Op.SHARES: SetShares,
     Op.TENANT_USER: TenantUser,
     Op.TENANT_SET: TenantSet,
     Op.FILLED: Filled,
