@@ -24,12 +24,15 @@ from tegcore.wire.records import (
     Shape,
     TenantSet,
     Tick,
+    unpack_all,
 )
-from zone_ledger import snapshot, views
+from tegcore.wire.signing import Key
+from zone_ledger import snapshot, views, waiting
 from zone_ledger.book.fast import FastBook
 from zone_ledger.book.reference import ReferenceBook
 from zone_ledger.engine import Engine
 from zone_ledger.leases import LeaseState
+from zone_ledger.ledger import Ledger
 from zone_ledger.shares import Shares
 
 HALF_LIFE = 1_000
@@ -192,8 +195,6 @@ def test_a_share_is_told_as_the_reason_only_where_it_decides() -> None:
 
 
 def test_of_many_that_ask_the_same_only_the_first_of_each_tenant_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    from zone_ledger import waiting
-
     tried = []
     zone = share(full())
     for ref in range(9, 209):
@@ -250,6 +251,19 @@ def test_it_can_be_set_while_work_runs_and_waits() -> None:
     assert woken(zone, 2) == [10]
     zone.system(Op.SHARES, SetShares(0))
     assert not zone.state.shares.by_tenant
+
+
+def test_a_ledger_journals_the_setting_when_it_is_another() -> None:
+    zone = full()
+    ledger = Ledger("z", Key(b"s" * 32), zone.engine, 1, 1 << 62, share_half_life_ticks=500)
+    for wanted in ([500], []):
+        ledger.tick(10**9, connected=False)
+        batch = ledger.next_write()
+        assert batch is not None
+        records = unpack_all(batch.records)
+        assert [record.body.half_life_ticks for record in records if record.op is Op.SHARES] == wanted
+        ledger.durable()
+    assert zone.state.shares.half_life_ticks == 500
 
 
 def test_use_is_shown_where_shares_decide() -> None:
