@@ -75,10 +75,9 @@ def measure(setting: Setting) -> Claim:
         " granted whole or not at all, so nothing is held by work that does not run. Against strict arrival order,"
         f" which cannot deadlock either, useful work differs by {more.value:+.1f} points of the zone. At fixed prices"
         " gangs wait in order of arrival, the first that does not fit has a promised start and shorter ones go before"
-        f" it: useful work differs from EASY backfilling by {beside.value:+.1f} points. Of these, about"
-        f" {100 / (MEAN_TICKS + 1):.1f} are the tick that passes between being told of room and the order that takes"
-        " it, in a world in which gangs last no more than a few seconds; EASY starts them in the same tick, on any"
-        " slots"
+        f" it: useful work differs from EASY backfilling by {beside.value:+.1f} points. EASY starts"
+        " them in the same tick and on any slots; the engine's gangs order a tick after they are told of room, and want"
+        " aligned blocks"
     )
     sizes = ", ".join(str(1 << size) for size in SIZES_LOG2)
     how = (
