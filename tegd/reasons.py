@@ -355,7 +355,7 @@ def _pending(node: Node, work: Workload) -> list[Row]:
     if work.life is Life.SEEKING and node.mode is Mode.RUN and (pause or not rows):
         needs = f"it waits for {_slots(work.shape.slots)}"
         text = f"{needs}, which TEG looks for again in {seconds(pause)} at the latest"
-        if work.waits.reason in {Reason.NO_FIT.name, Reason.TAKEN.name} and pause:
+        if work.waits.reason in _WAITS_FOR_ROOM and pause:
             text = f"{needs}, and is told as soon as there is room; TEG looks again itself in {seconds(pause)}"
         elif not pause:
             text = f"{needs}, which TEG is looking for right now"
@@ -435,6 +435,7 @@ _MONEY = {
     ),
 }
 
+_WAITS_FOR_ROOM = frozenset({Reason.NO_FIT.name, Reason.TAKEN.name, Reason.SHARE.name})
 _BY_ITSELF = "nothing: it starts by itself as soon as it has slots"
 _AGAIN = "nothing: TEG looks for slots again by itself, within seconds"
 _OLDER = "ask an operator whether zone-ledger and tegd on this host are of the same version (`--version`)"
@@ -463,6 +464,10 @@ _TEXTS = {
     Reason.CAPACITY.name: (
         "another job took the host memory that it needs before it; it still waits for {needs}",
         _AGAIN,
+    ),
+    Reason.SHARE.name: (
+        "all slots are taken, and tenant {tenant} has used more than its share of late: others' younger jobs go first",
+        "nothing: its turn comes as they use theirs; `tegctl tenant show` shows use and share of each",
     ),
     Reason.CAP.name: (
         "the highest price allowed there is below what slots cost: no slots are given out there for now",

@@ -3,7 +3,7 @@
 One trace of gangs, met by several policies. *Hold and wait*: members queue by themselves and keep what they get; strict
 (in order of arrival, so that the first gang gets all that falls free) or with back-offs (whoever asks when a slot is
 free), for ever or with a patience after which a gang lets go of all. *Fill or kill*: the real engine, at fixed prices
-first come first served, or by auction.
+in order of arrival with a promise to the first that does not fit, or by auction.
 """
 
 from typing import NamedTuple, Protocol
@@ -159,7 +159,10 @@ class HoldAndWait:
 
 
 class FillOrKill:
-    """The engine: a gang gets its whole block or nothing, and asks again after a back-off.
+    """The engine: a gang gets its whole block or nothing; one that waits is told when there is room, and orders anew.
+
+    It asks for all of the zone, as its agent does once it waits, and declares how long it runs. By itself it asks again
+    once a period where there was no room, and after a back-off where its bid was too low.
 
     Args:
         seed: Of back-offs.
@@ -170,14 +173,16 @@ class FillOrKill:
         self._seed = seed
         self._ledger = Ledger(Terms(ZONE_K, market), [1 << 60])
         self._gangs: dict[int, Gang] = {}
-        self._asked: dict[int, int] = {}
+        self._left: dict[int, int] = {}
+        self._begun: dict[int, int] = {}
         self._leases: dict[int, int] = {}
         self._next: dict[int, int] = {}
         self._failures: dict[int, int] = {}
 
     def arrive(self, number: int, gang: Gang) -> None:
         """See `Policy`."""
-        self._gangs[number], self._next[number], self._failures[number] = gang, 0, 0
+        self._gangs[number], self._left[number] = gang, gang.ticks
+        self._next[number], self._failures[number] = 0, 0
 
     def done(self, number: int) -> None:
         """See `Policy`."""
@@ -186,28 +191,40 @@ class FillOrKill:
     def tick(self, now: int) -> Moves:
         """See `Policy`."""
         for number in [number for number, due in self._next.items() if due <= now]:
-            gang = self._gangs[number]
-            periods = 2 + 2 * gang.ticks // self._ledger.terms.period_ticks
-            endow_ucr = (gang.limit_ucr << gang.size) * periods
-            self._asked[self._ledger.order(1, gang.size, gang.limit_ucr, endow_ucr)] = number
-            del self._next[number]
+            self._ask(number)
         begun, stopped = list[int](), list[int]()
         for event in self._ledger.tick():
             if event.op is Op.FILLED:
-                begun.append(number := self._asked.pop(event.body.ref))
-                self._leases[number] = event.body.lease
+                begun.append(number := event.body.ref - 1)
+                self._leases[number], self._begun[number] = event.body.lease, now
             elif event.op is Op.REFUSED:
-                number = self._asked.pop(event.body.ref)
-                jitter = float(rng.uniform(self._seed, "back-off", now, [number])[0])
-                self._next[number] = now + int(pause_ticks(self._failures[number], 8 * RETRY_TICKS, jitter))
-                self._failures[number] += 1
+                self._refused(event.body.ref - 1, Reason(event.body.reason), now)
+            elif event.op is Op.WOKEN and event.body.ref - 1 in self._next:
+                self._next[event.body.ref - 1] = now + 1
             elif event.op is Op.NOTICE:
                 stopped.append(self._gives_way(event.body.lease, now))
         return Moves(begun, stopped, 0)
+
+    def _ask(self, number: int) -> None:
+        gang, left = self._gangs[number], self._left[number]
+        periods = 2 + 2 * gang.ticks // self._ledger.terms.period_ticks
+        endow_ucr = (gang.limit_ucr << gang.size) * periods
+        self._ledger.order(1, gang.size, gang.limit_ucr, endow_ucr, time_ticks=left, ref=number + 1)
+        del self._next[number]
+
+    def _refused(self, number: int, why: Reason, now: int) -> None:
+        jitter = float(rng.uniform(self._seed, "back-off", now, [number])[0])
+        period = self._ledger.terms.period_ticks
+        if why in {Reason.NO_FIT, Reason.TAKEN}:
+            self._next[number] = now + period // 2 + int(jitter * (period // 2))
+            return
+        self._next[number] = now + int(pause_ticks(self._failures[number], 8 * RETRY_TICKS, jitter))
+        self._failures[number] += 1
 
     def _gives_way(self, lease: int, now: int) -> int:
         """Saved at once; it seeks again and goes on from there."""
         number = next(number for number, held in self._leases.items() if held == lease)
         self._ledger.release(self._leases.pop(number), Reason.CHALLENGED)
-        self._next[number], self._failures[number] = now + RETRY_TICKS, 0
+        self._left[number] -= now - self._begun[number]
+        self._next[number], self._failures[number] = now + 1, 0
         return number

@@ -28,6 +28,7 @@ from tegcore.wire.records import (
 )
 from tegsim.driver import Driver
 from zone_ledger.leases import LeaseState
+from zone_ledger.rules import LATEST
 
 HOST = 1
 TERM_PERIODS = 2
@@ -74,7 +75,7 @@ class Ledger:
             operate(Op.NAME_IS, NameIs.of(NameKind.TENANT, tenant, f"t{tenant}"))
             self.mint(tenant, funds)
         memory = terms.slot_mem_gib * GIB << log2
-        self._driver.come(HOST, HostUp(0, log2, 0, 1000 << log2, memory, 0))
+        self._driver.come(HOST, HostUp(0, log2, 0, 1000 << log2, memory, 0, LATEST))
 
     @property
     def slots(self) -> int:
@@ -103,14 +104,27 @@ class Ledger:
         if amount_ucr:
             self._driver.operate(Op.MINT, Mint(tenant, amount_ucr))
 
-    def order(self, tenant: int, size: int, limit_ucr: int, endow_ucr: int, mem_bytes: int = 0) -> int:
-        """A fill-or-kill order for a block of 2^size slots anywhere; returns its reference."""
+    def order(
+        self,
+        tenant: int,
+        size: int,
+        limit_ucr: int,
+        endow_ucr: int,
+        mem_bytes: int = 0,
+        *,
+        time_ticks: int = 0,
+        ref: int = 0,
+    ) -> int:
+        """A fill-or-kill order for a block of 2^size slots anywhere; returns its reference.
+
+        `time_ticks` is the time that it declares, 0: none; `ref` that of work which asks again, 0: of other work.
+        """
         self._ref += 1
         region = Region(0, 2 * self.terms.zone_k).packed()
-        shape, traits = Shape((size,)).packed(), Traits(OrderFlag.NAMED).packed()
-        fok = Fok(self._ref, tenant, region, shape, 0, mem_bytes, limit_ucr, endow_ucr, traits, 0)
+        shape, traits = Shape((size,)).packed(), Traits(OrderFlag.NAMED, time_ticks=time_ticks).packed()
+        fok = Fok(ref or self._ref, tenant, region, shape, 0, mem_bytes, limit_ucr, endow_ucr, traits, 0)
         self._driver.command(HOST, Op.FOK, fok)
-        return self._ref
+        return ref or self._ref
 
     def release(self, lease: int, why: Reason = Reason.DONE) -> None:
         """Give a lease back."""

@@ -38,6 +38,7 @@ from zone_ledger.book.base import Book, HostShape
 from zone_ledger.eviction import TAKEN_BACK, Situation, give_notice, left, refuse, rule, stay
 from zone_ledger.leases import HostSession, Lease, LeaseState, OrderState, Pays, Rates
 from zone_ledger.rules import LATEST, rule_set
+from zone_ledger.shares import Shares
 from zone_ledger.state import Due, Outcome, State
 
 OPERATOR_KEYS_MAX = 1024
@@ -97,6 +98,7 @@ class Engine:
             Op.EVICT: self._evict,
             Op.INCOME: self._income,
             Op.RULES: self._later_rules,
+            Op.SHARES: self._set_shares,
             Op.TENANT_USER: self._tenant_user,
             Op.TENANT_SET: self._tenant_set,
         }
@@ -641,12 +643,22 @@ class Engine:
         state.rows = state.all_rows()
         return Outcome(subject=state.rules.number)
 
+    def _set_shares(self, record: Record) -> Outcome:
+        state = self.state
+        shares = Shares(record.body.half_life_ticks)
+        for lease in state.leases.values():
+            shares.begins(lease, state.tick)
+        state.wait_by(shares)
+        state.room = state.rules.named_displace
+        return Outcome()
+
     # --- time -------------------------------------------------------------------------------------------------------
 
     def _tick(self, record: Record) -> Outcome:
         state = self.state
         assert record.body.tick == state.tick + 1, f"tick {record.body.tick} after {state.tick}"
         state.tick, state.tau = record.body.tick, max(state.tau + 1, record.body.tau)
+        state.shares.passes(state.tick)
         for order in state.orders_due():
             situation = Situation.SURE_END if order.extended else Situation.DEADLINE
             if rule(state, order, situation):
@@ -678,7 +690,7 @@ class Engine:
                 solvency.look_at_lease(state, lease)
         elif due is Due.TERM_OVER:
             lease.protected_until = 0
-            state.room = state.market is Market.AUCTION
+            state.room = state.room or state.market is Market.AUCTION
             state.rows.leases.mark(lease.number)
             state.refresh_threshold(lease)
         elif due is Due.TIME_OVER and lease.granted + lease.traits.time_ticks > state.tick:

@@ -12,6 +12,7 @@ from tegcore.wire.records import (
     Record,
     SetRates,
     SetReserve,
+    SetShares,
 )
 from zone_ledger.settings import LedgerSettings
 
@@ -54,4 +55,6 @@ def genesis_records(settings: LedgerSettings) -> list[Record]:
     ]
     if settings.income_ucr != INCOME_STANDING:
         bodies.append((Op.INCOME, Income(0, settings.income_ucr)))
+    if settings.share_half_life_ticks:
+        bodies.append((Op.SHARES, SetShares(settings.share_half_life_ticks)))
     return [Record(op, 0, 0, key, body) for key, (op, body) in enumerate(bodies, 1)]

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from tegcore.wire import topics
 from tegcore.wire.messages import SCHEMA, Ask, Beat, Events, Heat, Message, Rejected, Status
-from tegcore.wire.records import HostLost, Op, Reason, Record, Region, SetRules, Tick, pack_all
+from tegcore.wire.records import HostLost, Op, Reason, Record, Region, SetRules, SetShares, Tick, pack_all
 from tegcore.wire.signing import Key
 from tegcore.wire.topics import Channel, Topic
 from zone_ledger import snapshot, voice
@@ -117,16 +117,26 @@ class Ledger:
         engine: As it is after the last durable batch.
         number: Of that batch.
         snapshot_records: Commands between two snapshots.
+        share_half_life_ticks: Of tenants' use, as set now; None: as the journal has it.
 
     Attributes:
         fault: The disk failed, and the ledger has not recovered since.
         matched: Number of the batch matched last.
     """
 
-    def __init__(self, zone: str, secret: Key, engine: Engine, number: int, snapshot_records: int) -> None:
+    def __init__(
+        self,
+        zone: str,
+        secret: Key,
+        engine: Engine,
+        number: int,
+        snapshot_records: int,
+        share_half_life_ticks: int | None = None,
+    ) -> None:
         self._zone = zone
         self._secret = secret
         self._snapshot_records = snapshot_records
+        self._share_half_life_ticks = share_half_life_ticks
         self._addresses: dict[str, str] = {}
         self._address_boots: dict[str, int] = {}
         self._silence = Silence(engine.state.hosts)
@@ -183,6 +193,9 @@ class Ledger:
         self.matched += 1
         if self.state.rules.number < LATEST:
             self._apply(Record(Op.RULES, 0, 0, 0, SetRules(LATEST)))
+        half_life_ticks = self._share_half_life_ticks
+        if half_life_ticks is not None and half_life_ticks != self.state.shares.half_life_ticks:
+            self._apply(Record(Op.SHARES, 0, 0, 0, SetShares(half_life_ticks)))
         for message in batch.arrived:
             self._take(self.door.read(self.state, message.topic, message.frame), heard, now_ns)
         asked, self._asked = self._asked, deque()

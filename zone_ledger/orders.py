@@ -485,6 +485,8 @@ def _lose(state: State, lost: Lost, bound: Bound | None) -> None:
         waiting.waits(state, order)
     else:
         waiting.waits_otherwise(state, order)
+    if reason is Reason.TAKEN and state.market is Market.FIXED and waiting.is_passed(state, order):
+        reason = Reason.SHARE
     refuse(state, order, Refused(order.ref, reason, missing, total, 0))
 
 

@@ -71,7 +71,14 @@ class LedgerService:
         self._order_ms, self._match_ms, self._commit_ms = Window(), Window(), Window()
         self._executive = Executive(clock, TICK_NS, self.cycle)
         engine = self._recovered()
-        self._ledger = Ledger(settings.zone, secret, engine, journal.last_number, settings.snapshot_records)
+        self._ledger = Ledger(
+            settings.zone,
+            secret,
+            engine,
+            journal.last_number,
+            settings.snapshot_records,
+            settings.share_half_life_ticks,
+        )
         transport.subscribe(topics.every_host(settings.zone, Channel.ORDERS), self._arrive)
         transport.subscribe(topics.every_host(settings.zone, Channel.STATUS), self._arrive)
         transport.subscribe(str(Topic(settings.zone, Channel.RATES)), self._arrive)

@@ -39,6 +39,15 @@ class LedgerSettings(Struct, frozen=True, kw_only=True):
     woken_bids: Annotated[
         int, Meta(ge=1, le=1 << 16, description="In the auction, how many that wait are told of room at once.")
     ] = 16
+    share_half_life_ticks: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=2**31,
+            description="At fixed prices, who waits goes by its tenant's use over its weight, then by age; half of the"
+            " use is forgotten in so many ticks (a week: 12096000). 0: by age alone.",
+        ),
+    ] = 0
     rated_w: Annotated[
         tuple[float, ...], Meta(min_length=1, max_length=8, description="Rated power by slot class.")
     ] = (700.0,)

@@ -16,6 +16,7 @@ from zone_ledger.accounts import Accounts
 from zone_ledger.book.base import Book, HostShape, Seat
 from zone_ledger.leases import Counters, HostSession, Lease, Order, Rates
 from zone_ledger.rules import rule_set
+from zone_ledger.shares import Shares
 from zone_ledger.state import Outcome, State
 from zone_ledger.terms import TermsOfAll
 from zone_ledger.waiters import Promise, Waiter
@@ -66,6 +67,7 @@ class _Contents(msgspec.Struct, array_like=True):
     promise: Promise | None = None
     room: bool = False
     terms: TermsOfAll = msgspec.field(default_factory=TermsOfAll)
+    shares: Shares = msgspec.field(default_factory=Shares)
 
 
 def pack(state: State) -> bytes:
@@ -106,6 +108,7 @@ def pack(state: State) -> bytes:
         state.promise,
         state.room,
         state.terms,
+        state.shares,
     )
     return msgspec.msgpack.encode(contents, enc_hook=_plain)
 
@@ -153,6 +156,7 @@ def unpack(payload: bytes, book_of: Callable[[int], Book]) -> State:
             order.held_ucr = order.endow_ucr
         state.take_in(order)
     state.queue.restore(contents.waiters)
+    state.wait_by(contents.shares)  # after its leases, which it has counted
     state.refs = set(contents.refs)
     state.operator_keys = dict(contents.operator_keys)
     state.transfers = set(contents.transfers)

@@ -22,6 +22,7 @@ from zone_ledger.placement import Scales
 from zone_ledger.rows import HASH_BYTES, Rows
 from zone_ledger.rules import LATEST, RuleSet, rule_set
 from zone_ledger.runs import Runs
+from zone_ledger.shares import Shares
 from zone_ledger.terms import TermsOfAll
 from zone_ledger.waiters import Promise, Queue
 
@@ -64,6 +65,7 @@ class State:
         refs: (host, ref) of every order and lease.
         incomes: By tenant, what it is minted a period, or `INCOME_STANDING`; 0: who has no rate of its own.
         queue: Work whose orders found no room.
+        shares: What tenants have used of late.
         promise: Slots that are kept for one of it.
         room: Whether room may have appeared since those that wait were last looked at.
         terms: Of tenants, as operators set them by command.
@@ -127,6 +129,7 @@ class State:
     incomes: dict[int, int] = field(default_factory=dict)
     short_of_money: set[int] = field(default_factory=set)
     queue: Queue = field(default_factory=Queue)
+    shares: Shares = field(default_factory=Shares)
     promise: Promise | None = None
     room: bool = False
     terms: TermsOfAll = field(default_factory=TermsOfAll)
@@ -154,6 +157,12 @@ class State:
     def woken_bids(self) -> int:
         """So many of those that wait are woken at once in the auction."""
         return self.genesis.woken_bids or WOKEN_BIDS
+
+    def wait_by(self, shares: Shares) -> None:
+        """Let those that wait go by these shares from now on."""
+        waiters = self.queue.waiters
+        self.shares, self.queue = shares, Queue(by_tenant=shares.on)
+        self.queue.restore(waiters.values())
 
     def income_of(self, tenant: int) -> int:
         """What a tenant is minted a period, or `INCOME_STANDING`."""
@@ -203,6 +212,7 @@ class State:
     def enter(self, lease: Lease) -> None:
         """A lease begins."""
         self.leases[lease.number] = lease
+        self.shares.begins(lease, self.tick)
         if lease.low and lease.budget_ucr < 0 and lease.pays is Pays.ACCOUNT:
             self.short_of_money.add(lease.tenant)
         for host in lease.parties:
@@ -213,6 +223,7 @@ class State:
     def strike(self, lease: Lease) -> None:
         """A lease is over."""
         del self.leases[lease.number]
+        self.shares.ends(lease, self.tick)
         for host in lease.parties:
             self.held_by[host].remove(lease.number)
             if not self.held_by[host]:
@@ -325,7 +336,7 @@ class State:
         if self.rules.accounts_pay:
             few += [self.rules.number, *_counted(word for pair in sorted(self.incomes.items()) for word in pair)]
             few += [*self.genesis[_FIELDS_OF_SET_1:], self.room, *self._promise_words()]
-            few += self.terms.words()
+            few += [*self.terms.words(), *self.shares.words()]
         digest = blake2b(struct.pack(f"<{len(few)}q", *few), digest_size=HASH_BYTES)
         digest.update(rows.accounts.settled(self._account_row))
         digest.update(rows.hosts.settled(self._placed_row))
@@ -449,7 +460,7 @@ class State:
         if self.rules.accounts_pay:
             later += [*self.genesis[_FIELDS_OF_SET_1:], self.room, len(self.queue.waiters), *self._promise_words()]
             later += [self.rules.number, *(word for pair in sorted(self.incomes.items()) for word in pair)]
-            later += self.terms.words()
+            later += [*self.terms.words(), *self.shares.words()]
         return later
 
     def _host_row(self, number: int) -> list[int]:

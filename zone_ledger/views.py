@@ -260,16 +260,23 @@ def zone(state: State, only: Collection[str] | None) -> dict[str, Any]:
 def tenants(state: State, only: Collection[str] | None) -> list[dict[str, Any]]:
     """Tenants with what the ledger keeps of them; an income below 0 is a standing one.
 
-    A share is a tenant's part of the weights of all tenants that are open.
+    A share is a tenant's part of the weights of all tenants that are open. Where shares decide who goes first,
+    `use_slot_ticks` is what it has held of late and `used_permille` its part of all that.
     """
     rows, terms = [], state.terms
     weights = {number: terms.of(number).weight for number in state.tenants if not terms.is_closed(number)}
     all_weights = sum(weights.values())
+    uses = {number: state.shares.slot_ticks(number, state.tick) for number in state.shares.by_tenant}
+    all_uses = sum(uses.values())
     for row in accounts(state, only):
         number = state.tenant_numbers[row["tenant"]]
         rate_ucr = state.income_of(number)
         hour_ucr = rate_ucr * TICKS_PER_HOUR // state.genesis.period_ticks if rate_ucr > 0 else rate_ucr
         row |= {"number": number, "income_hour_ucr": hour_ucr, "weight": terms.of(number).weight}
         share = weights.get(number, 0) * PERMILLE // max(1, all_weights)
-        rows.append(row | {"share_permille": share, "closed": terms.is_closed(number)})
+        row |= {"share_permille": share, "closed": terms.is_closed(number)}
+        if state.shares.on:
+            use = uses.get(number, 0)
+            row |= {"use_slot_ticks": use, "used_permille": use * PERMILLE // max(1, all_uses)}
+        rows.append(row)
     return rows

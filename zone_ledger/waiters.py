@@ -1,7 +1,7 @@
 """Those that wait for slots, kept so that the next of each kind is found without looking at the rest."""
 
 import heapq
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -12,6 +12,13 @@ Key = tuple[int, int]
 """(host, ref) of a workload."""
 
 Kind = tuple[int, ...]
+"""What is asked for."""
+
+Rank = Callable[[int], int]
+"""Of a tenant: the least is served first."""
+
+_Line = tuple[int, Kind]
+"""A tenant, 0 for all of them together, and what is asked for."""
 
 
 @dataclass(slots=True)
@@ -77,12 +84,15 @@ class Queue:
     """All of them, by host and workload.
 
     Attributes:
+        by_tenant: Whether each tenant stands in lines of its own, by age.
         waiters: Of whatever state; whoever changes one marks its row in the state.
     """
 
+    by_tenant: bool = False
     waiters: dict[Key, Waiter] = field(default_factory=dict)
-    _by_age: dict[Kind, list[_Entry]] = field(default_factory=dict, compare=False)
-    _by_limit: dict[Kind, list[_Entry]] = field(default_factory=dict, compare=False)
+    _by_age: dict[_Line, list[_Entry]] = field(default_factory=dict, compare=False)
+    _by_limit: dict[_Line, list[_Entry]] = field(default_factory=dict, compare=False)
+    _tenants: dict[Kind, set[int]] = field(default_factory=dict, compare=False)
     _woken: dict[Key, Waiter] = field(default_factory=dict, compare=False)
 
     def put(self, waiter: Waiter) -> None:
@@ -90,9 +100,14 @@ class Queue:
         waiter.version += 1
         self.waiters[waiter.key] = waiter
         self._woken.pop(waiter.key, None)
-        age = waiter.age
-        for heaps, rank in ((self._by_age, 0), (self._by_limit, -waiter.order.limit_ucr)):
-            heapq.heappush(heaps.setdefault(waiter.kind, []), ((rank, *age), waiter.version, waiter.key))
+        age, kind = waiter.age, waiter.kind
+        tenant = waiter.order.tenant if self.by_tenant else 0
+        for heaps, line, rank in (
+            (self._by_age, (tenant, kind), 0),
+            (self._by_limit, (0, kind), -waiter.order.limit_ucr),
+        ):
+            heapq.heappush(heaps.setdefault(line, []), ((rank, *age), waiter.version, waiter.key))
+        self._tenants.setdefault(kind, set()).add(tenant)
 
     def restore(self, waiters: Iterable[Waiter]) -> None:
         """Take in those of a snapshot."""
@@ -117,51 +132,84 @@ class Queue:
             del self._woken[key]
         return late
 
-    def heads(self, *, by_limit: bool) -> "Heads":
-        """The first of each kind, the oldest or the highest bidder before the others."""
-        return Heads(self.waiters, self._by_limit if by_limit else self._by_age)
+    def highest(self) -> "Heads":
+        """The highest bidder of each kind, the highest before the others."""
+        return Heads(self.waiters, self._by_limit, _nobody_first)
+
+    def oldest(self, rank: Rank) -> "Heads":
+        """The oldest of each kind and tenant, by the tenant's rank and then by age."""
+        return Heads(self.waiters, self._by_age, rank if self.by_tenant else _nobody_first)
+
+    def is_passed(self, order: Order, since: int, rank: Rank) -> bool:
+        """Whether younger work that asks for the same is served before an order, by its tenant's rank."""
+        kind, own = Waiter(order, since).kind, rank(order.tenant)
+        tenants = self._tenants.get(kind, set()) if self.by_tenant else set()
+        for tenant in sorted(tenants - {order.tenant}):
+            heap = self._by_age.get((tenant, kind), [])
+            if not first_of(self.waiters, heap):
+                tenants.discard(tenant)
+            elif rank(tenant) < own and heap[0][0][1] > since:
+                return True
+        return False
 
     def _is_woken(self, key: Key, waiter: Waiter) -> bool:
         return waiter.woken > 0 and self.waiters.get(key) is waiter
 
 
-class Heads:
-    """The first waiter of each kind, in order."""
+def _nobody_first(_tenant: int) -> int:
+    return 0
 
-    def __init__(self, waiters: dict[Key, Waiter], heaps: dict[Kind, list[_Entry]]) -> None:
+
+def first_of(waiters: dict[Key, Waiter], heap: list[_Entry]) -> bool:
+    """Whether someone stands in a heap, once those at its top who do no longer are taken off."""
+    while heap:
+        _, version, key = heap[0]
+        waiter = waiters.get(key)
+        if waiter is not None and waiter.ready and waiter.version == version:
+            return True
+        heapq.heappop(heap)
+    return False
+
+
+class Heads:
+    """The first waiter of each line, in order."""
+
+    def __init__(self, waiters: dict[Key, Waiter], heaps: dict[_Line, list[_Entry]], rank: Rank) -> None:
         self._waiters = waiters
         self._heaps = heaps
-        self._heads: list[tuple[tuple[int, int, int, OrderKey], Kind]] = []
-        for kind in list(heaps):
-            self._push(kind)
+        self._ranks = {tenant: rank(tenant) for tenant in sorted({tenant for tenant, _ in heaps})}
+        self._dropped: set[Kind] = set()
+        self._heads: list[tuple[int, tuple[int, int, int, OrderKey], _Line]] = []
+        for line in list(heaps):
+            self._push(line)
 
     def __bool__(self) -> bool:
         return bool(self._heads)
 
     def first(self) -> Waiter:
         """The first of all."""
-        return self._waiters[self._heaps[self._heads[0][1]][0][2]]
+        return self._waiters[self._heaps[self._heads[0][2]][0][2]]
 
     def take(self) -> None:
-        """The first has been dealt with: its kind's next takes its place."""
-        _, kind = heapq.heappop(self._heads)
-        heapq.heappop(self._heaps[kind])
-        self._push(kind)
+        """The first has been dealt with: the next of its line takes its place."""
+        _, _, line = heapq.heappop(self._heads)
+        heapq.heappop(self._heaps[line])
+        self._push(line)
+        self._skip()
 
     def drop_kind(self) -> None:
-        """Nobody of the first one's kind is to be looked at."""
-        heapq.heappop(self._heads)
+        """Nobody who asks for the same as the first is to be looked at."""
+        _, _, (_, kind) = heapq.heappop(self._heads)
+        self._dropped.add(kind)
+        self._skip()
 
-    def _push(self, kind: Kind) -> None:
-        heap = self._heaps[kind]
-        while heap and not self._stands(heap[0]):
-            heapq.heappop(heap)
-        if heap:
-            heapq.heappush(self._heads, (heap[0][0], kind))
+    def _skip(self) -> None:
+        while self._heads and self._heads[0][2][1] in self._dropped:
+            heapq.heappop(self._heads)
+
+    def _push(self, line: _Line) -> None:
+        heap = self._heaps[line]
+        if first_of(self._waiters, heap):
+            heapq.heappush(self._heads, (self._ranks[line[0]], heap[0][0], line))
         else:
-            del self._heaps[kind]
-
-    def _stands(self, entry: _Entry) -> bool:
-        _, version, key = entry
-        waiter = self._waiters.get(key)
-        return waiter is not None and waiter.ready and waiter.version == version
+            del self._heaps[line]

@@ -24,7 +24,7 @@ from zone_ledger.clearing import Result, exceeds, may_displace, offer_fixed
 from zone_ledger.leases import Lease, LeaseState, Order, OrderKey
 from zone_ledger.placement import Placement, Trial
 from zone_ledger.state import State
-from zone_ledger.waiters import Promise, Waiter
+from zone_ledger.waiters import Kind, Promise, Waiter
 
 HOLD_TICKS = 20
 """Room is held so long for who was woken at fixed prices; then it is offered to the next, until who was asks again."""
@@ -40,7 +40,8 @@ _KEPT = -1
 _ENDLESS = 1 << 60
 
 
-_Aged = tuple[int, int, OrderKey, Order | Waiter]
+_Turn = tuple[int, int, int, OrderKey]
+"""By rank, then by age; the least is served first."""
 
 
 class Block(NamedTuple):
@@ -49,6 +50,13 @@ class Block(NamedTuple):
     end_tick: int
     leased: int
     region: Region
+
+
+class Taken(NamedTuple):
+    """Blocks that are leased, or about to be, and until when."""
+
+    blocks: tuple[Region, ...]
+    end_tick: int
 
 
 # --- who waits ------------------------------------------------------------------------------------------------------
@@ -146,13 +154,13 @@ def forget_silent(state: State) -> None:
 
 
 def clear_fixed(state: State, orders: list[Order]) -> list[Result]:
-    """By age: each takes its cheapest free block, past what is held for those that were woken, and what is promised."""
-    with_age: list[_Aged] = [(age_of(state, order), order.arrived, order.key, order) for order in orders]
+    """In turn, each takes its cheapest free block, past what is held for who was woken, and what is promised."""
     asked = {(order.key.host, order.ref) for order in orders}
-    held: list[_Aged] = [(*waiter.age, waiter) for waiter in state.queue.woken(asked)]
+    turns: list[tuple[_Turn, Order | Waiter]] = [(_turn_of(state, order), order) for order in orders]
+    turns += [(_turn_of(state, waiter.order), waiter) for waiter in state.queue.woken(asked)]
     results: list[Result] = []
     trials: list[Trial] = []
-    for _, _, _, who in sorted([*with_age, *held], key=lambda entry: entry[:3]):
+    for _, who in sorted(turns, key=lambda entry: entry[0]):
         if isinstance(who, Waiter):
             _hold(state, who, trials)
             continue
@@ -161,6 +169,24 @@ def clear_fixed(state: State, orders: list[Order]) -> list[Result]:
     for trial in reversed(trials):
         trial.undo()
     return results
+
+
+def _turn_of(state: State, order: Order) -> _Turn:
+    """By its tenant's use over its weight, where shares decide, but that who was told of room keeps it; then by age."""
+    waiter = state.queue.waiters.get((order.key.host, order.ref))
+    told = waiter is not None and waiter.woken > 0
+    rank = rank_of(state, order.tenant) if state.shares.on and not told else -state.shares.on
+    return rank, waiter.since if waiter else order.arrived, order.arrived, order.key
+
+
+def rank_of(state: State, tenant: int) -> int:
+    """A tenant's use over its weight: the least is served first."""
+    return state.shares.of(tenant, state.tick) // state.terms.of(tenant).weight
+
+
+def is_passed(state: State, order: Order) -> bool:
+    """Whether an order waits because of its tenant's share: younger work that asks for the same is served before it."""
+    return state.shares.on and state.queue.is_passed(order, age_of(state, order), lambda who: rank_of(state, who))
 
 
 def _hold(state: State, waiter: Waiter, trials: list[Trial]) -> Placement | None:
@@ -215,28 +241,52 @@ def wake(state: State) -> None:
 
 
 def _wake_oldest(state: State) -> None:
+    """The first that does not fit has its promise before those behind it are told of what that leaves."""
     trials: list[Trial] = []
+    taken: list[Taken] = []
     for waiter in sorted(state.queue.woken(), key=lambda waiter: waiter.age):
-        _hold(state, waiter, trials)
-    heads = state.queue.heads(by_limit=False)
-    told, passed_over = 0, None
+        taken += _taken(state, waiter, _hold(state, waiter, trials))
+    heads = state.queue.oldest(lambda tenant: rank_of(state, tenant))
+    told, passed_over = 0, False
     while heads and told < WAKES_PER_TICK_MAX:
         waiter = heads.first()
-        if _hold(state, waiter, trials) is None:
-            passed_over = passed_over or waiter
+        placement = _hold(state, waiter, trials)
+        if placement is None:
+            if not passed_over and (state.promise is None or not state.promise.start_tick):
+                _promise(state, waiter, taken)
+            passed_over = True
             heads.drop_kind()
+            held = _promised_of_kind(state, waiter.kind)
+            if held is None or (placement := _hold(state, held, trials)) is None:
+                continue
+            taken += _taken(state, held, placement)
+            _tell(state, held)
+            told += 1
             continue
+        taken += _taken(state, waiter, placement)
         _tell(state, waiter)
         heads.take()
         told += 1
     for trial in reversed(trials):
         trial.undo()
-    if passed_over is not None and (state.promise is None or not state.promise.start_tick):
-        _promise(state, passed_over)
+
+
+def _promised_of_kind(state: State, kind: Kind) -> Waiter | None:
+    """Who has a promise and waits for it among those of a kind: kept slots are for nobody else of them."""
+    waiter = state.queue.waiters.get(state.promise.key) if state.promise else None
+    return waiter if waiter is not None and waiter.ready and not waiter.woken and waiter.kind == kind else None
+
+
+def _taken(state: State, waiter: Waiter, placement: Placement | None) -> list[Taken]:
+    """What a waiter that was told will hold, if it orders in the next tick."""
+    if placement is None:
+        return []
+    time_ticks = waiter.order.traits.time_ticks
+    return [Taken(placement.blocks, _end_of(state, state.tick + 1, time_ticks))]
 
 
 def _wake_highest(state: State) -> None:
-    heads, told = state.queue.heads(by_limit=True), 0
+    heads, told = state.queue.highest(), 0
     while heads and told < state.woken_bids:
         waiter = heads.first()
         if not _can_have(state, waiter.order):
@@ -288,18 +338,21 @@ def ends_otherwise(state: State) -> None:
     waiter = state.queue.waiters.get(promise.key) if promise is not None else None
     if promise is None or waiter is None or 0 < promise.start_tick <= state.tick:
         return
-    soonest = _soonest(state, waiter.order)
+    soonest = _soonest(state, waiter.order, [])
     if soonest is not None and soonest[1] < _ENDLESS and soonest[1] != promise.start_tick:
         state.promise = promise._replace(start_tick=soonest[1], blocks=tuple(soonest[0]))
         _tell_promise(state, waiter)
 
 
-def _promise(state: State, waiter: Waiter) -> None:
-    """Keep slots for the oldest that is passed over: those that are free soonest, as their holders declared."""
+def _promise(state: State, waiter: Waiter, taken: list[Taken]) -> None:
+    """Keep slots for the oldest that is passed over: those that are free soonest, as their holders declared.
+
+    `taken` is what those that were told of room will hold.
+    """
     order = waiter.order
     if order.shape.share_permille:
         return
-    soonest = _soonest(state, order)
+    soonest = _soonest(state, order, taken)
     if soonest is None:
         return
     blocks, end_tick = soonest
@@ -321,12 +374,13 @@ def _tell_promise(state: State, waiter: Waiter) -> None:
     state.emit(waiter.key[0], Op.PROMISED, promised)
 
 
-def _soonest(state: State, order: Order) -> tuple[list[Region], int] | None:
+def _soonest(state: State, order: Order, taken: list[Taken]) -> tuple[list[Region], int] | None:
     """Blocks for an order that come free soonest, and when; None where the zone has none of that kind."""
     blocks: list[Region] = []
     end_tick = state.tick + 1
+    held = [*(Taken(lease.blocks, _declared_end(state, lease)) for lease in state.leases.values()), *taken]
     for size in order.shape.sizes:
-        best = min(_candidates(state, order, size, blocks), default=None)
+        best = min(_candidates(state, order, size, held, blocks), default=None)
         if best is None:
             return None
         blocks.append(best.region)
@@ -334,20 +388,19 @@ def _soonest(state: State, order: Order) -> tuple[list[Region], int] | None:
     return blocks, end_tick
 
 
-def _candidates(state: State, order: Order, size: int, taken: list[Region]) -> Iterator[Block]:
-    """Blocks of a size, some of whose slots are leased and none withheld, outside of blocks that are taken."""
+def _candidates(state: State, order: Order, size: int, held: list[Taken], found: list[Region]) -> Iterator[Block]:
+    """Blocks of a size, some of whose slots are held and none withheld, outside of those that were found before."""
     ends: dict[int, int] = {}
     leased: dict[int, int] = {}
-    for lease in state.leases.values():
-        end_tick = _declared_end(state, lease)
-        for block in lease.blocks:
+    for blocks, end_tick in held:
+        for block in blocks:
             first, last = max(block.base, order.region.base), min(block.end, order.region.end)
             for base in range(first >> size << size, last, 1 << size) if first < last else ():
                 ends[base] = max(ends.get(base, 0), end_tick)
                 leased[base] = leased.get(base, 0) + min(block.end, base + (1 << size)) - max(block.base, base)
     for base, end_tick in ends.items():
         region = Region(base, size)
-        if any(region.base < other.end and other.base < region.end for other in taken):
+        if any(region.base < other.end and other.base < region.end for other in found):
             continue
         if _is_offered(state, order, region):
             yield Block(end_tick, leased[base], region)
@@ -356,8 +409,12 @@ def _candidates(state: State, order: Order, size: int, taken: list[Region]) -> I
 def _declared_end(state: State, lease: Lease) -> int:
     if lease.state is LeaseState.EVICTING:
         return max(lease.deadline, state.tick + 1)
-    time_ticks = lease.traits.time_ticks
-    return lease.granted + time_ticks + state.genesis.notice_ticks if time_ticks else _ENDLESS
+    return _end_of(state, lease.granted, lease.traits.time_ticks)
+
+
+def _end_of(state: State, granted: int, time_ticks: int) -> int:
+    """The tick in which a lease has surely ended, as its owner declared."""
+    return granted + time_ticks + state.genesis.notice_ticks if time_ticks else _ENDLESS
 
 
 def _is_offered(state: State, order: Order, region: Region) -> bool:

@@ -1,7 +1,7 @@
 """The money laws in integers, so that every machine computes the same micro-credits.
 
-One routine, `log2_q32`, serves every logarithm: bit by bit, by squaring, in integers alone. Rounding goes against the
-payer.
+One routine, `log2_q32`, serves every logarithm, and decay by its inverse: bit by bit, by squaring, in integers alone.
+Rounding goes against the payer.
 """
 
 from functools import lru_cache
@@ -28,6 +28,10 @@ def log2_q32(number: int) -> int:
     Raises:
         ValueError: If the number is not positive.
     """
+    return _log2_q32(number)
+
+
+def _log2_q32(number: int) -> int:
     if number <= 0:
         raise ValueError(f"log2 of {number}")
     whole = number.bit_length() - 1
@@ -40,6 +44,26 @@ def log2_q32(number: int) -> int:
             mantissa >>= 1
             bits |= 1
     return (whole << 32) + bits
+
+
+def exp2_q32(exponent_q32: int) -> int:
+    """2^x in units of 2^-32, x from 0 to below 1 in the same unit: the greatest whose `log2_q32` is no more than x.
+
+    Raises:
+        ValueError: If x is out of that range.
+    """
+    if not 0 <= exponent_q32 < 1 << 32:
+        raise ValueError(f"2 to the power of {exponent_q32} / 2^32")
+    found, most = 1 << 32, (32 << 32) + exponent_q32
+    for bit in reversed(range(32)):
+        if _log2_q32(found | 1 << bit) <= most:
+            found |= 1 << bit
+    return found
+
+
+def over_ln2(amount: int) -> int:
+    """An amount over ln 2, rounded down."""
+    return (amount << 64) // _LN2_Q64
 
 
 def log_ratio_micro(numerator: int, denominator: int) -> int:

@@ -69,6 +69,7 @@ class Op(IntEnum):
     INCOME = 44
     RULES = 45
     SET_TIME = 46
+    SHARES = 47
     TENANT_USER = 48
     TENANT_SET = 49
 
@@ -131,6 +132,7 @@ class Reason(IntEnum):
     TIME = 35  # its declared time is over
     TWIN = 36  # another machine has this host's name, and is heard
     HISTORY = 37  # the ledger knows less than it acknowledged: a copy was put back
+    SHARE = 38  # as TAKEN, and tenants that used less of their share of late go before it: `missing` = slots
 
 
 class Bounds(NamedTuple):
@@ -695,6 +697,15 @@ class SetRules(NamedTuple):
     rules: Annotated[int, Bounds(1, 1000)]
 
 
+class SetShares(NamedTuple):
+    """From here on tenants wait at fixed prices by what they have used, of which half is forgotten in so many ticks.
+
+    0: by age alone. Use is counted from here on.
+    """
+
+    half_life_ticks: Annotated[int, Bounds(0, 2**31)]
+
+
 # --- events ---------------------------------------------------------------------------------------------------------
 
 
@@ -910,6 +921,7 @@ BODIES: dict[Op, type[Any]] = {
     Op.INCOME: Income,
     Op.RULES: SetRules,
     Op.SET_TIME: SetTime,
+    Op.SHARES: SetShares,
     Op.TENANT_USER: TenantUser,
     Op.TENANT_SET: TenantSet,
     Op.FILLED: Filled,

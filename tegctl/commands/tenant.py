@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from tegcore.units import credits_text
+from tegcore.units import TICKS_PER_HOUR, credits_text
 from tegcore.wire import control
 from tegcore.wire.records import TENANT_WEIGHT_MAX
 from tegctl.quantities import AMOUNT
@@ -21,6 +21,12 @@ def _income(row: Mapping[str, Any]) -> str:
 
 def _share(row: Mapping[str, Any]) -> str:
     return "closed" if row.get("closed") else f"{row.get('share_permille', 0) / 10:.1f} %"
+
+
+def _used(row: Mapping[str, Any]) -> str:
+    if "used_permille" not in row:
+        return ""
+    return f"{row['used_permille'] / 10:.1f} %, {row['use_slot_ticks'] / TICKS_PER_HOUR:.1f} h"
 
 
 class User(click.ParamType[int]):
@@ -44,6 +50,7 @@ COLUMNS = (
     Column("INCOME/h", _income),
     Column("WEIGHT", plain("weight")),
     Column("SHARE", _share),
+    Column("USED", _used, Fit.SHORT),
     Column("ESCROW", money("escrow_ucr"), Fit.SPARE),
     Column("LEASES", plain("leases")),
 )
@@ -58,7 +65,10 @@ def command() -> None:
 @click.argument("tenant", default="")
 @click.pass_obj
 def show_tenants(session: Session, tenant: str) -> None:
-    """TENANT, or all that you may see: users, account, weight; SHARE is its part of all weights."""
+    """TENANT, or all that you may see: users, account, weight; SHARE is its part of all weights.
+
+    USED, where shares decide who goes first: its part of what all have used of late, and that in GPU-hours.
+    """
     rows = [row for row in session.ask("ledger", control.Tenants()) if tenant in {"", row["tenant"]}]
     show("Tenants", rows, COLUMNS, session.output)
 
@@ -66,9 +76,7 @@ def show_tenants(session: Session, tenant: str) -> None:
 @command.command(name="add")
 @click.argument("tenant")
 @click.option("--user", "users", type=User(), multiple=True, metavar="USER", help="May spend as it; repeatable.")
-@click.option(
-    "--weight", type=click.IntRange(1, TENANT_WEIGHT_MAX), help="For its share; 1 unless set. Nothing uses it yet."
-)
+@click.option("--weight", type=click.IntRange(1, TENANT_WEIGHT_MAX), help="For its share (SHARE); 1 unless set.")
 @click.option("--income", type=AMOUNT, metavar="CREDITS_PER_HOUR", help="Of its own; `tegctl mint --rate` changes it.")
 @click.pass_obj
 def add(session: Session, tenant: str, users: tuple[int, ...], weight: int | None, income: int | None) -> None:

@@ -60,12 +60,13 @@ def measure(setting: Setting) -> Claim:
     g = figure("deadlock: greatest g", [one["deadlock g"] for one in governed], "")
     why = (
         f"the deadlock is named in time in {named['deadlock'].value:.0f} % of the runs, the herd in"
-        f" {named['herd'].value:.0f} %: where it is not, Re never passed its threshold at an epoch. Where they are"
+        f" {named['herd'].value:.0f} %: who waits is told of room and no longer counts in Re, so a crowd that asks for"
+        " a full zone is turbulent only by its own asking again, once a period. Where they are"
         f" named, they are left in {_text(ratios, 'deadlock')} and {_text(ratios, 'herd')} of the time that it takes"
         " with g = 0. What ends a deadlock is that purses drain: once they no longer carry their limits, those who"
         f" wait outbid them, and at g = {g.value:.1f} the holding tax hastens that a little. Holders pay the reserve"
         " until then, since a refused bid challenges only the cheapest block, one of them all. What ends a herd is"
-        " that ghosts back off"
+        " that they wait"
     )
     how = (
         "16 slots, cores of ledger, daemon and governor as they are, tax and friction as shipped, periods and epochs"

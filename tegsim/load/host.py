@@ -41,7 +41,8 @@ class Piece:
         host: Name of its home.
         ref: Its number there.
         came: Tick in which it was submitted.
-        first: Tick in which it was first started; -1: never.
+        seated: Tick in which it was first given its slots; -1: never.
+        first: Tick in which it was first started; -1: never. On another host that is a second later.
         ended: Tick in which it was over; -1: it is not.
         starts: How often its first part was started.
         again: How often from the beginning, after the first.
@@ -64,6 +65,7 @@ class Piece:
     done: bool = False
     parts_done: set[int] = field(default_factory=set)
     outcome: str = ""
+    seated: int = -1
 
     @property
     def named(self) -> bool:

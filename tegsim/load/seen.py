@@ -149,6 +149,8 @@ class Seen:
         piece, waits = host.pieces[work.ref], self._waits.setdefault(max(work.spec.sizes), {})
         if work.life in HELD:
             waits.pop(key, None)
+            if piece.seated < 0 and work.life in {Life.SEATED, Life.AWAY}:
+                piece.seated = self._tick
         else:
             waits.setdefault(key, self._tick)
         if work.life is Life.PARKED:
@@ -332,16 +334,19 @@ class Seen:
         return {name: ticks / TICKS_PER_S for name, ticks in found.items()}
 
     def overtaken(self) -> dict[str, float]:
-        """Jobs that an equal one, of the same size, came after and started before; the latest by how much, in s."""
+        """Jobs that an equal one, of the same size, came after and had its slots before; by how much later, in s.
+
+        By slots and not by starts: to be handed to another host takes a second, in which another may come to start.
+        """
         by_size: dict[tuple[int, ...], list[Piece]] = {}
         for piece in self.pieces:
             by_size.setdefault(piece.job.spec.sizes, []).append(piece)
         late = []
         for equals in by_size.values():
             newest = 0
-            for piece in sorted(equals, key=lambda one: (one.first if one.first >= 0 else self._tick, one.came)):
+            for piece in sorted(equals, key=lambda one: (one.seated if one.seated >= 0 else self._tick, one.came)):
                 late.append(max(0, newest - piece.came))
-                newest = max(newest, piece.came if piece.first >= 0 else 0)
+                newest = max(newest, piece.came if piece.seated >= 0 else 0)
         overtaken = [ticks for ticks in late if ticks]
         return {"jobs": len(overtaken), "by_s": max(overtaken, default=0) / TICKS_PER_S}
 

@@ -3,7 +3,8 @@
 import pytest
 
 from tegcore.wire.records import Market
-from tegsim.gangs import MEAN_TICKS, SLOTS, FillOrKill, Gang, HoldAndWait, Policy, play, trace
+from tegsim.backfilling import Easy
+from tegsim.gangs import MEAN_TICKS, SLOTS, FillOrKill, Gang, HoldAndWait, Moves, Policy, play, trace
 from tegsim.whale import WORK_TICKS, Stream, on_the_engine, slot_by_slot
 
 RICH = 100_000
@@ -20,10 +21,59 @@ def policies(seed: int = 1) -> list[Policy]:
         FillOrKill(seed, Market.AUCTION),
         FillOrKill(seed, Market.FIXED),
         HoldAndWait(seed, strict=True),
+        Easy(),
     ]
 
 
-@pytest.mark.parametrize("at", range(3))
+class Watched:
+    """A policy, and when each gang began."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self.began: dict[int, int] = {}
+
+    def arrive(self, number: int, gang: Gang) -> None:
+        self._policy.arrive(number, gang)
+
+    def done(self, number: int) -> None:
+        self._policy.done(number)
+
+    def tick(self, now: int) -> Moves:
+        moves = self._policy.tick(now)
+        self.began |= dict.fromkeys(moves.begun, now)
+        return moves
+
+
+def began(policy: Policy, gangs: list[Gang]) -> list[int]:
+    watched = Watched(policy)
+    play(watched, gangs, 400)
+    return [watched.began[number] for number in range(len(gangs))]
+
+
+BACKFILLED = [
+    Gang(0, 5, 100, RICH),  # half the zone until 100
+    Gang(1, 6, 50, RICH),  # all of it: at 100
+    Gang(2, 5, 90, RICH),  # ends before that: at once
+    Gang(3, 5, 10, RICH),  # no room before the second is over
+    Gang(4, 2, 100, RICH),
+]
+
+
+def test_shorter_gangs_go_before_the_first_and_do_not_delay_it() -> None:
+    assert began(Easy(), BACKFILLED) == [0, 100, 2, 150, 150]
+
+
+def test_slots_that_the_first_leaves_over_are_for_longer_gangs() -> None:
+    gangs = [Gang(0, 5, 100, RICH), Gang(0, 3, 200, RICH), Gang(1, 5, 50, RICH), Gang(2, 4, 500, RICH)]
+    assert began(Easy(), gangs) == [0, 0, 100, 2]
+
+
+def test_at_fixed_prices_gangs_start_as_under_easy_but_for_the_tick_of_an_answer() -> None:
+    ours, easy = (began(policy, BACKFILLED) for policy in (FillOrKill(1, Market.FIXED), Easy()))
+    assert all(0 <= mine - other <= 2 for mine, other in zip(ours, easy, strict=True)), (ours, easy)
+
+
+@pytest.mark.parametrize("at", range(4))
 def test_who_does_not_hold_while_waiting_runs_them_all(at: int) -> None:
     ran = play(policies()[at], pair(), TICKS)
     assert ran.finished == 1.0

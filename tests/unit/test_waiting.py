@@ -1,7 +1,7 @@
 """Who is told that there is room, in what order, and what is kept for whom, by examples checked by hand."""
 
 import pytest
-from worlds import NOTICE, PERIOD, Zone
+from worlds import NOTICE, PERIOD, TERM, Zone
 
 from tegcore.units import GIB
 from tegcore.wire.records import (
@@ -16,6 +16,7 @@ from tegcore.wire.records import (
     Record,
     Region,
     SetTime,
+    Shape,
     Shorten,
     Traits,
 )
@@ -30,8 +31,10 @@ def traits(time_ticks: int = 0) -> int:
     return Traits(OrderFlag.NONE, 0, 0, time_ticks).packed()
 
 
-def ask(zone: Zone, ref: int, size: int = 0, limit: int = 2_000, host: int = 1, time_ticks: int = 0) -> None:
-    zone.fok(ref, limit, host=host, size=size, endow=-1, region=ROOT, traits=traits(time_ticks))
+def ask(
+    zone: Zone, ref: int, size: int = 0, limit: int = 2_000, host: int = 1, time_ticks: int = 0, **changes: int
+) -> None:
+    zone.fok(ref, limit, host=host, size=size, endow=-1, region=ROOT, traits=traits(time_ticks), **changes)
 
 
 def full(market: Market = Market.FIXED, time_ticks: int = 0) -> Zone:
@@ -67,6 +70,18 @@ def test_who_waits_is_told_in_the_tick_in_which_a_slot_comes_free(market: Market
     ask(zone, 9)
     zone.ticks()
     assert zone.lease(9)
+
+
+def test_a_slot_that_comes_free_as_a_first_term_ends_is_told_too() -> None:
+    """A first term that ended in the same tick made the ledger forget that there was room."""
+    zone = full()
+    ask(zone, 9)
+    zone.ticks(TERM // 2)
+    zone.renew_all()
+    zone.ticks(zone.lease(2).protected_until - zone.state.tick - 1)
+    free(zone, 1)
+    assert zone.lease(2).protected_until == 0
+    assert woken(zone) == [9]
 
 
 def test_at_fixed_prices_the_oldest_is_told_and_nobody_overtakes_it() -> None:
@@ -175,6 +190,59 @@ def test_a_view_says_when_a_job_ends_as_declared_and_apart_from_it_when_its_term
     assert views.leases(zone.state, None)[0]["ends_in_ticks"] == NOTICE, "it is to be gone by then"
 
 
+HALF = {"shape": Shape((0,), share_permille=500).packed()}
+
+
+def one_endless() -> Zone:
+    """One slot is held for ever, the others for a declared time."""
+    zone = Zone(Market.FIXED)
+    for ref in range(1, 5):
+        ask(zone, ref, time_ticks=TIME if ref > 1 else 0)
+    zone.ticks()
+    return zone
+
+
+def test_who_comes_later_is_told_only_of_room_that_the_promise_of_the_same_tick_leaves() -> None:
+    """The younger was told of a slot that was promised to the older in the same breath, and then refused it."""
+    zone = one_endless()
+    end = zone.state.tick + TIME + NOTICE
+    ask(zone, 9, size=2)
+    ask(zone, 10)
+    ask(zone, 11, time_ticks=20)
+    zone.ticks()
+    free(zone, 1)
+    assert promised(zone) == [(9, end)]
+    assert woken(zone) == [11]
+
+
+def test_what_the_older_were_told_of_is_not_promised_to_the_younger() -> None:
+    """Half a slot has no promise of its own, so the first promise was made in the tick in which it was told."""
+    zone = one_endless()
+    ask(zone, 10, **HALF)
+    ask(zone, 9, size=2)
+    zone.ticks()
+    free(zone, 1)
+    assert woken(zone) == [10]
+    ask(zone, 10, **HALF)
+    zone.ticks()
+    assert zone.lease(10), "it waited before the other did"
+    assert promised(zone) == [], "the block is held by work that did not say until when"
+
+
+def test_a_promise_counts_on_the_ends_of_those_that_were_just_told() -> None:
+    zone = one_endless()
+    ask(zone, 10, time_ticks=2 * TIME, **HALF)
+    ask(zone, 9, size=2)
+    zone.ticks()
+    free(zone, 1)
+    assert woken(zone) == [10]
+    [(ref, start)] = promised(zone)
+    ask(zone, 10, time_ticks=2 * TIME, **HALF)
+    zone.ticks()
+    lease = zone.lease(10)
+    assert (ref, start) == (9, lease.granted + lease.traits.time_ticks + NOTICE)
+
+
 def test_a_promise_moves_on_while_its_slots_are_held_for_longer() -> None:
     zone = full(time_ticks=TIME)
     ask(zone, 9, size=2)
@@ -214,6 +282,26 @@ def test_without_declared_ends_slots_are_kept_for_who_was_passed_over_for_long()
         free(zone, ref)
     assert 11 not in woken(zone)
     assert woken(zone)[-1] == 9
+
+
+def test_who_has_a_promise_is_told_though_older_work_of_its_kind_may_not_have_the_slots() -> None:
+    """Older work that came back stood before it, could not have what was kept, and kept it from being tried."""
+    zone = full()
+    zone.state.genesis = zone.state.genesis._replace(patience_ticks=300)
+    ask(zone, 8, size=2, host=2)
+    ask(zone, 9, size=2)
+    zone.ticks()
+    zone.system(Op.HOST_LOST, HostLost(2, 1))
+    for _ in range(11):
+        zone.renew_all()
+        zone.ticks(40)
+        ask(zone, 9, size=2)
+    assert promised(zone) == [(9, 0)]
+    zone.engine.apply(Record(Op.HOST_UP, 2, 2, 0, HostUp(8, 2, 1, 4000, 8 * GIB, 0, 2)))
+    zone.ticks()
+    for ref in (1, 2, 3, 4):
+        free(zone, ref)
+    assert (woken(zone), woken(zone, 2)) == ([9], [])
 
 
 def test_in_the_auction_the_highest_limits_are_told_and_the_losers_count() -> None:
