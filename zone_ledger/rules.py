@@ -19,16 +19,21 @@ class RuleSet(NamedTuple):
             income; an account that runs dry gives up its newest leases first.
         named_displace: Only a bid that a person named displaces, only where nothing free fits, no lease in its first
             term, and at the challenger's cost from the notice on; a challenger that goes takes the notice back.
+        wide_last: In the auction wide orders are cleared after the local groups of their tick; ties go by age, and so
+            does who is cleared in a tick that has no room for all.
+        group_bids_max: A group that is cleared by value per slot takes this many bids a tick; more wait.
     """
 
     number: int
     accounts_pay: bool
     named_displace: bool
+    wide_last: bool
+    group_bids_max: int
 
 
 RULE_SETS = {
-    1: RuleSet(1, accounts_pay=False, named_displace=False),
-    2: RuleSet(2, accounts_pay=True, named_displace=True),
+    1: RuleSet(1, accounts_pay=False, named_displace=False, wide_last=False, group_bids_max=256),
+    2: RuleSet(2, accounts_pay=True, named_displace=True, wide_last=True, group_bids_max=256),
 }
 LATEST = max(RULE_SETS)
 

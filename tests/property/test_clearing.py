@@ -270,12 +270,13 @@ def test_who_takes_what_a_rival_of_another_region_needs_too_pays_for_it() -> Non
     """A lease over both regions, or memory of the host of both, can be had by one of them alone."""
     confined, left, right = named | OrderFlag.CONFINED, Region(0, 2), Region(4, 2)
     between = order(9, ZONE, Shape((0,), 1, 300), 900)
+    apart = order(9, Region(0, 3), Shape((0,), 1, 300), 900)
     by_lease = [order(1, left, Shape((0,)), 600, confined), order(2, right, Shape((0,)), 500, confined), between]
     assert held([(3, 0, 0)], by_lease)[1].price_ucr == 500
     by_memory = [
         order(1, left, Shape((0,)), 600, named, 40 * GIB),
         order(2, right, Shape((0,)), 500, named, 40 * GIB),
-        between,
+        apart,
     ]
     assert held([], by_memory)[1].price_ucr == 500
 
