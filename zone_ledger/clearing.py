@@ -5,9 +5,9 @@
 *Auction.* Local orders, which look in a part of the zone, are cleared first; then the *wide* ones, which have looked
 wherever they can run, against what is left. Within each of the two, orders compete where their regions overlap; each
 such group is cleared by one of two rules. Which phase an order is cleared in, by which rule, and whether this tick has
-room for it depends on the book, the kinds of orders and their age, never on amounts. A group that is cleared by rule 2
-takes a bounded number; those that have waited longest come first. (Rule set 1 has one phase: there one wide order made
-one group of all orders of its tick.)
+time for it depends on the book, the kinds of orders and their age, never on amounts. A group that is cleared by rule 2
+takes as many as half a tick has time for; those that have waited longest come first. (Rule set 1 has one phase: there
+one wide order made one group of all orders of its tick.)
 
 Rule 1, where all that can bind is how many blocks fit: every order names the same region and one same class, one block
 of whole slots, and the same cpu and memory per slot, which every kind of host can give to all of its slots; nobody has
@@ -42,6 +42,14 @@ from zone_ledger.leases import Order, charge_ucr, price_ucr
 from zone_ledger.placement import Placement, Scales, Trial, reservation_number
 from zone_ledger.rules import RuleSet
 
+STEPS_OF_A_BID = 20
+STEPS_OF_A_TRIAL = 12
+"""What a bid costs in a rule-2 group, in steps of about a microsecond: by itself, and for each kind that is there one
+step where the book has a quick call for it, else this many."""
+DIFFERS_MAX = 8
+"""What differs in more places from all bids in theirs is not compared: it seldom comes together again."""
+PARTED_LOG2_MAX = 3
+"""Blocks of up to 2^this slots are compared slot by slot."""
 Since = Callable[[Order], int]
 """Since which tick an order's work waits."""
 
@@ -201,9 +209,9 @@ class Group:
         if self._exact:
             self._orders = sorted(orders, key=age if rules.wide_last else _by_key)
             return
-        most = rules.group_bids_max
-        admitted = sorted(orders, key=age) if len(orders) > most else orders
-        self._orders, self._late = list(admitted[:most]), admitted[most:]
+        by_age = sorted(orders, key=age)
+        most = _admitted(by_age, rules)
+        self._orders, self._late = by_age[:most], by_age[most:]
         if rules.wide_last:
             self._orders.sort(key=lambda order: (-order.limit_ucr, age(order)))
         else:
@@ -213,12 +221,37 @@ class Group:
     def clear(self) -> list[Result]:
         """What becomes of each."""
         if self._exact:
-            return _clear_exactly(self._book, self._orders, self._scales)
+            return _clear_exactly(self._book, self._orders, self._scales, self._rules)
         return [*(Waits(order) for order in self._late), *Ranks(self._ranked, self._rules).settle()]
 
 
 def _by_key(order: Order) -> Age:
     return order.key
+
+
+def _admitted(by_age: Sequence[Order], rules: RuleSet) -> int:
+    """How many orders a tick has time for: what clearing takes grows with their number, and with that of their kinds.
+
+    For each winner the ranks are gone down until its kind's next has its place (`Ranks`), which is as far as there are
+    kinds, or half of all ranks where none has a next.
+    """
+    most = min(len(by_age), rules.group_bids_max)
+    if not rules.group_steps_max:
+        return most
+    kinds: set[object] = set()
+    weight = 0
+    for place in range(most):
+        order = by_age[place]
+        kinds.add((order.shape, order.region, order.cpu_milli, order.mem_bytes, order.leaves, order.cap_ucr))
+        weight += 1 if _is_plain(order) else STEPS_OF_A_TRIAL
+        if (place + 1) * STEPS_OF_A_BID + len(kinds) * weight // 2 > rules.group_steps_max:
+            return place
+    return most
+
+
+def _is_plain(order: Order) -> bool:
+    whole = len(order.shape.sizes) == 1 and not order.shape.share_permille
+    return whole and not order.cpu_milli and not order.mem_bytes and not order.leaves
 
 
 # --- rule 1 ---------------------------------------------------------------------------------------------------------
@@ -245,14 +278,14 @@ def is_exact(book: Book, group: Sequence[Order], scales: Scales) -> bool:
     return not book.is_leased(region)
 
 
-def _clear_exactly(book: Book, ranked: Sequence[Order], scales: Scales) -> list[Result]:
+def _clear_exactly(book: Book, ranked: Sequence[Order], scales: Scales, rules: RuleSet) -> list[Result]:
     first = ranked[0]
     slot_class = first.shape.classes.bit_length() - 1
     reserve_ucr = book.class_reserve(slot_class)
     sizes = [order.shape.sizes[0] for order in ranked]
     values = [order.free_bid_ucr - (reserve_ucr << size) for order, size in zip(ranked, sizes, strict=True)]
     free = book.largest_free(first.region, slot_class)
-    cleared = bundling.clear(sizes, values, free)
+    cleared = bundling.clear(sizes, values, free, earlier_first=rules.wide_last)
     largest_first = sorted(range(len(ranked)), key=lambda at: (-sizes[at], -values[at], at))
     largest = max((size for size, count in enumerate(free) if count), default=-1)
     results: list[Result] = []
@@ -275,8 +308,8 @@ def _clear_exactly(book: Book, ranked: Sequence[Order], scales: Scales) -> list[
 # --- rule 2 ---------------------------------------------------------------------------------------------------------
 
 
-Taken = object
-"""What a bid took: equal where the book is left equal."""
+Taken = tuple[object, ...]
+"""What a bid took, in parts: where two sets of bids took the same parts, they leave the book equal."""
 
 
 class Bid:
@@ -314,8 +347,7 @@ class Bid:
         shape = order.shape
         self.book, self.order, self.scales = book, order, scales
         self.total_ucr = order.bid_ucr
-        one = len(shape.sizes) == 1 and not shape.share_permille
-        self.plain = one and not order.cpu_milli and not order.mem_bytes and not order.leaves
+        self.plain = _is_plain(order)
         self.free_ucr = order.free_bid_ucr
         self.limit_ucr = order.limit_ucr
         self.where = (shape.classes, order.region.base, order.region.log2)
@@ -359,7 +391,7 @@ class Bid:
             size = self.order.shape.sizes[0]
             base = self.book.grant(self.spot, size, self.free_ucr - 1, -1, *self.where)
             if base >= 0:
-                return base << 8 | size
+                return tuple(range(base, base + (1 << size))) if size <= PARTED_LOG2_MAX else ((base, size),)
             if self.leased and not 0 <= self.book.price(size, *self.where) < self.total_ucr:
                 return None
         trial = Trial(self.book, self.order)
@@ -370,8 +402,7 @@ class Bid:
             trial.undo()
             return None
         self.trial = trial
-        order = self.order
-        return placement.blocks, placement.displaced, order.cpu_milli, order.mem_bytes, order.shape.share_permille
+        return _parts(self.order, placement)
 
     def give_back(self) -> None:
         """Undo `take`."""
@@ -482,25 +513,26 @@ class Ranks:
         shape = bid.order.shape
         slots = 0 if shape.share_permille else shape.slots
         matter = self._that_matter(bid)
-        known = self._known.setdefault(bid.kind, {})
+        known: dict[object, int] = self._known.setdefault(bid.kind, {})
         passed: list[object] = []
         placed: list[Bid] = []
         failed: set[object] = set()
-        differs: dict[Taken, int] = {self._taken[left_out]: -1}
+        differs: dict[object, int] = {}
+        _count(differs, self._taken[left_out], -1)
         for at in range(bisect_right(matter, left_out), len(matter)):
             place = matter[at]
             rival = self._ranked[place]
             rival_ucr = rival.limit_ucr * slots if slots else charge_ucr(rival.limit_ucr, shape)
             if cost_ucr >= rival_ucr:
                 break
-            if self._shortened:
-                name = (place, frozenset(differs.items()))
+            if self._shortened and len(differs) <= DIFFERS_MAX:
+                name: object = (place, frozenset(differs.items()))
                 if name in known:
                     cost_ucr = known[name]
                     break
                 passed.append(name)
             taken = None if rival.kind in failed else rival.take()
-            if self._shortened:
+            if self._shortened and taken != self._taken[place]:
                 _count(differs, taken, 1)
                 _count(differs, self._taken[place], -1)
             if taken is None:
@@ -520,19 +552,27 @@ class Ranks:
         return cost_ucr
 
 
-def _count(differs: dict[Taken, int], taken: Taken | None, by: int) -> None:
-    if taken is None:
-        return
-    count = differs.get(taken, 0) + by
-    if count:
-        differs[taken] = count
-    else:
-        del differs[taken]
+def _count(differs: dict[object, int], taken: Taken | None, by: int) -> None:
+    for part in taken or ():
+        count = differs.get(part, 0) + by
+        if count:
+            differs[part] = count
+        else:
+            del differs[part]
 
 
 def _spoilt(order: Order, size: int) -> int:
     """How many free blocks of a size an order can spoil at most."""
     return sum(1 << max(0, one - size) for one in order.shape.sizes)
+
+
+def _parts(order: Order, placement: Placement) -> Taken:
+    """What a placement took of the book, slot by slot where that is few."""
+    needs = (order.cpu_milli, order.mem_bytes)
+    if placement.displaced or order.shape.share_permille or max(order.shape.sizes) > PARTED_LOG2_MAX:
+        return ((placement.blocks, placement.displaced, order.shape.share_permille, *needs),)
+    slots = [slot for block in placement.blocks for slot in range(block.base, block.end)]
+    return tuple([(slot, *needs) for slot in slots] if any(needs) else slots)
 
 
 def exceeds(order: Order, placement: Placement) -> bool:

@@ -602,7 +602,7 @@ class Engine:
             solvency.pay_incomes(state)
             solvency.look_at_accounts(state)
             waiting.forget_silent(state)
-        if state.rules.named_displace and state.market is Market.FIXED:
+        if state.rules.named_displace:
             waiting.wake(state)  # what came free in this tick is held for who waits before new orders are looked at
         orders.clear(state)
         if state.rules.named_displace:

@@ -22,6 +22,7 @@ class RuleSet(NamedTuple):
         wide_last: In the auction wide orders are cleared after the local groups of their tick; ties go by age, and so
             does who is cleared in a tick that has no room for all.
         group_bids_max: A group that is cleared by value per slot takes this many bids a tick; more wait.
+        group_steps_max: And no more than what so many steps of clearing come to, where it is not 0: half a tick.
     """
 
     number: int
@@ -29,11 +30,12 @@ class RuleSet(NamedTuple):
     named_displace: bool
     wide_last: bool
     group_bids_max: int
+    group_steps_max: int
 
 
 RULE_SETS = {
-    1: RuleSet(1, accounts_pay=False, named_displace=False, wide_last=False, group_bids_max=256),
-    2: RuleSet(2, accounts_pay=True, named_displace=True, wide_last=True, group_bids_max=256),
+    1: RuleSet(1, accounts_pay=False, named_displace=False, wide_last=False, group_bids_max=256, group_steps_max=0),
+    2: RuleSet(2, accounts_pay=True, named_displace=True, wide_last=True, group_bids_max=1024, group_steps_max=24_000),
 }
 LATEST = max(RULE_SETS)
 
