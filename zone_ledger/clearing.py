@@ -29,6 +29,7 @@ the true one gains anything within the tick. Everything that is tried on the boo
 """
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -43,9 +44,11 @@ from zone_ledger.placement import Placement, Scales, Trial, reservation_number
 from zone_ledger.rules import RuleSet
 
 STEPS_OF_A_BID = 20
+STEPS_OF_A_PLACE = 3
 STEPS_OF_A_TRIAL = 12
 """What a bid costs in a rule-2 group, in steps of about a microsecond: by itself, and for each kind that is there one
-step where the book has a quick call for it, else this many."""
+step, or so many where it looks in a part of the zone, or where the book has no quick call for it."""
+COUNTED_BIDS_MIN = 8
 DIFFERS_MAX = 8
 """What differs in more places from all bids in theirs is not compared: it seldom comes together again."""
 PARTED_LOG2_MAX = 3
@@ -210,7 +213,7 @@ class Group:
             self._orders = sorted(orders, key=age if rules.wide_last else _by_key)
             return
         by_age = sorted(orders, key=age)
-        most = _admitted(by_age, rules)
+        most = _admitted(book, by_age, rules)
         self._orders, self._late = by_age[:most], by_age[most:]
         if rules.wide_last:
             self._orders.sort(key=lambda order: (-order.limit_ucr, age(order)))
@@ -229,7 +232,7 @@ def _by_key(order: Order) -> Age:
     return order.key
 
 
-def _admitted(by_age: Sequence[Order], rules: RuleSet) -> int:
+def _admitted(book: Book, by_age: Sequence[Order], rules: RuleSet) -> int:
     """How many orders a tick has time for: what clearing takes grows with their number, and with that of their kinds.
 
     For each winner the ranks are gone down until its kind's next has its place (`Ranks`), which is as far as there are
@@ -243,7 +246,8 @@ def _admitted(by_age: Sequence[Order], rules: RuleSet) -> int:
     for place in range(most):
         order = by_age[place]
         kinds.add((order.shape, order.region, order.cpu_milli, order.mem_bytes, order.leaves, order.cap_ucr))
-        weight += 1 if _is_plain(order) else STEPS_OF_A_TRIAL
+        whole = order.region.log2 == 2 * book.zone_k
+        weight += STEPS_OF_A_TRIAL if not _is_plain(order) else 1 if whole else STEPS_OF_A_PLACE
         if (place + 1) * STEPS_OF_A_BID + len(kinds) * weight // 2 > rules.group_steps_max:
             return place
     return most
@@ -473,17 +477,26 @@ class Ranks:
         return placement
 
     def _look_for_room(self) -> None:
-        """Which kinds find a free block whatever their rivals take: there are more than these can spoil."""
+        """Which kinds find a free block whatever their rivals take: there are more than these can spoil.
+
+        To count free blocks costs as much as there are in the region: that pays where it spares several bids.
+        """
+        counts = Counter(bid.kind for bid in self._ranked)
+        free_in: dict[object, list[int]] = {}
         for bid in self._ranked:
             if bid.kind in self._ample:
                 continue
             self._ample[bid.kind] = False
-            if bid.free_cost_ucr >= 0:
-                size = bid.order.shape.sizes[0]
-                free = bid.book.largest_free(bid.order.region, bid.order.shape.classes.bit_length() - 1)
-                blocks = sum(count << at - size for at, count in enumerate(free) if at >= size)
-                spoilt = sum(_spoilt(self._ranked[place].order, size) for place in self._that_matter(bid))
-                self._ample[bid.kind] = spoilt <= blocks
+            if bid.free_cost_ucr < 0 or counts[bid.kind] < COUNTED_BIDS_MIN:
+                continue
+            region, size = bid.order.region, bid.order.shape.sizes[0]
+            slot_class = bid.order.shape.classes.bit_length() - 1
+            free = free_in.get((region, slot_class))
+            if free is None:
+                free = free_in[region, slot_class] = bid.book.largest_free(region, slot_class)
+            blocks = sum(count << at - size for at, count in enumerate(free) if at >= size)
+            spoilt = sum(_spoilt(self._ranked[place].order, size) for place in self._that_matter(bid))
+            self._ample[bid.kind] = spoilt <= blocks
 
     def _that_matter(self, bid: Bid) -> list[int]:
         """Ranks of bids that can change what a bid costs: those that span a part of what it spans, or of theirs.

@@ -35,7 +35,7 @@ class RuleSet(NamedTuple):
 
 RULE_SETS = {
     1: RuleSet(1, accounts_pay=False, named_displace=False, wide_last=False, group_bids_max=256, group_steps_max=0),
-    2: RuleSet(2, accounts_pay=True, named_displace=True, wide_last=True, group_bids_max=1024, group_steps_max=24_000),
+    2: RuleSet(2, accounts_pay=True, named_displace=True, wide_last=True, group_bids_max=512, group_steps_max=16_000),
 }
 LATEST = max(RULE_SETS)
 

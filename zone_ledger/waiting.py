@@ -77,6 +77,9 @@ def waits(state: State, order: Order) -> None:
     waiter.order, waiter.asked, waiter.ready, waiter.woken = order, state.tick, True, 0
     state.queue.put(waiter)
     state.rows.waiters.mark(key)
+    if state.market is Market.AUCTION and state.promise is not None:
+        keeper = state.queue.waiters.get(state.promise.key)
+        state.room |= keeper is not None and _standing(waiter) < _standing(keeper)  # it may have what is kept
 
 
 def waits_otherwise(state: State, order: Order) -> None:
@@ -314,19 +317,17 @@ def _wake_oldest(state: State) -> None:
 
 
 def _wake_highest(state: State) -> None:
-    heads, told, passed_over = state.queue.heads(by_limit=True), 0, None
+    heads, told = state.queue.heads(by_limit=True), 0
     while heads and told < state.woken_bids:
         waiter = heads.first()
-        if not _can_have(state, waiter):
-            if _is_patient(state, waiter):
-                passed_over = passed_over or waiter
-            heads.drop_kind()
+        if _can_have(state, waiter):
+            _tell(state, waiter)
+            heads.take()
+            told += 1
             continue
-        _tell(state, waiter)
-        heads.take()
-        told += 1
-    if passed_over is not None and state.promise is None:
-        _promise(state, passed_over)
+        if state.promise is None and _is_patient(state, waiter) and not _is_awaited(state, waiter):
+            _promise(state, waiter)
+        heads.drop_kind()
 
 
 def _can_have(state: State, waiter: Waiter) -> bool:
@@ -369,6 +370,11 @@ def _would_win(state: State, order: Order) -> bool:
     if placement is None and may_displace(state.book, order):
         placement = Trial(state.book, order).look(leased=True, scales=state.scales)
     return placement is not None and exceeds(order, placement)
+
+
+def _is_awaited(state: State, waiter: Waiter) -> bool:
+    """Whether somebody who comes before a waiter was told of room, and has yet to take it."""
+    return any(_standing(other) < _standing(waiter) for other in state.queue.woken())
 
 
 def _is_patient(state: State, waiter: Waiter) -> bool:
