@@ -4,7 +4,8 @@ Part of `make bench-ledger`; alone: python -m bench.auction
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from statistics import median
 from typing import Any
 
@@ -14,9 +15,9 @@ from bench.report import write
 from tegcore.wire.records import OrderFlag, Region, Shape, Traits
 from zone_ledger.book.base import Book, HostShape, Seat
 from zone_ledger.book.fast import FastBook
-from zone_ledger.clearing import Result, Waits, Won, clear_auction
+from zone_ledger.clearing import Result, Waits, Withheld, Won, clear_auction
 from zone_ledger.leases import Order, OrderKey
-from zone_ledger.placement import Scales, reservation_number
+from zone_ledger.placement import Scales, Trial, reservation_number
 from zone_ledger.rules import LATEST, rule_set
 
 ZONE_K = 10
@@ -68,6 +69,31 @@ def one_mixed_group(rng: np.random.Generator) -> list[Order]:
     return asked
 
 
+def wide_group(rng: np.random.Generator, zone_k: int, bids: int = 512) -> list[Order]:
+    """Bids of one to eight slots that all look in the whole zone, as those that wait do: four kinds."""
+    root, widths = Region(0, 2 * zone_k), [0] * 14 + [1] * 3 + [2] * 2 + [3]
+    limits = rng.integers(110_000, 600_000, bids)
+    return [order(at + 1, root, int(rng.choice(widths)), int(limits[at])) for at in range(bids)]
+
+
+def needing_memory(rng: np.random.Generator, zone_k: int, bids: int = 512) -> list[Order]:
+    """The same, each of which needs memory of its own measure: as many kinds as bids."""
+    asked = wide_group(rng, zone_k, bids)
+    for one in asked:
+        one.mem_bytes = int(rng.integers(1, 64 * 1024)) << 20
+    return asked
+
+
+def scattered(rng: np.random.Generator, zone_k: int, bids: int = 512) -> list[Order]:
+    """Local bids for up to 64 slots in nested regions of every size, anywhere in the zone."""
+    asked = [order(1, Region(0, 2 * zone_k - 1), 0, 300_000)]
+    for number in range(2, bids + 1):
+        log2 = int(rng.integers(6, 2 * zone_k))
+        region = Region(int(rng.integers(0, 1 << 2 * zone_k - log2)) << log2, log2)
+        asked.append(order(number, region, int(rng.integers(0, 7)), int(rng.integers(110_000, 600_000))))
+    return asked
+
+
 def many_groups(rng: np.random.Generator) -> list[Order]:
     """4,096 bids, four in each of 1,024 regions of 64 slots."""
     places = rng.choice(1 << 14, 1_024, replace=False)
@@ -88,9 +114,11 @@ def undo(book: Book, results: Sequence[Result], seats: dict[int, tuple[Region, i
                 book.set_threshold(lease, seats[lease][1])
 
 
-def clearing_ms(make: Callable[[np.random.Generator], list[Order]], leased: float) -> dict[str, float]:
+def clearing_ms(
+    make: Callable[[np.random.Generator], list[Order]], leased: float, zone_k: int = ZONE_K
+) -> dict[str, float]:
     """CPU time of one auction, median of several, and what it did."""
-    book, seats = zone(ZONE_K, leased)
+    book, seats = zone(zone_k, leased)
     spent, last = [], []
     for round_ in range(ROUNDS):
         asked = make(np.random.default_rng(round_))
@@ -141,10 +169,14 @@ def _gained(results: Sequence[Result]) -> int:
     return sum((r.order.limit_ucr - RESERVE_UCR) * r.order.shape.slots for r in results if isinstance(r, Won))
 
 
-def misreporting(rounds: int = 300) -> dict[str, float]:
+def misreporting(rounds: int = 300, *, woken: bool = False) -> dict[str, float]:
     """What naming another region or class of kinds gains: the best of some lies beside the truth, in ucr per slot.
 
     A bidder that can use any block of the zone may name a part of it; one that needs four slots may ask for eight.
+
+    Args:
+        rounds: Auctions.
+        woken: The rivals were told of room, which is then not there for local orders.
     """
     lies, gains, honest_sum = 0, [], 0
     for seed in range(rounds):
@@ -155,12 +187,12 @@ def misreporting(rounds: int = 300) -> dict[str, float]:
             for number in range(2, 14)
         ]
         worth = int(rng.integers(150_000, 600_000))
-        honest = _own_gain(book, order(1, Region(0, 6), 2, worth), others, worth)
+        honest = _own_gain(book, order(1, Region(0, 6), 2, worth), others, worth, woken)
         honest_sum += honest
         best = honest
         for region in [Region(part << 4, 4) for part in range(4)] + [Region(part << 5, 5) for part in range(2)]:
-            best = max(best, _own_gain(book, order(1, region, 2, worth), others, worth))
-        best = max(best, _own_gain(book, order(1, Region(0, 6), 3, worth // 2), others, worth))
+            best = max(best, _own_gain(book, order(1, region, 2, worth), others, worth, woken))
+        best = max(best, _own_gain(book, order(1, Region(0, 6), 3, worth // 2), others, worth, woken))
         lies += best > honest
         gains.append(best - honest)
     return {
@@ -170,9 +202,23 @@ def misreporting(rounds: int = 300) -> dict[str, float]:
     }
 
 
-def _own_gain(book: Book, own: Order, others: list[Order], worth: int) -> int:
+@contextmanager
+def _held_for(book: Book, others: list[Order]) -> Iterator[None]:
+    """What each would have by its limit, the highest first, is not there."""
+    trials = []
+    for other in sorted(others, key=lambda one: -one.limit_ucr):
+        trial = Trial(book, other)
+        if trial.place(leased=False, scales=NO_SCALES) is not None:
+            trials.append(trial)
+    yield
+    for trial in reversed(trials):
+        trial.undo()
+
+
+def _own_gain(book: Book, own: Order, others: list[Order], worth: int, woken: bool) -> int:
+    withheld = Withheld(local=_held_for(book, others)) if woken else Withheld()
     thresholds = {lease: book.seat_of(lease).threshold_ucr for lease in book.leases_in(Region(0, 6))}
-    results = clear_auction(book, [own, *others], NO_SCALES, RULES)
+    results = clear_auction(book, [own, *others], NO_SCALES, RULES, withheld=withheld)
     gain = 0
     for result in results:
         if isinstance(result, Won):
@@ -191,8 +237,15 @@ def figures() -> dict[str, Any]:
         "auction_1024": clearing_ms(one_exact_group, 0.0),
         "auction_256": clearing_ms(one_mixed_group, 0.6),
         "auction_4096": clearing_ms(many_groups, 0.6),
+        "wide_512_of_1024_slots": clearing_ms(lambda rng: wide_group(rng, 5), 0.6, 5),
+        "wide_512_of_4096_slots": clearing_ms(lambda rng: wide_group(rng, 6), 0.6, 6),
+        "wide_512_of_a_million": clearing_ms(lambda rng: wide_group(rng, ZONE_K), 0.6),
+        "memory_512_of_1024_slots": clearing_ms(lambda rng: needing_memory(rng, 5), 0.6, 5),
+        "scattered_512_of_4096_slots": clearing_ms(lambda rng: scattered(rng, 6), 0.6, 6),
+        "scattered_512_of_a_million": clearing_ms(lambda rng: scattered(rng, ZONE_K), 0.6),
         "rule_2_welfare_of_optimum": welfare(),
         "naming_another_region_or_size": misreporting(),
+        "the_same_beside_rivals_that_were_woken": misreporting(woken=True),
     }
 
 

@@ -154,7 +154,10 @@ class Ghosts(Roster):
         work = self.workloads.get(body.ref)
         if work is None or work.life not in {Life.SEEKING, Life.ORDERED}:
             return []
-        work.promised_tick = body.start_tick
+        work.promised_tick = body.start_tick if body.slots else -1
+        if not body.slots:
+            work.note(self.tick, "no slots are kept for it any more: a higher bid can have them")
+            return [Keep(work)]
         when = f"from tick {body.start_tick} on" if body.start_tick else "as soon as they drain"
         work.note(self.tick, f"{body.slots} slots are kept for it {when}")
         return [Keep(work)]

@@ -32,13 +32,14 @@ class Cleared(NamedTuple):
     critical: list[int]
 
 
-def clear(sizes: list[int], values: list[int], free: list[int]) -> Cleared:
+def clear(sizes: list[int], values: list[int], free: list[int], *, earlier_first: bool = True) -> Cleared:
     """Winners and critical values.
 
     Args:
-        sizes: log2 of the slots of each bid; at equal value the earlier bid goes first.
+        sizes: log2 of the slots of each bid; of one size and equal value the earlier bid goes first.
         values: What each offers above the reserve of its slots; at 0 or below it cannot win.
         free: By j, how many maximal free blocks of 2^j slots there are; at least as long as the greatest size + 1.
+        earlier_first: So it does among bids of different sizes; else the smaller goes first (rule set 1).
     """
     levels = len(free)
     ranked = [
@@ -50,7 +51,8 @@ def clear(sizes: list[int], values: list[int], free: list[int]) -> Cleared:
         starts.append(starts[-1] + sum(1 for at in level if values[at] > 0))
     work = _Work(array("q", [values[at] for at in flat]), array("q", starts), array("q", free))
     wins = [False] * len(sizes)
-    for place in _winners([values[at] for at in flat], starts, free):
+    ties = flat if earlier_first else list(range(len(flat)))
+    for place in _winners([values[at] for at in flat], ties, starts, free):
         wins[flat[place]] = True
     critical = [0] * len(sizes)
     for j, level in enumerate(ranked):
@@ -67,12 +69,12 @@ def clear(sizes: list[int], values: list[int], free: list[int]) -> Cleared:
     return Cleared(wins, critical)
 
 
-def _winners(values: list[int], starts: list[int], free: list[int]) -> list[int]:
+def _winners(values: list[int], ties: list[int], starts: list[int], free: list[int]) -> list[int]:
     """Places of the bids in the best set; bundles are kept as pairs."""
     chosen: list[int] = []
     bundles: list[tuple[int, int, list[int]]] = []
     for j, count in enumerate(free):
-        own = [(-values[place], place, [place]) for place in range(starts[j], starts[j + 1])]
+        own = [(-values[place], ties[place], [place]) for place in range(starts[j], starts[j + 1])]
         items = sorted(own + bundles)
         for _, _, places in items[:count]:
             chosen.extend(places)

@@ -672,8 +672,8 @@ class Engine:
             solvency.pay_incomes(state)
             solvency.look_at_accounts(state)
             waiting.forget_silent(state)
-        if state.rules.named_displace and state.market is Market.FIXED:
-            waiting.wake(state)  # before new orders are looked at: what came free is held for who waits
+        if state.rules.named_displace:
+            waiting.wake(state)  # what came free in this tick is held for who waits before new orders are looked at
         orders.clear(state)
         if state.rules.named_displace and state.market is Market.AUCTION:
             waiting.wake(state)  # after: nothing is held, and who waits bids for what this tick has left

@@ -220,6 +220,8 @@ def _pay_for_notices(state: State, orders: list[Order]) -> dict[OrderKey, Bound]
 
 def _cleared(state: State, orders: list[Order]) -> list[Result]:
     if state.market is Market.AUCTION:
+        if state.rules.wide_last:
+            return waiting.clear_auction(state, orders)
         return clear_auction(state.book, orders, state.scales, state.rules)
     if state.rules.named_displace:
         return waiting.clear_fixed(state, orders)

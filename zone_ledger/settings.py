@@ -33,9 +33,9 @@ class LedgerSettings(Struct, frozen=True, kw_only=True):
     grace_ticks: Annotated[int, _ticks("Beyond term + 1 %, before an unheard host's slots are let again.")] = 40
     notice_ticks: Annotated[int, _ticks("Between notice and eviction.")] = 600
     epoch_ticks: Annotated[int, _ticks("The governor's epoch.")] = 1200
-    patience_ticks: Annotated[
-        int, _ticks("At fixed prices, after waiting so long without a promised start, work is kept slots.")
-    ] = 12_000
+    patience_ticks: Annotated[int, _ticks("After waiting so long without a promised start, work is kept slots.")] = (
+        12_000
+    )
     woken_bids: Annotated[
         int, Meta(ge=1, le=1 << 16, description="In the auction, how many that wait are told of room at once.")
     ] = 16

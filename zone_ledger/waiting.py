@@ -8,23 +8,29 @@ room appears, who fits is woken, and orders anew:
   start that is promised to the oldest that does not. That promise (EASY backfilling: one reservation) rests on the ends
   that holders declared; where they declared none, the block that drains soonest is kept for who has been passed over
   for the zone's patience. Later work takes the slots that are kept only if it ends before the promised start.
-- In the auction the highest standing limits that fit, a bounded number at once, into one sealed tick: those that lose
-  there are counted in the price.
+- In the auction the highest standing limits that fit, a bounded number at once, into one sealed tick, ties by age: who
+  loses there is counted in the price. Who looks in a part of the zone, and so is cleared first, does not take what they
+  would have. Who has the highest standing limit of those that do not fit, and has been passed over for the zone's
+  patience, is kept the block that drains soonest, until someone with a higher one can have it. Nobody but who looks
+  everywhere can have that block, and only in the tick in which it is free and who waits for it bids. All that hangs on
+  standing limits, which were told before the tick, and on none of its bids.
 
 Waiters that ask for the same make a *kind*: where the first of a kind does not fit, none of it does. So what a freed
 slot costs grows with the kinds, and not with those that wait.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import NamedTuple
 
 from tegcore.wire.records import Market, Op, Promised, Region, Woken
+from zone_ledger import clearing
 from zone_ledger.book.base import Seat
-from zone_ledger.clearing import Result, exceeds, may_displace, offer_fixed
+from zone_ledger.clearing import Result, Withheld, exceeds, is_wide, may_displace, offer_fixed
 from zone_ledger.leases import Lease, LeaseState, Order, OrderKey
 from zone_ledger.placement import Placement, Trial
 from zone_ledger.state import State
-from zone_ledger.waiters import Kind, Promise, Waiter
+from zone_ledger.waiters import Key, Kind, Promise, Waiter
 
 HOLD_TICKS = 20
 """Room is held so long for who was woken at fixed prices; then it is offered to the next, until who was asks again."""
@@ -64,7 +70,7 @@ class Taken(NamedTuple):
 
 def is_waiting(state: State, order: Order) -> bool:
     """Whether an order that finds no room is to be remembered: only one that looked wherever it could run."""
-    return state.rules.named_displace and (order.confined or order.region.log2 == 2 * state.genesis.zone_k)
+    return state.rules.named_displace and is_wide(state.book, order)
 
 
 def waits(state: State, order: Order) -> None:
@@ -78,6 +84,9 @@ def waits(state: State, order: Order) -> None:
     waiter.order, waiter.asked, waiter.ready, waiter.woken = order, state.tick, True, 0
     state.queue.put(waiter)
     state.rows.waiters.mark(key)
+    if state.market is Market.AUCTION and state.promise is not None:
+        keeper = state.queue.waiters.get(state.promise.key)
+        state.room |= keeper is not None and _standing(waiter) < _standing(keeper)  # it may have what is kept
 
 
 def waits_otherwise(state: State, order: Order) -> None:
@@ -221,6 +230,77 @@ class _promise_kept:  # noqa: N801
             self._book.unseat(_KEPT)
 
 
+# --- clearing in the auction ------------------------------------------------------------------------------------------
+
+
+def clear_auction(state: State, orders: list[Order]) -> list[Result]:
+    """Local orders first, past what those that were woken would have; then wide ones, past what is kept."""
+    asked = {(order.key.host, order.ref) for order in orders}
+    withheld = Withheld(_withheld(state), _withheld(state, asked))
+    return clearing.clear_auction(
+        state.book, orders, state.scales, state.rules, lambda order: age_of(state, order), withheld
+    )
+
+
+@contextmanager
+def _withheld(state: State, asked: Collection[Key] | None = None) -> Iterator[None]:
+    """Slots that are kept, and what those that were woken would have by their standing limits, are not there.
+
+    Args:
+        state: Of the ledger.
+        asked: Whose orders this tick clears, when it is the turn of wide ones: room is held for those that have yet to
+            answer, and what is kept is offered if it is free and who it is kept for is here.
+    """
+    promise = state.promise
+    opened = promise is not None and asked is not None and promise.key in asked and _is_drained(state, promise)
+    with nullcontext() if opened else _without_kept(state):
+        held = _held_by_standing(state)
+        for key in list(held):
+            if asked is not None and key in asked:
+                held.pop(key).undo()
+        try:
+            yield
+        finally:
+            for trial in held.values():
+                trial.undo()
+
+
+def _held_by_standing(state: State) -> dict[Key, Trial]:
+    """Room for each of those that were woken, the highest limit first, as far as it goes."""
+    held: dict[Key, Trial] = {}
+    for waiter in sorted(state.queue.woken(), key=_standing):
+        trial = Trial(state.book, waiter.order)
+        placement = trial.place(leased=False, scales=state.scales)
+        if placement is not None and exceeds(waiter.order, placement):
+            held[waiter.key] = trial
+        elif placement is not None:
+            trial.undo()
+    return held
+
+
+@contextmanager
+def _without_kept(state: State) -> Iterator[None]:
+    """While it lasts, what is kept is not there."""
+    blocks = state.promise.blocks if state.promise is not None else ()
+    free = tuple(part for block in blocks for part in state.book.free_parts(block))
+    if free:
+        state.book.seat(_KEPT, Seat(free, 0, 0, 0, None))
+    try:
+        yield
+    finally:
+        if free:
+            state.book.unseat(_KEPT)
+
+
+def _standing(waiter: Waiter) -> tuple[int, int, int, OrderKey]:
+    """The least goes first in the auction."""
+    return -waiter.order.limit_ucr, *waiter.age
+
+
+def _is_drained(state: State, promise: Promise) -> bool:
+    return all(state.book.free_parts(block) == (block,) for block in promise.blocks)
+
+
 # --- waking ---------------------------------------------------------------------------------------------------------
 
 
@@ -289,20 +369,72 @@ def _wake_highest(state: State) -> None:
     heads, told = state.queue.highest(), 0
     while heads and told < state.woken_bids:
         waiter = heads.first()
-        if not _can_have(state, waiter.order):
-            heads.drop_kind()
+        if _can_have(state, waiter):
+            _tell(state, waiter)
+            heads.take()
+            told += 1
             continue
-        _tell(state, waiter)
-        heads.take()
-        told += 1
+        if state.promise is None and _is_patient(state, waiter) and not _is_awaited(state, waiter):
+            _promise(state, waiter, [])
+        heads.drop_kind()
 
 
-def _can_have(state: State, order: Order) -> bool:
-    """Whether an order would win something now, if it were alone."""
+def _can_have(state: State, waiter: Waiter) -> bool:
+    """Whether a waiter would win something now, if it were alone: past what is kept, unless it comes before who has it.
+
+    What is kept is kept no longer where someone comes before, and where it is free and yet does not fit.
+    """
+    promise, order = state.promise, waiter.order
+    if promise is None or _is_open(state, promise):
+        return _would_win(state, order)
+    if promise.key == waiter.key:
+        fits = _is_drained(state, promise)
+        if fits and not _would_win(state, order):
+            fits = False
+            _keep_no_longer(state)
+        return fits
+    with _without_kept(state):
+        if _fits_free(state, order):
+            return True
+    if not _fits_free(state, order):
+        return _would_win(state, order)
+    comes_before = _standing(waiter) < _standing(state.queue.waiters[promise.key])
+    if comes_before:
+        _keep_no_longer(state)
+    return comes_before
+
+
+def _is_open(state: State, promise: Promise) -> bool:
+    """Whether what is kept is free and who it is kept for was told: the others that were told bid for it, too."""
+    return state.queue.waiters[promise.key].woken > 0 and _is_drained(state, promise)
+
+
+def _fits_free(state: State, order: Order) -> bool:
+    placement = Trial(state.book, order).look(leased=False, scales=state.scales)
+    return placement is not None and exceeds(order, placement)
+
+
+def _would_win(state: State, order: Order) -> bool:
     placement = Trial(state.book, order).look(leased=False, scales=state.scales)
     if placement is None and may_displace(state.book, order):
         placement = Trial(state.book, order).look(leased=True, scales=state.scales)
     return placement is not None and exceeds(order, placement)
+
+
+def _is_awaited(state: State, waiter: Waiter) -> bool:
+    """Whether somebody who comes before a waiter was told of room, and has yet to take it."""
+    return any(_standing(other) < _standing(waiter) for other in state.queue.woken())
+
+
+def _is_patient(state: State, waiter: Waiter) -> bool:
+    return state.tick - waiter.since >= state.patience_ticks
+
+
+def _keep_no_longer(state: State) -> None:
+    """Nothing is kept any more; who it was kept for still waits, and is told."""
+    promise, state.promise, state.room = state.promise, None, True
+    if promise is not None:
+        state.emit(promise.key[0], Op.PROMISED, Promised(promise.key[1], 0, 0))
 
 
 def _tell(state: State, waiter: Waiter) -> None:
@@ -322,8 +454,10 @@ def _review_promise(state: State) -> None:
     if promise is None:
         return
     waiter = state.queue.waiters.get(promise.key)
-    if waiter is None or not waiter.ready or state.market is not Market.FIXED:
+    if waiter is None or not waiter.ready:
         state.promise, state.room = None, True
+    elif state.market is Market.AUCTION and promise.start_tick:
+        _keep_no_longer(state)
     elif 0 < promise.start_tick <= state.tick and not waiter.woken:
         holders = {number for block in promise.blocks for number in state.book.leases_in(block)}
         ends = [_declared_end(state, state.leases[number]) for number in holders if number in state.leases]
@@ -336,7 +470,9 @@ def ends_otherwise(state: State) -> None:
     """A holder is to end at another time than was declared: who has the promise is told of its start anew."""
     state.room, promise = True, state.promise
     waiter = state.queue.waiters.get(promise.key) if promise is not None else None
-    if promise is None or waiter is None or 0 < promise.start_tick <= state.tick:
+    if promise is None or waiter is None or state.market is not Market.FIXED:
+        return
+    if 0 < promise.start_tick <= state.tick:
         return
     soonest = _soonest(state, waiter.order, [])
     if soonest is not None and soonest[1] < _ENDLESS and soonest[1] != promise.start_tick:
@@ -356,8 +492,8 @@ def _promise(state: State, waiter: Waiter, taken: list[Taken]) -> None:
     if soonest is None:
         return
     blocks, end_tick = soonest
-    if end_tick >= _ENDLESS:
-        if state.promise is not None or state.tick - waiter.since < state.patience_ticks:
+    if end_tick >= _ENDLESS or state.market is Market.AUCTION:
+        if state.promise is not None or not _is_patient(state, waiter):
             return
         end_tick = 0
     promise = state.promise

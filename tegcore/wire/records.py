@@ -882,7 +882,10 @@ class Woken(NamedTuple):
 
 
 class Promised(NamedTuple):
-    """Slots are kept for a workload that waits; `start_tick` is when they are free as declared, 0: when they drain."""
+    """Slots are kept for a workload that waits; `start_tick` is when they are free as declared, 0: when they drain.
+
+    With no `slots`, none are kept any more.
+    """
 
     ref: Count
     start_tick: Ticks

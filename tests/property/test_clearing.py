@@ -12,7 +12,7 @@ from zone_ledger import bundling
 from zone_ledger.book.base import HostShape, Seat
 from zone_ledger.book.fast import FastBook
 from zone_ledger.book.reference import ReferenceBook
-from zone_ledger.clearing import Lost, Result, Won, clear_auction, groups, is_exact
+from zone_ledger.clearing import Bid, Lost, Ranks, Result, Waits, Won, clear_auction, groups, is_exact, is_wide
 from zone_ledger.leases import Order, OrderKey, charge_ucr
 from zone_ledger.placement import Scales, Trial, reservation_number
 from zone_ledger.rules import LATEST, RULE_SETS, RuleSet, rule_set
@@ -275,12 +275,13 @@ def test_who_takes_what_a_rival_of_another_region_needs_too_pays_for_it() -> Non
     """A lease over both regions, or memory of the host of both, can be had by one of them alone."""
     confined, left, right = named | OrderFlag.CONFINED, Region(0, 2), Region(4, 2)
     between = order(9, ZONE, Shape((0,), 1, 300), 900)
+    apart = order(9, Region(0, 3), Shape((0,), 1, 300), 900)
     by_lease = [order(1, left, Shape((0,)), 600, confined), order(2, right, Shape((0,)), 500, confined), between]
     assert held([(3, 0, 0)], by_lease)[1].price_ucr == 500
     by_memory = [
         order(1, left, Shape((0,)), 600, named, 40 * GIB),
         order(2, right, Shape((0,)), 500, named, 40 * GIB),
-        between,
+        apart,
     ]
     assert held([], by_memory)[1].price_ucr == 500
 
@@ -334,3 +335,131 @@ def test_what_is_chosen_is_the_cheapest_with_its_memory(leases, asked, others, m
         totals += [(found.total_ucr, base)] if found else []
     chosen = Trial(book, wanted).look(leased=may_displace, scales=PRICED)
     assert (chosen.total_ucr if chosen else None) == min((total for total, _ in totals), default=None)
+
+
+# --- local orders first, then wide ones -----------------------------------------------------------------------------
+
+
+def apart(asked: Sequence[Order]) -> tuple[list[Order], list[Order]]:
+    book = book_with([])
+    return [one for one in asked if not is_wide(book, one)], [one for one in asked if is_wide(book, one)]
+
+
+@settings(max_examples=150, deadline=None)
+@given(auctions_now)
+def test_wide_orders_change_nothing_for_local_ones(auction) -> None:
+    leases, drawn, _ = auction
+    asked = orders_of(drawn)
+    local, _ = apart(asked)
+    alone = {ref: outcome(result) for ref, result in held(leases, local).items()}
+    together = {ref: outcome(result) for ref, result in held(leases, asked).items()}
+    assert {ref: together[ref] for ref in alone} == alone
+
+
+local_bids = st.tuples(
+    st.sampled_from([Region(0, 3), Region(0, 2), Region(8, 3)]), st.sampled_from([Shape((0,)), Shape((1,))]), values
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(local_bids, max_size=5), st.lists(plain_bids, min_size=1, max_size=6))
+def test_wide_orders_get_the_best_set_that_local_ones_left_room_for(local_drawn, wide_drawn) -> None:
+    """By brute force over all sets, with what each costs the others (an empty zone: rule 1)."""
+    wide = [order(number, *bid) for number, bid in enumerate(wide_drawn, 1)]
+    local = [order(100 + number, *bid) for number, bid in enumerate(local_drawn)]
+    wide = [one for one in wide if one.region == ZONE and not one.confined]
+    book = book_with([])
+    clear_auction(book, local, NO_SCALES, NOW)
+    free = book.largest_free(ZONE, 0)
+    results = held([], [*local, *wide])
+    worth = {one.ref: one.bid_ucr - RESERVE_UCR * one.shape.slots for one in wide}
+    bids = {ref: (one.shape.sizes[0], worth[ref]) for one in wide for ref in [one.ref] if worth[one.ref] > 0}
+    optimum = best_total(list(bids.values()), free)
+    winners = [one for one in wide if isinstance(results[one.ref], Won)]
+    assert sum(worth[one.ref] for one in winners) == optimum
+    for one in winners:
+        others = best_total([bid for ref, bid in bids.items() if ref != one.ref], free) - (optimum - worth[one.ref])
+        price = -(-others // one.shape.slots) + RESERVE_UCR
+        assert results[one.ref].price_ucr == price
+
+
+@settings(max_examples=100, deadline=None)
+@given(auctions_now)
+def test_a_winner_still_wins_a_little_above_its_price_and_loses_a_little_below(auction) -> None:
+    leases, drawn, rules = auction
+    asked = orders_of(drawn)
+    for number, result in held(leases, asked).items():
+        if isinstance(result, Won) and not result.order.shape.share_permille:
+            price = result.price_ucr
+            assert isinstance(held(leases, with_limit(asked, number, price + 1), rules)[number], Won)
+            assert not isinstance(held(leases, with_limit(asked, number, price - 1), rules)[number], Won)
+
+
+@settings(max_examples=100, deadline=None)
+@given(auctions_now, st.randoms(use_true_random=False), st.integers(1, 3))
+def test_what_a_tick_has_no_time_for_is_what_has_waited_least_whatever_it_bids(auction, drawn_at, most) -> None:
+    leases, drawn, _ = auction
+    asked = orders_of(drawn)
+    ages = {one.key: drawn_at.randrange(5) for one in asked}
+    few = NOW._replace(group_bids_max=most)
+
+    def late(orders: Sequence[Order]) -> set[int]:
+        results = clear_auction(book_with(leases), orders, NO_SCALES, few, lambda one: ages[one.key])
+        return {result.order.ref for result in results if isinstance(result, Waits)}
+
+    waits = late(asked)
+    assert late([order(o.ref, o.region, o.shape, 2 * o.limit_ucr + 7, o.traits.flags, o.mem_bytes) for o in asked]) == (
+        waits
+    )
+    wide = [one for one in asked if is_wide(book_with([]), one)]
+    if any(one.region == ZONE for one in wide) and waits & {one.ref for one in wide}:
+        first = sorted(wide, key=lambda one: (ages[one.key], one.key))
+        assert waits & {one.ref for one in wide} == {one.ref for one in first[most:]}
+
+
+def test_many_kinds_are_fewer_bids() -> None:
+    alike = [order(number, ZONE, Shape((0,)), 500) for number in range(1, 1_500)]
+    asked = [order(number, ZONE, Shape((0,)), 500, mem_bytes=number) for number in range(1, 1_500)]
+    late = []
+    for orders in (alike, asked):
+        results = clear_auction(book_with([(0, 0, 900)]), orders, NO_SCALES, NOW)
+        late.append(sum(isinstance(result, Waits) for result in results))
+    assert 1_499 - late[0] == NOW.group_bids_max
+    assert 40 < 1_499 - late[1] < 100
+
+
+def test_of_equal_bids_the_one_that_has_waited_longest_wins() -> None:
+    """By either rule, also where it is wide and the others are many."""
+    for leases in ([], [(3, 8, 0)]):
+        asked = [order(number, ZONE, Shape((0,)), 500) for number in range(1, 18)] + [order(99, ZONE, Shape((3,)), 500)]
+        results = clear_auction(book_with(leases), asked, NO_SCALES, NOW, lambda one: -one.ref)
+        won = {result.order.ref for result in results if isinstance(result, Won)}
+        assert 99 in won
+        assert won == {99} if leases else won == {99, *range(10, 18)}
+
+
+many = st.lists(
+    st.tuples(
+        st.sampled_from([ZONE, ZONE, ZONE, Region(0, 3), Region(8, 3), Region(4, 2)]),
+        st.sampled_from([Shape((0,)), Shape((0,)), Shape((1,)), Shape((2,)), Shape((0,), 1, 300), Shape((1, 0))]),
+        values,
+        st.sampled_from([OrderFlag.NONE, OrderFlag.NONE, named]),
+        memory,
+    ).filter(lambda bid: bid[1].sizes[0] <= bid[0].log2),
+    min_size=5,
+    max_size=30,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(leased, many, st.booleans())
+def test_what_is_found_once_for_all_of_a_kind_is_what_trying_finds(leases, drawn, priced) -> None:
+    scales = Scales(1_000, 0) if priced else NO_SCALES
+    found = []
+    for shortened in (True, False):
+        book = book_with(leases)
+        asked = sorted(orders_of(drawn), key=lambda one: (-one.limit_ucr, one.key))
+        ranks = Ranks([Bid(book, one, scales, NOW) for one in asked], NOW)
+        ranks._shortened = shortened
+        found.append([(result.order.ref, outcome(result)) for result in ranks.settle()])
+    assert found[0] == found[1]

@@ -170,7 +170,7 @@ def test_the_promise_is_to_the_first_by_use_and_is_tried_behind_others_that_ask_
         ask(zone, ref, time_ticks=100)
     share(zone).ticks(20)
     ask(zone, 9, size=2)
-    zone.ticks()
+    zone.ticks(2)
     assert [ref for ref, _ in promised(zone)] == [9]
     ask(zone, 10, size=2, host=2)
     zone.ticks()

@@ -15,6 +15,7 @@ from tegcore.wire.records import (
     Reason,
     Record,
     Region,
+    SetMode,
     SetTime,
     Shape,
     Shorten,
@@ -432,7 +433,7 @@ def test_who_gives_time_back_ends_then_and_who_was_promised_a_start_is_told_of_a
     zone = full(time_ticks=10 * TIME)
     granted = zone.lease(1).granted
     ask(zone, 9, size=2)
-    zone.ticks()
+    zone.ticks(2)
     assert promised(zone) == [(9, granted + 10 * TIME + NOTICE)]
     for ref in range(1, 5):
         assert shorten(zone, ref, TIME) is Reason.OK
@@ -449,7 +450,7 @@ def test_a_holder_takes_no_more_time_than_it_declared_but_an_operator_gives_it()
     zone = full(time_ticks=TIME)
     lease = zone.lease(1)
     ask(zone, 9, size=2)
-    zone.ticks()
+    zone.ticks(2)
     assert shorten(zone, 1, TIME + 1) is Reason.TIME
     assert [Reason(answer.reason) for answer in zone.told(Op.ANSWER)] == [Reason.TIME]
     assert zone.operate(Op.SET_TIME, SetTime(lease.number, 4 * TIME)).reason is Reason.OK
@@ -470,3 +471,91 @@ def test_a_lease_without_an_end_is_given_one() -> None:
     zone.renew_all()
     zone.ticks(TIME)
     assert [notice.lease for notice in zone.told(Op.NOTICE)] == [zone.lease(1).number]
+
+
+def auction_full(time_ticks: int = 0) -> Zone:
+    zone = full(Market.AUCTION, time_ticks=time_ticks)
+    zone.state.genesis = zone.state.genesis._replace(patience_ticks=100)
+    return zone
+
+
+def pass_over(zone: Zone, ticks: int = 120) -> None:
+    for _ in range(ticks // 40):
+        zone.renew_all()
+        zone.ticks(40)
+
+
+def test_in_the_auction_slots_are_kept_for_the_oldest_at_the_highest_limit() -> None:
+    zone = auction_full()
+    ask(zone, 9, size=2)
+    zone.ticks()
+    ask(zone, 10)
+    pass_over(zone)
+    free(zone, 1)
+    assert promised(zone) == [(9, 0)]
+    assert woken(zone) == [], "the equal that came later does not take what drains"
+    ask(zone, 11, host=2)
+    zone.ticks()
+    assert zone.lease(11) is None
+    for ref in (2, 3, 4):
+        free(zone, ref)
+    assert set(woken(zone)) == {9, 10}, "all that would have it bid in one tick"
+    ask(zone, 10)
+    ask(zone, 9, size=2)
+    zone.ticks()
+    assert zone.lease(9).price_ucr == 1_250, "what who lost would have paid for one slot, and the reserve of the rest"
+    assert zone.state.promise.key == (1, 10), "and now it is the oldest"
+
+
+def test_in_the_auction_a_higher_limit_takes_what_is_kept() -> None:
+    zone = auction_full()
+    ask(zone, 9, size=2)
+    pass_over(zone)
+    free(zone, 1)
+    assert zone.state.promise is not None
+    ask(zone, 10, limit=4_000)
+    zone.ticks()
+    assert zone.state.promise is None
+    assert [body.slots for body in zone.told(Op.PROMISED)] == [4, 0]
+    assert woken(zone)[-1] == 10
+    ask(zone, 10, limit=4_000)
+    zone.ticks()
+    assert zone.lease(10)
+    assert zone.state.promise is not None, "the next that drains is kept for it"
+
+
+def test_in_the_auction_who_answers_late_finds_the_room_that_its_limit_is_worth() -> None:
+    zone = full(Market.AUCTION)
+    for ref, host in ((9, 2), (10, 1)):
+        ask(zone, ref, host=host)
+        zone.ticks()
+    free(zone, 1)
+    assert (woken(zone, 2), woken(zone)) == ([9], [10])
+    ask(zone, 10)
+    zone.ticks()
+    assert zone.lease(10) is None, "it is younger, and the other has a second to answer"
+    ask(zone, 9, host=2)
+    zone.ticks()
+    assert zone.lease(9)
+
+
+def test_in_the_auction_who_looks_around_does_not_take_what_those_that_were_told_would_have() -> None:
+    zone = full(Market.AUCTION)
+    ask(zone, 9)
+    zone.ticks()
+    free(zone, 1)
+    zone.fok(10, 2_000, host=2, endow=-1, region=Region(0, 2).packed())
+    ask(zone, 9)
+    zone.ticks()
+    assert zone.lease(9)
+    assert zone.lease(10) is None
+
+
+def test_what_a_promise_of_fixed_prices_rests_on_ends_when_the_auction_begins() -> None:
+    zone = full(time_ticks=TIME)
+    ask(zone, 9, size=2)
+    zone.ticks(2)
+    assert zone.state.promise is not None
+    zone.operate(Op.MODE, SetMode(Market.AUCTION))
+    zone.ticks()
+    assert zone.state.promise is None
