@@ -559,3 +559,20 @@ def test_what_a_promise_of_fixed_prices_rests_on_ends_when_the_auction_begins() 
     zone.operate(Op.MODE, SetMode(Market.AUCTION))
     zone.ticks()
     assert zone.state.promise is None
+
+
+def test_slots_are_not_kept_for_who_cannot_have_them_though_they_are_free() -> None:
+    zone = Zone(Market.FIXED)
+    ask(zone, 1, mem_bytes=6 * GIB)
+    for ref in (2, 3, 4):
+        ask(zone, ref, time_ticks=TIME)
+    zone.ticks()
+    ask(zone, 9, size=1, mem_bytes=2 * GIB)
+    zone.ticks(2)
+    assert zone.state.promise is not None
+    for ref in (2, 3, 4):
+        free(zone, ref)
+    assert woken(zone) == [], "memory is short as long as the first holds it"
+    ask(zone, 10, size=1)
+    zone.ticks(3)
+    assert zone.lease(10), "and what nobody can have is not kept from those who can"
