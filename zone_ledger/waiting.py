@@ -430,6 +430,11 @@ def _is_patient(state: State, waiter: Waiter) -> bool:
     return state.tick - waiter.since >= state.patience_ticks
 
 
+def _is_in_vain(state: State, promise: Promise, order: Order) -> bool:
+    """Whether what is kept is free, and who it is kept for lacks something else there: memory, or cpu."""
+    return _is_drained(state, promise) and Trial(state.book, order).look(leased=False, scales=state.scales) is None
+
+
 def _keep_no_longer(state: State) -> None:
     """Nothing is kept any more; who it was kept for still waits, and is told."""
     promise, state.promise, state.room = state.promise, None, True
@@ -457,6 +462,8 @@ def _review_promise(state: State) -> None:
     if waiter is None or not waiter.ready:
         state.promise, state.room = None, True
     elif state.market is Market.AUCTION and promise.start_tick:
+        _keep_no_longer(state)
+    elif state.market is Market.FIXED and not waiter.woken and _is_in_vain(state, promise, waiter.order):
         _keep_no_longer(state)
     elif 0 < promise.start_tick <= state.tick and not waiter.woken:
         holders = {number for block in promise.blocks for number in state.book.leases_in(block)}
