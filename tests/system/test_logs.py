@@ -1,0 +1,94 @@
+"""Output is a log: who follows it sees each line or is told how many are gone, on this host and from another."""
+
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from system.up import Maker
+from system.zone import MOSQUITTO, Zone
+
+from tegcore.wire import control
+
+pytestmark = [pytest.mark.slow, pytest.mark.system]
+
+LINES, WIDTH, CODE = 400_000, 195, 7
+"""78 MB: more than is kept of one log."""
+TALKER = f"""
+import sys, time
+for number in range({LINES}):
+    print(f"{{number:0{WIDTH - 1}d}}")
+    if number % 4000 == 3999:
+        time.sleep(0.1)
+sys.exit({CODE})
+"""
+TOLD = re.compile(r"([\d,]+) lines were dropped here")
+LIMIT_S = 120.0
+
+
+@pytest.fixture
+def zone(tmp_path: Path) -> Iterator[Zone]:
+    made = Zone(tmp_path)
+    try:
+        yield made.start()
+    finally:
+        made.stop()
+
+
+def accounted(output: bytes, said: str) -> tuple[int, int]:
+    """Lines that arrived, each once and in order, and lines that were told to be gone; together they are all."""
+    numbers = [int(line) for line in output.splitlines() if len(line) == WIDTH - 1]
+    assert b"\0" not in output, "a hole was read"
+    assert numbers == sorted(set(numbers))
+    assert numbers[-1] == LINES - 1, f"it ended early, at line {numbers[-1] + 1}"
+    told = sum(int(count.replace(",", "")) for count in TOLD.findall(said))
+    assert len(numbers) + told == LINES, said
+    return len(numbers), told
+
+
+@pytest.mark.parametrize("stopped", [False, True], ids=["follows", "was_stopped"])
+def test_who_runs_it_attached_sees_each_line_or_is_told_how_many_are_gone(
+    up: Maker, tmp_path: Path, *, stopped: bool
+) -> None:
+    """It prints more than is kept; who looks on may stand still meanwhile."""
+    host = up(1, "fixed")
+    words = ["run", "--name", "talker", "--", sys.executable, "-c", TALKER]
+    command = [sys.executable, "-m", "tegctl.main", "--state", str(host.stack.state_dir), *words]
+    with (tmp_path / "out").open("wb") as out, (tmp_path / "err").open("wb") as err:
+        run = subprocess.Popen(command, stdout=out, stderr=err, cwd=host.folder)
+        if stopped:
+            host.until(lambda: (tmp_path / "out").stat().st_size > 0, LIMIT_S)
+            run.send_signal(signal.SIGSTOP)
+            host.until(lambda: host.life("talker") == "ended", LIMIT_S)
+            run.send_signal(signal.SIGCONT)
+        code = run.wait(LIMIT_S)
+    said = (tmp_path / "err").read_text()
+    assert code == CODE, said
+    arrived, told = accounted((tmp_path / "out").read_bytes(), said)
+    assert (told > 0) is stopped, f"{arrived} arrived"
+
+    later = subprocess.run([*command[:5], "logs", "talker"], capture_output=True, check=True)
+    arrived, told = accounted(later.stdout, later.stderr.decode())
+    assert told > 0
+    assert arrived * WIDTH > 60 << 20
+    last = subprocess.run([*command[:5], "logs", "-n", "3", "talker"], capture_output=True, check=True)
+    assert [int(line) for line in last.stdout.split()] == [LINES - 3, LINES - 2, LINES - 1]
+
+
+@pytest.mark.skipif(MOSQUITTO is None, reason="mosquitto is not installed")
+def test_output_of_work_elsewhere_is_followed_beyond_what_is_kept(zone: Zone) -> None:
+    zone.operate(control.DrainHost(host="a", on=True, key=1))
+    name = zone["a"].submit(argv=(sys.executable, "-c", TALKER))
+    zone.until(lambda: zone["a"].work(name)["life"] == "away", LIMIT_S)
+    command = [sys.executable, "-m", "tegctl.main", "--state", str(zone["a"].state)]
+    followed = subprocess.run([*command, "logs", "-f", name], capture_output=True, check=True, timeout=LIMIT_S)
+    accounted(followed.stdout, followed.stderr.decode())
+    zone.until(lambda: zone["a"].work(name)["life"] == "ended", LIMIT_S)
+    home = subprocess.run([*command, "logs", name], capture_output=True, check=True)
+    _, told = accounted(home.stdout, home.stderr.decode())
+    assert told > 0
+    recent = subprocess.run([*command, "logs", "--since", "1h", "-n", "2", name], capture_output=True, check=True)
+    assert len(recent.stdout.split()) == 2
