@@ -20,7 +20,9 @@ LINES, WIDTH, CODE = 400_000, 195, 7
 TALKER = f"""
 import sys, time
 for number in range({LINES}):
-    print(f"{{number:0{WIDTH - 1}d}}")
+    print(f"{{number:0{WIDTH - 1}d}}", flush=number == 99)
+    if number == 99:
+        time.sleep(5)
     if number % 4000 == 3999:
         time.sleep(0.1)
 sys.exit({CODE})
