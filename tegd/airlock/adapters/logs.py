@@ -311,10 +311,10 @@ def _begin_anew(log: Path, file: int, now: Kept) -> Kept:
 
 
 class _Seen(NamedTuple):
-    """What was last seen of a log: its size, the end that was noted, and when."""
+    """What was last seen of a log: the file's size, its size when its end was noted, and when that was."""
 
     size: int = 0
-    noted: int = 0
+    noted: int = -1
     noted_ms: int = 0
 
 
@@ -356,25 +356,28 @@ class Logs:
 
     def _look_at(self, log: Path, slack: int, *, anew: bool) -> None:
         with suppress(OSError):
-            self._note(log, time.time_ns() // 1_000_000)
+            size, seen = os.stat(log).st_size, self._seen.get(log, _Seen())  # noqa: PTH116 - of a thousand, each look
+            if size == seen.size == seen.noted and slack:
+                return
+            self._note(log, seen, size, time.time_ns() // 1_000_000)
             bound = self._bounds.get(log, LOG_BYTES_MAX)
             if end(log) - kept(log).first > bound + slack:
                 cut(log, bound, anew=anew)
-                self._seen[log] = self._seen[log]._replace(size=log.stat().st_size)
+                if (left := log.stat().st_size) < size:
+                    self._seen[log] = _Seen(left)
         if log not in self._known:
             _remove(log)
 
-    def _note(self, log: Path, now_ms: int) -> None:
-        seen, was, size = self._seen.get(log, _Seen()), kept(log), log.stat().st_size
+    def _note(self, log: Path, seen: _Seen, size: int, now_ms: int) -> None:
+        was = kept(log)
         if size < seen.size or was.base + size < was.first:
             # Its own work emptied it, or it was begun anew and that could not be said any more.
             place = max(was.first, was.base + seen.size)
             was = Kept(place, place, was.lines, was.bound)
             write(log, was)
-        place = was.base + size
-        if place != seen.noted and now_ms - seen.noted_ms >= NOTE_MS:
-            note(log, now_ms, place)
-            seen = seen._replace(noted=place, noted_ms=now_ms)
+        if size != seen.noted and now_ms - seen.noted_ms >= NOTE_MS:
+            note(log, now_ms, was.base + size)
+            seen = seen._replace(noted=size, noted_ms=now_ms)
         self._seen[log] = seen._replace(size=size)
 
 
