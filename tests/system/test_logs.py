@@ -5,10 +5,11 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from system.up import Maker
+from system.up import Maker, Up
 from system.zone import MOSQUITTO, Zone
 
 from tegcore.wire import control
@@ -78,6 +79,33 @@ def test_who_runs_it_attached_sees_each_line_or_is_told_how_many_are_gone(
     assert arrived * WIDTH > 60 << 20
     last = subprocess.run([*command[:5], "logs", "-n", "3", "talker"], capture_output=True, check=True)
     assert [int(line) for line in last.stdout.split()] == [LINES - 3, LINES - 2, LINES - 1]
+
+
+def test_the_output_of_a_tenant_is_held_to_its_share_and_that_is_told(tmp_path: Path) -> None:
+    """Of work that runs and of work that is over; a small log is left alone."""
+    share, lines = 4 << 20, 60_000
+    host = Up(tmp_path, 4, "fixed", {})
+    shipped = host.stack._settings
+    host.stack._settings = replace(shipped, host={**shipped.host, "tenant_log_bytes": share})
+    try:
+        host.start()
+        for name, more in (("over", ""), ("runs", "; sleep 600"), ("small", "; sleep 600")):
+            count = 10 if name == "small" else lines
+            host.run(name, argv=("sh", "-c", f"seq -f %099.0f {count}{more}"))
+        host.until(lambda: host.life("over") == "ended", LIMIT_S)
+        for name in ("over", "runs"):
+            host.until(lambda name=name: host.why(name).get("log"), LIMIT_S)
+            told = host.why(name)["log"]
+            assert (told["lines"] * 100, told["share"]) == (told["bytes"], share)
+            words = [sys.executable, "-m", "tegctl.main", "--state", str(host.stack.state_dir), "logs", name]
+            shown = subprocess.run(words, capture_output=True, check=True)
+            assert len(shown.stdout.splitlines()) + told["lines"] == lines
+            assert f"... {told['lines']:,} lines were dropped here" in shown.stderr.decode()
+            assert "over its share of this host" in shown.stderr.decode()
+        assert len(host.tegctl("logs", "small").splitlines()) == 10
+        assert "are kept:" in host.tegctl("why", "runs")
+    finally:
+        host.stack.stop()
 
 
 @pytest.mark.skipif(MOSQUITTO is None, reason="mosquitto is not installed")

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from tegd.adapters.places import Output, Places
 from tegd.airlock.adapters import logs
 from tegd.airlock.adapters.logs import Kept
 from tegd.log_share import Log
+from tegd.workload import Life
 
 RUN = "5.7"
 SHARE = "for its tenant's output is over its share of this host (tenant_log_bytes)"
@@ -79,7 +81,7 @@ def numbers(data: bytes) -> list[int]:
 STEPS = st.lists(st.sampled_from(["write", "write", "read", "cut", "over"]), max_size=30)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(STEPS, st.booleans())
 def test_each_line_arrives_or_is_told_to_be_gone(tmp_path_factory: Any, steps: list[str], holes: bool) -> None:
     """A writer, cuts, ends of runs and a reader take turns; what is read is in order, whole, and without holes."""
@@ -387,6 +389,40 @@ def test_output_comes_home_with_what_is_said_of_its_head(tmp_path: Path, *, late
     assert numbers(fresh.read_bytes()) == list(range(kept.lines, 10_000))
     assert logs.end(fresh) == logs.end(log)
     assert logs.noted_ms(fresh, logs.end(fresh)) == 1234
+
+
+class Elsewhere:
+    """In the place of the courier: its seat's output."""
+
+    def __init__(self, places: Places) -> None:
+        self.places = places
+
+    async def read_log(self, work: Any, offset: int, last: int = -1, since_ms: int = 0) -> Output:
+        said = ReadLog(5, work.token, offset, last, since_ms)
+        return courier._output(await Seat(self.places).ask(said), offset, str(work.token))
+
+
+@pytest.mark.parametrize(("last", "shown"), [(1, [5]), (2, [4, 5]), (4, [2, 3, 4, 5]), (9, [0, 1, 2, 3, 4, 5])])
+async def test_the_last_lines_of_work_elsewhere_go_back_into_its_runs_here(
+    tmp_path: Path, last: int, shown: list[int]
+) -> None:
+    home, seat = Places(tmp_path / "home"), Places(tmp_path / "seat")
+    for run, lines in (("5.3", (0, 1)), ("5.4", (2,))):
+        append(run_log(tmp_path / "home", run), *map(str, lines))
+        home.keep_log(run)
+        run_log(tmp_path / "home", run).unlink()
+    append(run_log(tmp_path / "seat"), "3", "4", "5")
+    host = desk.Desk.__new__(desk.Desk)
+    host._places, host._courier = home, Elsewhere(seat)  # type: ignore[assignment]
+    work = SimpleNamespace(
+        life=Life.AWAY, ref=5, token=7, seats=["b"], trip="x", exit_code=None, outcome="", hook_failed=""
+    )
+    parts = [reply.data async for reply in host._log(work, 0, last, follow=False)]  # type: ignore[arg-type]
+    assert b"".join(part["bytes"] for part in parts).split() == [str(line).encode() for line in shown]
+    logs.cut(run_log(tmp_path / "seat"), 2)
+    parts = [reply.data async for reply in host._log(work, 0, follow=False)]  # type: ignore[arg-type]
+    assert b"".join(part["bytes"] for part in parts).split() == [b"0", b"1", b"2", b"5"]
+    assert [(part["run"], part["line"]) for part in parts if "line" in part] == [("7", 2)]
 
 
 def test_output_of_a_host_of_the_release_before_is_taken_as_it_says(tmp_path: Path) -> None:
