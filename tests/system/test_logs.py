@@ -1,9 +1,12 @@
 """Output is a log: who follows it sees each line or is told how many are gone, on this host and from another."""
 
+import os
+import random
 import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +33,19 @@ sys.exit({CODE})
 """
 TOLD = re.compile(r"([\d,]+) lines were dropped here")
 LIMIT_S = 120.0
+LONG_S = 15 * 60
+BURSTS = f"""
+import random, sys, time
+draw, number, until_s = random.Random(1), 0, time.monotonic() + {LONG_S}
+while time.monotonic() < until_s:
+    for _ in range(draw.choice((1, 1, 1, 10, 1000, 20_000, 200_000))):
+        print(f"{{number:0{WIDTH - 1}d}}")
+        number += 1
+    sys.stdout.flush()
+    time.sleep(draw.random() * 8)
+open("lines", "w").write(str(number))
+sys.exit({CODE})
+"""
 
 
 @pytest.fixture
@@ -41,14 +57,14 @@ def zone(tmp_path: Path) -> Iterator[Zone]:
         made.stop()
 
 
-def accounted(output: bytes, said: str) -> tuple[int, int]:
+def accounted(output: bytes, said: str, lines: int = LINES) -> tuple[int, int]:
     """Lines that arrived, each once and in order, and lines that were told to be gone; together they are all."""
     numbers = [int(line) for line in output.splitlines() if len(line) == WIDTH - 1]
     assert b"\0" not in output, "a hole was read"
     assert numbers == sorted(set(numbers))
-    assert numbers[-1] == LINES - 1, f"it ended early, at line {numbers[-1] + 1}"
+    assert numbers[-1] == lines - 1, f"it ended early, at line {numbers[-1] + 1}"
     told = sum(int(count.replace(",", "")) for count in TOLD.findall(said))
-    assert len(numbers) + told == LINES, said
+    assert len(numbers) + told == lines, said
     return len(numbers), told
 
 
@@ -79,6 +95,39 @@ def test_who_runs_it_attached_sees_each_line_or_is_told_how_many_are_gone(
     assert arrived * WIDTH > 60 << 20
     last = subprocess.run([*command[:5], "logs", "-n", "3", "talker"], capture_output=True, check=True)
     assert [int(line) for line in last.stdout.split()] == [LINES - 3, LINES - 2, LINES - 1]
+
+
+@pytest.mark.long
+def test_a_quarter_of_an_hour_of_bursts_is_followed_through_stops_and_kills(up: Maker, tmp_path: Path) -> None:
+    """Who looks on stands still now and then; each side of tegd is killed now and then."""
+    host = up(1, "fixed", {})
+    command = [sys.executable, "-m", "tegctl.main", "--state", str(host.stack.state_dir)]
+    draw = random.Random(2)
+    with (tmp_path / "out").open("wb") as out, (tmp_path / "err").open("wb") as err:
+        words = ["run", "--name", "talker", "--", sys.executable, "-c", BURSTS]
+        run = subprocess.Popen([*command, *words], stdout=out, stderr=err, cwd=host.folder)
+        until_s = time.monotonic() + LONG_S + 2 * LIMIT_S
+        while run.poll() is None:
+            assert time.monotonic() < until_s, (tmp_path / "err").read_text()
+            fault = draw.choice(("stop", "stop", "tegd", "airlock", "none"))
+            begun_s, still_s = time.monotonic(), draw.random() * 40
+            if fault == "stop":
+                run.send_signal(signal.SIGSTOP)
+            elif fault != "none":
+                os.kill(host.stack.pid(fault), signal.SIGKILL)
+            while time.monotonic() - begun_s < still_s:
+                host.stack.tend()
+                time.sleep(0.1)
+            run.send_signal(signal.SIGCONT)
+            for _ in range(50):
+                host.stack.tend()
+                time.sleep(0.1)
+    said = (tmp_path / "err").read_text()
+    assert run.returncode == CODE, said
+    lines = int((host.folder / "lines").read_text())
+    arrived, told = accounted((tmp_path / "out").read_bytes(), said, lines)
+    assert lines > LINES
+    print(f"{lines} lines, {arrived} arrived, {told} told, {len(TOLD.findall(said))} notices")
 
 
 def test_the_output_of_a_tenant_is_held_to_its_share_and_that_is_told(tmp_path: Path) -> None:
