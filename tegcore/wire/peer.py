@@ -205,6 +205,8 @@ class ReadLog(Said, frozen=True, tag="log"):
         offset: Where to begin, in bytes of all that was ever written.
         last, since_ms: Where reading begins is asked, instead of a part: so many lines before the end, not before a
             time of the wall clock; both as they are here: nothing of the kind is asked.
+        absolute: Whether the home knows that output can be gone. One of the release before goes by what it was sent:
+            for it the output begins with the first byte that is kept.
     """
 
     ref: int
@@ -212,6 +214,7 @@ class ReadLog(Said, frozen=True, tag="log"):
     offset: int
     last: int = -1
     since_ms: int = 0
+    absolute: bool = False
 
 
 class Drop(Said, frozen=True, tag="drop"):

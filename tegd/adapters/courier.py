@@ -136,7 +136,9 @@ class Courier:
         if not work.seats or not work.trip:
             return None
         try:
-            answer = await self.ask(work.seats[0], peer.ReadLog(work.ref, work.token, offset, last, since_ms))
+            answer = await self.ask(
+                work.seats[0], peer.ReadLog(work.ref, work.token, offset, last, since_ms, absolute=True)
+            )
         except TegError:
             return None
         return _output(answer, offset, str(work.token)) if isinstance(answer, Chunk) else None
@@ -371,7 +373,7 @@ class Courier:
         taken, noted_ms = offset - logs.kept(fresh).base, 0
         async with self._link(sender) as link:
             while taken < LOG_BYTES_MAX:
-                part = _expect(await link.ask(peer.ReadLog(report.ref, report.token, offset)), Chunk)
+                part = _expect(await link.ask(peer.ReadLog(report.ref, report.token, offset, absolute=True)), Chunk)
                 found = _output(part, offset, "")
                 if found.offset > offset:
                     await asyncio.to_thread(_begin_at, fresh, found)
@@ -395,7 +397,8 @@ class Courier:
     def _found_log(self, ref: int, said: peer.ReadLog) -> Output:
         if said.last >= 0 or said.since_ms:
             return self._places.begin_log(ref, said.last if said.last >= 0 else None, said.since_ms)
-        return self._places.read_log(ref, said.offset, timed=True)
+        gone = 0 if said.absolute else self._places.read_log(ref, 0).offset
+        return self._places.read_log(ref, gone + said.offset, timed=True)
 
     def _shelf_of(self, bundle: Bundle) -> Path:
         """Where a bundle lies, for who shows its ticket."""

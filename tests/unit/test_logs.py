@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -398,7 +399,7 @@ class Elsewhere:
         self.places = places
 
     async def read_log(self, work: Any, offset: int, last: int = -1, since_ms: int = 0) -> Output:
-        said = ReadLog(5, work.token, offset, last, since_ms)
+        said = ReadLog(5, work.token, offset, last, since_ms, absolute=True)
         return courier._output(await Seat(self.places).ask(said), offset, str(work.token))
 
 
@@ -433,6 +434,25 @@ def test_output_of_a_host_of_the_release_before_is_taken_as_it_says(tmp_path: Pa
 
     bring(Old(Places(tmp_path)), tmp_path / ".log.7")
     assert (tmp_path / ".log.7").read_bytes() == b"said\n"
+
+
+class OldChunk(msgspec.Struct, array_like=True, tag="chunk", tag_field="t"):
+    data: bytes
+    digest: bytes
+
+
+def test_a_home_of_the_release_before_is_sent_what_is_kept_once(tmp_path: Path) -> None:
+    """It asks by what it was sent so far, and hears nothing of places."""
+    log, seat = run_log(tmp_path), Seat(Places(tmp_path))
+    append(log, *(f"{number:050d}" for number in range(10_000)))
+    logs.cut(log, 200_000)
+    sent = b""
+    while True:
+        answer = msgspec.msgpack.encode(asyncio.run(seat.ask(ReadLog(5, 7, len(sent)))))
+        if not (part := msgspec.msgpack.decode(answer, type=OldChunk)).data:
+            break
+        sent += part.data
+    assert numbers(sent) == list(range(logs.kept(log).lines, 10_000))
 
 
 def test_a_question_and_an_answer_about_output_are_bounded() -> None:
