@@ -27,9 +27,11 @@ from tegcore.wire.transport import Transport
 from tegd.adapters.airlock_client import AirlockClient
 from tegd.adapters.courier import Courier
 from tegd.adapters.desk import Desk
-from tegd.adapters.places import Places
+from tegd.adapters.places import Places, Size
 from tegd.adapters.store import Store
 from tegd.agent import AgentSide, Place, Say
+from tegd.airlock.adapters.logs import PIECE_BYTES, SLACK, cut
+from tegd.airlock.protocol import LOG_BYTES_MAX
 from tegd.bidding import Usage
 from tegd.calls import Call, call, start_calls
 from tegd.effects import (
@@ -45,6 +47,7 @@ from tegd.effects import (
     SaveInPassing,
     Start,
 )
+from tegd.log_share import Log, bounds
 from tegd.modes import Mode
 from tegd.node import Node
 from tegd.settings import HostSettings, absent_mask
@@ -60,6 +63,8 @@ from tegio.notify import notify
 from tegio.wire import Wire
 
 WATCHDOG_EVERY_CYCLES = 20
+LOGS_EVERY_CYCLES = 300
+"""How often it is seen what each tenant's output takes: 15 s."""
 T = TypeVar("T")
 
 
@@ -130,6 +135,8 @@ class HostService:
         self._starting: set[str] = set()
         self._fault: BaseException | None = None
         self._probe: dict[str, Any] = {}
+        self._log_bounds: dict[str, int] = {}
+        self._bounding = False
         self._order_ms = Window()
         zone, host = settings.zone, settings.host
         for topic in (
@@ -250,6 +257,9 @@ class HostService:
             self._say(Say(Channel.ORDERS, ask))
         if node.cycle % WATCHDOG_EVERY_CYCLES == 0:
             notify("WATCHDOG=1")
+        if node.cycle % LOGS_EVERY_CYCLES == 0 and not self._bounding:
+            self._bounding = True
+            self._later(self._bound_logs())
 
     def _say(self, say: Say) -> None:
         topic = Topic(self._settings.zone, say.channel, self._settings.host)
@@ -271,6 +281,35 @@ class HostService:
             more = page.get("more", False)
         now_ns = self._clock.now_ns()
         self._usage = {used["workload"]: Usage(now_ns, used["rss_bytes"], used["cpu_ns"]) for used in found}
+
+    async def _bound_logs(self) -> None:
+        """Hold each tenant's output to its share of this host; the airlock side cuts the logs of what it runs."""
+        try:
+            await self._bound_each_log()
+        finally:
+            self._bounding = False
+
+    async def _bound_each_log(self) -> None:
+        sizes = await asyncio.to_thread(self._places.log_sizes)
+        owned = {str(size.path): size for size in sizes if size.ref in self.node.workloads}
+        logs = [Log(name, self.node.workloads[size.ref].tenant, size.size) for name, size in owned.items()]
+        before, self._log_bounds = self._log_bounds, bounds(logs, self._settings.tenant_log_bytes, self._log_bounds)
+        for name, bound in self._log_bounds.items():
+            if bound == before.get(name, LOG_BYTES_MAX) and owned[name].size <= bound + bound // SLACK + PIECE_BYTES:
+                continue
+            try:
+                await self._bound_log(owned[name], bound)
+            except (TegError, OSError) as error:
+                event("log.not_bound", logging.WARNING, log=name, error=error)
+
+    async def _bound_log(self, log: Size, bound: int) -> None:
+        if not log.run:
+            await asyncio.to_thread(partial(cut, log.path, bound, anew=True))
+        elif self._airlock.connected:
+            token = int(log.run.partition(".")[2])
+            await self._airlock.call("bound_log", workload=log.run, token=token, bytes=bound)
+        if bound < log.size:
+            event("log.bound", log=log.path, bytes=bound, had=log.size)
 
     # --- effects ----------------------------------------------------------------------------------------------------
 

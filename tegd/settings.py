@@ -35,6 +35,10 @@ class HostSettings(Struct, frozen=True, kw_only=True):
     transfer_bytes_s: Annotated[
         int, Meta(ge=1 << 16, description="Most that it sends to other hosts, checkpoints and logs together.")
     ] = 64 << 20
+    tenant_log_bytes: Annotated[
+        int,
+        Meta(ge=1 << 20, description="Most of one tenant's output that is kept here: its largest logs are cut first."),
+    ] = 1 << 30
     guest_uid_min: Annotated[
         int, Meta(ge=0, description="Work of other hosts runs here as users from this number on; 0: root too.")
     ] = 1000

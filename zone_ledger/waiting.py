@@ -430,9 +430,13 @@ def _is_patient(state: State, waiter: Waiter) -> bool:
     return state.tick - waiter.since >= state.patience_ticks
 
 
-def _is_in_vain(state: State, promise: Promise, order: Order) -> bool:
-    """Whether what is kept is free, and who it is kept for lacks something else there: memory, or cpu."""
-    return _is_drained(state, promise) and Trial(state.book, order).look(leased=False, scales=state.scales) is None
+def _is_void(state: State, promise: Promise, waiter: Waiter) -> bool:
+    """Whether a promise is of the other market; or its slots are free, and its waiter lacks memory or cpu there."""
+    if state.market is Market.AUCTION:
+        return promise.start_tick > 0
+    if waiter.woken or not _is_drained(state, promise):
+        return False
+    return Trial(state.book, waiter.order).look(leased=False, scales=state.scales) is None
 
 
 def _keep_no_longer(state: State) -> None:
@@ -461,9 +465,7 @@ def _review_promise(state: State) -> None:
     waiter = state.queue.waiters.get(promise.key)
     if waiter is None or not waiter.ready:
         state.promise, state.room = None, True
-    elif state.market is Market.AUCTION and promise.start_tick:
-        _keep_no_longer(state)
-    elif state.market is Market.FIXED and not waiter.woken and _is_in_vain(state, promise, waiter.order):
+    elif _is_void(state, promise, waiter):
         _keep_no_longer(state)
     elif 0 < promise.start_tick <= state.tick and not waiter.woken:
         holders = {number for block in promise.blocks for number in state.book.leases_in(block)}

@@ -184,12 +184,20 @@ class UpdateWorkload(Request, frozen=True, tag="update"):
     told: bool = False
 
 
-class Logs(Request, frozen=True, tag="logs"):
-    """tegd: a workload's output from an offset, and on while it runs if `follow`."""
+class Logs(Request, frozen=True, tag="logs", omit_defaults=True):
+    """tegd: a workload's output from an offset, and on while it runs if `follow`.
+
+    Attributes:
+        offset: In bytes of all that its runs have ever written.
+        last: Begin so many lines before the end.
+        since_s: Begin with what was written so long ago.
+    """
 
     name: str
     offset: Count = 0
     follow: bool = False
+    last: Count | None = None
+    since_s: Count = 0
 
 
 class Host(Request, frozen=True, tag="host"):

@@ -31,6 +31,8 @@ FILES_MAX = 1000
 SEATS_MAX = 256
 PATH_BYTES_MAX = 255
 PROBLEM_MAX = 16 << 10
+PLACE_MAX = 1 << 60
+"""Of a byte or a line in an output."""
 DIGEST_BYTES = 32
 _LENGTH = struct.Struct("<I")
 _COUNT = struct.Struct("<BQ")
@@ -173,18 +175,46 @@ class Read(Said, frozen=True, tag="read"):
 
 
 class Chunk(Said, frozen=True, tag="chunk"):
-    """The part that was asked for; less than asked only at the end."""
+    """The part that was asked for; less than asked only at the end.
+
+    Attributes:
+        offset: Of an output: where the data begins, at what was asked for or at the first byte after it that is kept;
+            -1: it is no output, or its host does not say.
+        line: How many lines are before that, where something that was asked for is gone or reading begins; -1: untold.
+        keeps: To how many bytes the output was cut.
+        lines: How many lines follow, where `ReadLog.last` was asked for.
+        whole: Whether nothing that `ReadLog.last` or `since_ms` asks for is gone.
+        after_ms: When the output had not grown beyond `offset` yet, by its host's wall clock; 0: not known.
+    """
 
     data: bytes
     digest: bytes
+    offset: int = -1
+    line: int = -1
+    keeps: int = 0
+    lines: int = 0
+    whole: bool = True
+    after_ms: int = 0
 
 
 class ReadLog(Said, frozen=True, tag="log"):
-    """A part of the output of the part that runs under a token."""
+    """A part of the output of the part that runs under a token.
+
+    Attributes:
+        ref: The workload's number at its home.
+        offset: Where to begin, in bytes of all that was ever written.
+        last, since_ms: Where reading begins is asked, instead of a part: so many lines before the end, not before a
+            time of the wall clock; both as they are here: nothing of the kind is asked.
+        absolute: Whether the home knows that output can be gone. One of the release before goes by what it was sent:
+            for it the output begins with the first byte that is kept.
+    """
 
     ref: int
     token: int
     offset: int
+    last: int = -1
+    since_ms: int = 0
+    absolute: bool = False
 
 
 class Drop(Said, frozen=True, tag="drop"):
@@ -343,11 +373,13 @@ def check(message: AnySaid) -> None:
         case Read():
             if not is_path(message.path) or message.offset < 0:
                 raise DecodeError(f"{message.path[:80]!r} at {message.offset} is no part of a file")
-        case ReadLog(offset=offset) if offset < 0:
+        case ReadLog(offset=offset, last=last, since_ms=since_ms) if min(offset, last + 1, since_ms) < 0:
             raise DecodeError(f"{offset} is no place in an output")
         case Chunk():
             if len(message.data) > CHUNK_BYTES or chunk_digest(message.data) != message.digest:
                 raise DecodeError("a chunk that is not what was sent")
+            if min(message.offset, message.line) < -1 or max(message.offset, message.line) > PLACE_MAX:
+                raise DecodeError(f"{message.offset} is no place in an output")
         case _:
             pass
 

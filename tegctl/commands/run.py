@@ -13,6 +13,7 @@ from click.core import ParameterSource
 from tegcore.errors import RefusedError, TegError, UnavailableError
 from tegcore.wire import control
 from tegctl import alone, context, cost, farewell, terminal
+from tegctl.output import Output
 from tegctl.quantities import AMOUNT, CORES, SHARE, TIME, Bid, Bytes, Slots
 from tegctl.render import show_json
 from tegctl.session import Session, fresh_key, refused_as
@@ -302,12 +303,11 @@ def _follow(session: Session, name: str, ref: int) -> dict[str, object]:
         UnavailableError: If the daemon does not come back: with what becomes of the job.
     """
     last: dict[str, object] = {}
-    offset = 0
+    output, offset = Output(), 0
     while True:
         try:
             for part in session.stream("tegd", control.Logs(name=str(ref), offset=offset, follow=True)):
-                sys.stdout.buffer.write(part["bytes"])
-                sys.stdout.buffer.flush()
+                output.show(part)
                 last, offset = part, part["offset"]
         except UnavailableError as error:
             if not _back(session):

@@ -4,6 +4,7 @@ import click
 
 from tegcore.units import credits_text
 from tegcore.wire import control
+from tegctl.output import gone
 from tegctl.render import hourly, show_json
 from tegctl.session import Session
 
@@ -25,6 +26,8 @@ def command(session: Session, name: str, *, verbose: bool) -> None:
             click.echo(f"    -> {reason['help']}")
     if not answer["reasons"]:
         click.echo("  nothing keeps it from running: nothing to do")
+    if log := answer.get("log"):
+        click.echo(f"  {gone(log)}")
     steps = answer["history"] if verbose else answer["history"][-5:]
     for step in steps:
         click.echo(f"  {step['ago_ticks'] / 20:>8.0f} s ago  {step['text']}")

@@ -19,7 +19,8 @@ from tegd.adapters import bundles
 from tegd.adapters.airlock_client import AirlockClient
 from tegd.adapters.bundles import BundleError, Gathering
 from tegd.adapters.peers import PeerLink, PeerServer
-from tegd.adapters.places import Places
+from tegd.adapters.places import Output, Places
+from tegd.airlock.adapters import logs
 from tegd.calls import ENVIRONMENT
 from tegd.effects import Clear, Collect, Copy, DropThere, Effect, Fetch, TellHome, TellSeat
 from tegd.node import Node
@@ -127,15 +128,20 @@ class Courier:
             return Answer(ok=False, reason=peer.NOT_YET, message=str(error))
         return answer if isinstance(answer, Answer) else Answer(ok=False, reason=peer.NOT_YET, message="no answer")
 
-    async def read_log(self, work: Workload, offset: int) -> bytes:
-        """A part of the output of what sits elsewhere, of its first rank; nothing where that is not to be had."""
+    async def read_log(self, work: Workload, offset: int, last: int = -1, since_ms: int = 0) -> Output | None:
+        """A part of the output of what sits elsewhere, of its first rank; nothing where that is not to be had.
+
+        With `last` or `since_ms` it is where reading begins, see `tegcore.wire.peer.ReadLog`.
+        """
         if not work.seats or not work.trip:
-            return b""
+            return None
         try:
-            answer = await self.ask(work.seats[0], peer.ReadLog(work.ref, work.token, offset))
+            answer = await self.ask(
+                work.seats[0], peer.ReadLog(work.ref, work.token, offset, last, since_ms, absolute=True)
+            )
         except TegError:
-            return b""
-        return answer.data if isinstance(answer, Chunk) else b""
+            return None
+        return _output(answer, offset, str(work.token)) if isinstance(answer, Chunk) else None
 
     # --- effects ----------------------------------------------------------------------------------------------------
 
@@ -347,6 +353,9 @@ class Courier:
         try:
             await asyncio.to_thread(folder.mkdir, 0o700, parents=True, exist_ok=True)
             await self._bring_log(sender, report, fresh)
+            for what in ("kept", "times"):
+                if (said := logs.beside(fresh, what)).exists():
+                    said.replace(logs.beside(path, what))
             fresh.replace(path)
             await asyncio.to_thread(bundles.sync_folder, folder)
         finally:
@@ -359,22 +368,37 @@ class Courier:
         return held and 0 <= report.rank < len(work.seats) and work.seats[report.rank] == sender
 
     async def _bring_log(self, sender: str, report: Report, fresh: Path) -> None:
-        offset = await asyncio.to_thread(lambda: fresh.stat().st_size if fresh.exists() else 0)
+        """Bring what is kept of an output, and what is said of the rest."""
+        offset = await asyncio.to_thread(lambda: logs.end(fresh) if fresh.exists() else 0)
+        taken, noted_ms = offset - logs.kept(fresh).base, 0
         async with self._link(sender) as link:
-            while offset < LOG_BYTES_MAX:
-                part = _expect(await link.ask(peer.ReadLog(report.ref, report.token, offset)), Chunk)
-                await asyncio.to_thread(_append, fresh, offset, part.data)
-                offset += len(part.data)
-                if not part.data:
+            while taken < LOG_BYTES_MAX:
+                part = _expect(await link.ask(peer.ReadLog(report.ref, report.token, offset, absolute=True)), Chunk)
+                found = _output(part, offset, "")
+                if found.offset > offset:
+                    await asyncio.to_thread(_begin_at, fresh, found)
+                if found.data and found.after_ms > noted_ms:
+                    noted_ms = found.after_ms
+                    await asyncio.to_thread(logs.note, fresh, noted_ms, found.offset)
+                await asyncio.to_thread(_append, fresh, found)
+                offset, taken = found.end, taken + len(found.data)
+                if not found.data:
                     return
 
     async def _tell_log(self, sender: str, said: peer.ReadLog) -> Chunk:
         for part in self._node.workloads.values():
             if (part.home, part.home_ref, part.token) == (sender, said.ref, said.token):
-                data = await asyncio.to_thread(self._places.read_log, part.ref, said.offset)
-                await self._pace(len(data))
-                return Chunk(data, peer.chunk_digest(data))
+                found = await asyncio.to_thread(self._found_log, part.ref, said)
+                await self._pace(len(found.data))
+                told = (found.offset, found.line, found.keeps, found.lines, found.whole, found.after_ms)
+                return Chunk(found.data, peer.chunk_digest(found.data), *told)
         raise BundleError(f"no part of {sender}'s {said.ref} is here")
+
+    def _found_log(self, ref: int, said: peer.ReadLog) -> Output:
+        if said.last >= 0 or said.since_ms:
+            return self._places.begin_log(ref, said.last if said.last >= 0 else None, said.since_ms)
+        gone = 0 if said.absolute else self._places.read_log(ref, 0).offset
+        return self._places.read_log(ref, gone + said.offset, timed=True)
 
     def _shelf_of(self, bundle: Bundle) -> Path:
         """Where a bundle lies, for who shows its ticket."""
@@ -458,10 +482,22 @@ def _root(shelf: Path, bundle: Bundle) -> Path:
     return bundles.kept_folder(shelf, bundle.token, bundle.number, bundle.rank) / "files"
 
 
-def _append(path: Path, offset: int, data: bytes) -> None:
+def _output(part: Chunk, offset: int, run: str) -> Output:
+    """What another host says of an output; one that does not say where it begins, begins where it was asked."""
+    at = part.offset if part.offset >= 0 else offset
+    return Output(part.data, at, run, part.line, part.keeps, part.lines, part.whole, part.after_ms)
+
+
+def _begin_at(path: Path, found: Output) -> None:
+    """What is before is gone at its seat."""
+    path.open("wb").close()
+    logs.write(path, logs.Kept(found.offset, found.offset, max(0, found.line), found.keeps))
+
+
+def _append(path: Path, found: Output) -> None:
     with path.open("r+b" if path.exists() else "wb") as file:
-        file.seek(offset)
-        file.write(data)
+        file.seek(found.offset - logs.kept(path).base)
+        file.write(found.data)
         file.flush()
         os.fsync(file.fileno())
 

@@ -4,6 +4,7 @@ Each sees and does what its tenant may; who asks, the kernel says.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -13,8 +14,9 @@ from tegcore.errors import PermissionDeniedError, RefusedError
 from tegcore.wire import control
 from tegd import possible, submission, updating, views
 from tegd.adapters.courier import Courier, ticket
-from tegd.adapters.places import Places
+from tegd.adapters.places import Output, Places
 from tegd.adapters.store import Store
+from tegd.airlock.protocol import LOG_BYTES_MAX
 from tegd.effects import Effect, Keep
 from tegd.modes import Mode
 from tegd.node import Node
@@ -83,8 +85,7 @@ class Desk:
             case control.Workloads():
                 return control.Reply(data=await self._rows(peer))
             case control.Why():
-                said = views.why(self._node, self._named(peer, request.name), now_ns)
-                return control.Reply(data=said | {"user": user_name(said["uid"])})
+                return await self._why(self._named(peer, request.name), now_ns)
             case control.UpdateWorkload():
                 work = self._named(peer, request.name)
                 told = request.told and is_operator(peer.uid, self._settings.operators)
@@ -103,7 +104,9 @@ class Desk:
                 self._carry_out(self._node.top_up(work, request.amount_ucr, request.key))
                 return control.Reply(data=views.row(self._node, work, now_ns))
             case control.Logs():
-                return self._log(self._named(peer, request.name), request.offset, follow=request.follow)
+                work = self._named(peer, request.name)
+                since_ms = int(time.time() - request.since_s) * 1000 if request.since_s else 0
+                return self._log(work, request.offset, request.last, since_ms, follow=request.follow)
             case _:
                 raise RefusedError(f"tegd does not answer {type(request).__name__}")
 
@@ -227,26 +230,38 @@ class Desk:
                 "ask an operator to look at the disk of tegd's state folder, then submit it again",
             ) from None
 
-    async def _log(self, work: Workload, offset: int, *, follow: bool) -> AsyncIterator[control.Reply]:
+    async def _why(self, work: Workload, now_ns: int) -> control.Reply:
+        told = _signed(views.why(self._node, work, now_ns))
+        kept = await asyncio.to_thread(self._places.kept_log, work.ref)
+        if kept.first:
+            share = self._settings.tenant_log_bytes if kept.bound < LOG_BYTES_MAX else 0
+            told["log"] = {"lines": kept.lines, "bytes": kept.first, "keeps": kept.bound, "share": share}
+        return control.Reply(data=told)
+
+    async def _log(
+        self, work: Workload, offset: int, last: int | None = None, since_ms: int = 0, *, follow: bool
+    ) -> AsyncIterator[control.Reply]:
         """The output of all runs of a workload, one after the other."""
         silent_s, said = 0.0, ""
+        if last is not None or since_ms:
+            begin = await self._begin_log(work, last, since_ms)
+            offset = begin.offset
+            yield _part(begin, begins=begin.whole)
         while True:
             if follow and work.hook_failed != said:
                 said = work.hook_failed
                 yield control.Reply(data={"bytes": b"", "offset": offset, "hook_failed": said}, more=True)
             over = work.life is Life.ENDED
-            data = await asyncio.to_thread(self._places.read_log, work.ref, offset)
-            offset += len(data)
-            if data:
-                yield control.Reply(data={"bytes": data, "offset": offset}, more=True)
-                continue
-            if work.life is Life.AWAY and (data := await self._away_log(work, offset)):
-                offset += len(data)
-                yield control.Reply(data={"bytes": data, "offset": offset}, more=True)
+            part: Output | None = await asyncio.to_thread(self._places.read_log, work.ref, offset)
+            if (part is None or part.end <= offset) and work.life is Life.AWAY:
+                part = await self._away_log(work, offset)
+            if part is not None and part.end > offset:
+                offset = part.end
+                yield _part(part)
                 continue
             if over or not follow:
-                last = {"bytes": b"", "offset": offset, "exit_code": work.exit_code, "outcome": work.outcome}
-                yield control.Reply(data=last)
+                end = {"bytes": b"", "offset": offset, "exit_code": work.exit_code, "outcome": work.outcome}
+                yield control.Reply(data=end)
                 return
             if silent_s >= LOG_ALIVE_S:
                 silent_s = 0.0
@@ -254,7 +269,40 @@ class Desk:
             await asyncio.sleep(LOG_POLL_S)
             silent_s += LOG_POLL_S
 
-    async def _away_log(self, work: Workload, offset: int) -> bytes:
+    async def _away_log(self, work: Workload, offset: int) -> Output | None:
         """What a run elsewhere has written, past what its earlier runs wrote here."""
         before = await asyncio.to_thread(self._places.log_bytes, work.ref)
-        return await self._courier.read_log(work, offset - before) if offset >= before else b""
+        found = await self._courier.read_log(work, offset - before) if offset >= before else None
+        return found._replace(offset=before + found.offset) if found is not None else None
+
+    async def _begin_log(self, work: Workload, last: int | None, since_ms: int) -> Output:
+        """Where reading begins: in the run elsewhere, or where that has less than was asked for, in one before it."""
+        before, found = 0, None
+        if work.life is Life.AWAY:
+            before = await asyncio.to_thread(self._places.log_bytes, work.ref)
+            found = await self._courier.read_log(work, 0, -1 if last is None else last, since_ms)
+        if found is None:
+            return await asyncio.to_thread(self._places.begin_log, work.ref, last, since_ms)
+        if found.offset == 0 and (last is None or found.lines < last):
+            rest = None if last is None else last - found.lines
+            earlier = await asyncio.to_thread(self._places.begin_log, work.ref, rest, since_ms)
+            if earlier.offset < before:
+                return earlier
+        return found._replace(offset=before + found.offset)
+
+
+def _part(part: Output, *, begins: bool = False) -> control.Reply:
+    """A part of an output; `line` is how many lines of its run are before it, where the reader may not know.
+
+    With `begins` they are not missing: nobody asked for them.
+    """
+    told: dict[str, Any] = {"bytes": part.data, "offset": part.end, "run": part.run}
+    if part.line >= 0:
+        over_share = part.keeps < LOG_BYTES_MAX
+        told |= {"line": part.line, "keeps": part.keeps, "begins": begins, "over_share": over_share}
+    return control.Reply(data=told, more=True)
+
+
+def _signed(row: dict[str, Any]) -> dict[str, Any]:
+    """A row with the name of its user, as this host knows it."""
+    return row | {"user": user_name(row["uid"])}

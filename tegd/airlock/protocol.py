@@ -22,6 +22,8 @@ VERSION = 1
 PACKET_BYTES_MAX = 64 << 10
 HISTORY_PAGE_MAX = 64
 """Decisions in one reply to `memory`."""
+LOG_BYTES_MIN, LOG_BYTES_MAX = 64 << 10, 64 << 20
+"""What is kept of one log: the most, and the least that may be asked for."""
 PAGE_BYTES_MAX = 48 << 10
 """A page of `list` stays below this, to leave room for its envelope."""
 
@@ -99,6 +101,10 @@ Check = Callable[[Any], bool]
 
 def _is_int(value: object) -> bool:
     return type(value) is int and 0 <= value <= _INT_MAX
+
+
+def _is_log_bound(value: object) -> bool:
+    return type(value) is int and LOG_BYTES_MIN <= value <= LOG_BYTES_MAX
 
 
 def _is_id(value: object) -> bool:
@@ -201,6 +207,7 @@ VERBS: dict[str, dict[str, Check]] = {
         "rank": _is_number,
     },
     "bound": _FENCED | {"bytes": _is_int},
+    "bound_log": _FENCED | {"bytes": _is_log_bound},
     "extend": _FENCED | {"term_end_ns": _is_int},
     "freeze": _FENCED,
     "thaw": _FENCED,

@@ -35,7 +35,7 @@ WORKLOADS_MAX = 2048
 FRESH_PER_ROUND_MAX = 32
 """Workloads that come in one round: each brings a command of up to a packet, and a frame of the journal is bounded."""
 WAKE_NS = 1_000_000_000
-LOG_LOOK_NS = 5_000_000_000
+LOG_LOOK_NS = 2_000_000_000
 LET_GO_NS = 20_000_000_000
 """Longest that an orderly stop waits for saves that are under way; the deadman sees to what is left."""
 
@@ -267,6 +267,8 @@ class Airlock:
                 self._server.send(client, protocol.reply(request.number, self._usage(request.fields.get("after", ""))))
             case "memory":
                 self._server.send(client, protocol.reply(request.number, self._memory(request.fields["after_ns"])))
+            case "bound_log":
+                self._bound_log(request, asker)
             case "start":
                 self._start(request, asker)
             case "forget":
@@ -294,12 +296,24 @@ class Airlock:
     def _request(self, request: Request, asker: _Asker) -> None:
         fields = dict(request.fields)
         name, token = fields.pop("workload"), fields.pop("token")
+        if self._fenced(name, token, asker) is not None:
+            self._waiting.append(_Told(name, Input(Kind(request.verb), **fields), asker))
+
+    def _bound_log(self, request: Request, asker: _Asker) -> None:
+        name, token, bound = (request.fields[field] for field in ("workload", "token", "bytes"))
+        if (entry := self._fenced(name, token, asker)) is not None:
+            self._hands.bound_log(name, bound, writes=_writes(entry))
+            self._server.send(asker.client, protocol.reply(asker.number, self._view(entry)))
+
+    def _fenced(self, name: str, token: int, asker: _Asker) -> Workload | None:
+        """A workload, as it runs under a token; who asks for another is refused."""
         entry = self._workloads.get(name)
         if entry is None:
-            return self._refuse(asker, Reason.UNKNOWN_WORKLOAD, f"no workload {name}")
-        if entry.spec.token != token:
-            return self._refuse(asker, Reason.STALE_TOKEN, f"{name} runs under token {entry.spec.token}")
-        self._waiting.append(_Told(name, Input(Kind(request.verb), **fields), asker))
+            self._refuse(asker, Reason.UNKNOWN_WORKLOAD, f"no workload {name}")
+        elif entry.spec.token != token:
+            self._refuse(asker, Reason.STALE_TOKEN, f"{name} runs under token {entry.spec.token}")
+        else:
+            return entry
         return None
 
     def _start(self, request: Request, asker: _Asker) -> None:
@@ -372,9 +386,7 @@ class Airlock:
     def _look_at_logs(self, now_ns: int) -> None:
         if now_ns >= self._log_look_ns:
             self._log_look_ns = now_ns + LOG_LOOK_NS
-            for name, entry in self._workloads.items():
-                if entry.status.state not in (State.ENDED, State.PARKED):
-                    self._hands.cut_log(name)
+            self._hands.look_at_logs(name for name, entry in self._workloads.items() if _writes(entry))
 
     def _view(self, workload: Workload) -> dict[str, Any]:
         return protocol.view(workload, str(self._hands.log(workload.spec.workload)))
@@ -385,6 +397,11 @@ def _under_way(entry: Workload) -> bool:
     status = entry.status
     saves = status.state in (State.SAVING, State.FLUSHING) or status.cause is Cause.MEMORY
     return saves and status.state is not State.ENDED and status.held is not Held.TERM
+
+
+def _writes(entry: Workload) -> bool:
+    """Whether there may be output to come: what ended has none, and an image counts on files as they were."""
+    return entry.status.state not in (State.ENDED, State.PARKED)
 
 
 def _is_over(entry: Workload) -> bool:

@@ -324,6 +324,32 @@ def test_forget_takes_only_what_has_ended(running: Rig) -> None:
     assert running.call("forget", workload="a")["ok"]
 
 
+def test_a_log_is_held_to_the_bound_that_is_asked_for(running: Rig) -> None:
+    """Also one that has ended; never to less than its end, and by who knows its token alone."""
+    talk = "head -c 1000000 /dev/zero | tr '\\0' '\\n'"
+    for name, then in (("a", "; exec sleep 60"), ("b", "")):
+        log = Path(running.run(name, "sh", "-c", talk + then)["log"])
+        eventually(lambda log=log: log.stat().st_size == 1_000_000, "it wrote")
+    running.until("b", "ended")
+    for fields, reason in ({"bytes": 1}, "bad_request"), ({"bytes": 1 << 40}, "bad_request"):
+        assert running.call("bound_log", workload="a", token=1, **fields)["reason"] == reason
+    assert running.call("bound_log", workload="a", token=2, bytes=65536)["reason"] == "stale_token"
+    assert running.call("bound_log", workload="x", token=1, bytes=65536)["reason"] == "unknown_workload"
+    for name in ("a", "b"):
+        reply = running.call("bound_log", workload=name, token=1, bytes=65536)
+        log = Path(reply["log"])
+        said = log.with_name("log.kept")
+        eventually(said.exists, "what is gone is said")
+        assert json.loads(said.read_text()) == {
+            "base": 0,
+            "first": 1_000_000 - 65536,
+            "lines": 1_000_000 - 65536,
+            "bound": 65536,
+        }
+        assert said.stat().st_mode & 0o777 == 0o640
+        assert log.read_bytes()[-65536:] == b"\n" * 65536
+
+
 def test_a_second_airlock_is_refused(running: Rig) -> None:
     other = Rig.__new__(Rig)
     other.__dict__ |= running.__dict__ | {"link": None, "socket": running.folder / "other"}

@@ -142,7 +142,7 @@ class Idle:
     def done(self, _descriptor: int, _workloads: object) -> list[tuple[str, Input]]:
         return [("gone", Input(Kind.FLUSHED))]
 
-    def cut_log(self, _name: str) -> None:
+    def look_at_logs(self, _names: object) -> None:
         pass
 
 

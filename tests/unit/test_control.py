@@ -192,8 +192,8 @@ def test_a_log_is_read_whole_while_it_moves_to_what_is_kept(tmp_path: Path) -> N
         moves = threading.Thread(target=_end_run, args=(places, f"{ref}.7"))
         moves.start()
         while moves.is_alive():
-            assert places.read_log(ref, 0) == b"output"
-        assert places.read_log(ref, 3) == b"put"
+            assert places.read_log(ref, 0).data == b"output"
+        assert places.read_log(ref, 3).data == b"put"
 
 
 def _end_run(places: Places, run: str) -> None:

@@ -22,6 +22,8 @@ from tegd.adapters.bundles import BundleError, Gathering
 from tegd.adapters.places import Places
 from tegd.adapters.store import Store
 from tegd.agent import AgentSide, Place
+from tegd.airlock.adapters import logs as output
+from tegd.airlock.adapters.logs import cut
 from tegd.effects import Drop, Forget, Keep, Start
 from tegd.modes import Mode
 from tegd.roster import ENDED_KEPT_MAX
@@ -384,12 +386,42 @@ def test_output_is_durable_before_the_airlock_side_forgets_it(tmp_path: Path, sy
     assert synced == {tmp_path / "logs/5/.log.7", tmp_path / "logs/5"}
 
 
+async def test_output_of_one_tenant_is_held_to_its_share_of_the_host(host: Host) -> None:
+    """What the airlock side has, it is asked to cut; what is kept here is cut here; the small are left alone."""
+    host.service._settings = msgspec.structs.replace(host.service._settings, tenant_log_bytes=1 << 20)
+    host.service._desk._settings = host.service._settings
+    works = [await host.seated(key=1), await host.seated(key=2)]
+    logs = [host.folder / "airlock/workloads" / work.airlock_id / "log" for work in works]
+    logs += [host.service._places.logs(works[0].ref) / name for name in ("log.6", "log-1.6")]
+    for log, size in zip(logs, (900_000, 100_000, 800_000, 700_000), strict=True):
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_bytes(b"line\n" * (size // 5))
+    asked: list[dict[str, Any]] = []
+    call = host.side.call
+
+    async def heard(verb: str, **fields: Any) -> dict[str, Any]:
+        asked.extend([fields] * (verb == "bound_log"))
+        return await call(verb, **fields)
+
+    host.side.call = heard  # type: ignore[method-assign]
+    await host.service._bound_logs()
+    [bound] = asked
+    assert (bound["workload"], bound["token"]) == (works[0].airlock_id, 8)
+    assert [output.kept(log).first > 0 for log in logs] == [False, False, True, True]
+    cut(logs[0], bound["bytes"])
+    assert sum(output.end(log) - output.kept(log).first for log in logs) <= 1 << 20
+    told = (await host.service.answer(ME, control.Why(name=str(works[0].ref)))).data["log"]  # type: ignore[union-attr]
+    assert (told["lines"] * 5, told["keeps"], told["share"]) == (output.kept(logs[0]).first, bound["bytes"], 1 << 20)
+    await host.service._bound_logs()
+    assert asked == [bound], "it was said"
+
+
 def test_output_is_read_from_its_runs_and_nothing_else(tmp_path: Path) -> None:
     for name in ("5.7", "5.service", "5.x"):
         (tmp_path / "airlock/workloads" / name).mkdir(parents=True)
         (tmp_path / "airlock/workloads" / name / "log").write_text(name)
     places = Places(tmp_path)
-    assert (places.read_log(5, 0), places.read_log(5, -4), places.read_log(5, 3)) == (b"5.7", b"5.7", b"")
+    assert [places.read_log(5, offset).data for offset in (0, -4, 3)] == [b"5.7", b"5.7", b""]
 
 
 def test_a_bundle_that_has_no_room_here_is_refused_before_it_fills_the_disk(tmp_path: Path) -> None:

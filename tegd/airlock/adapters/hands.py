@@ -16,6 +16,7 @@ from tegd.airlock.adapters.cgroupfs import FREEZE_NS, Cgroups, listed
 from tegd.airlock.adapters.containment import Containment, Leader, Sessions, command_process, send
 from tegd.airlock.adapters.dump import Answered, Dumper
 from tegd.airlock.adapters.flush import Flusher, Job
+from tegd.airlock.adapters.logs import Logs
 from tegd.airlock.adapters.manager import Services
 from tegd.airlock.adapters.marks import Marks
 from tegd.airlock.adapters.units import Slice, main_process
@@ -25,8 +26,6 @@ from tegd.airlock.dumper.requests import Request, Verb
 from tegd.airlock.model import Then, Way, Workload
 from tegd.airlock.transitions import State
 
-LOG_BYTES_MAX = 64 << 20
-"""A log that grows larger than this starts again from nothing."""
 LOOK_NS, LOOK_HEARD_NS = 5_000_000, 50_000_000
 """How soon to look for a mark again: one that nobody hears, and one that the kernel tells of."""
 
@@ -58,6 +57,7 @@ class Hands:
         self._watched: dict[int, tuple[str, int]] = {}
         self._starting: dict[int, str] = {}
         self._flusher = Flusher()
+        self._logs = Logs()
         self._epoll.register(self._flusher.ready, select.EPOLLIN)
         self._dumper = dumper
         if dumper is not None:
@@ -234,16 +234,19 @@ class Hands:
         """Where the output of a workload goes."""
         return self._home(name) / "log"
 
-    def cut_log(self, name: str) -> None:
-        """Hold a log to its bound; it is appended to, so that its writer goes on at the new end."""
-        with suppress(OSError):
-            if self.log(name).stat().st_size > LOG_BYTES_MAX:
-                os.truncate(self.log(name), 0)
+    def look_at_logs(self, names: Iterable[str]) -> None:
+        """Hold the logs of work that may write within their bounds, beside the loop."""
+        self._logs.look(map(self.log, names))
+
+    def bound_log(self, name: str, bound: int, *, writes: bool) -> None:
+        """Hold a log to another bound, in bytes; `writes`: there may be more to come."""
+        self._logs.bound(self.log(name), bound, anew=writes)
 
     def forget(self, name: str) -> None:
         """Remove what is left of a workload that has ended; a flush that is still under way means nothing more."""
         self._flushing.pop(name, None)
         self._heard.discard(name)
+        self._logs.forget(self.log(name))
         for groups in (self._groups, self._containment):
             if isinstance(groups, Cgroups):
                 groups.forget(name)
