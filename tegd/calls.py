@@ -115,6 +115,8 @@ def run_of(entry: dict[str, Any]) -> Run:
         saved_ns=entry["saved_ns"],
         hook_failed=failed,
         hook_proved=proof == "proved" and entry.get("savable", "") == "hook",
+        comeback=flaw if proof == "proved" and entry.get("by") == "hook" else "",
+        quits=bool(entry.get("quits")),
     )
 
 

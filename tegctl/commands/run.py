@@ -198,6 +198,8 @@ def command(
             f"note: {answer['name']} was submitted; what your environment says of {', '.join(ignored)} is ignored: "
             "TEG sets that itself, by the slots that the job gets; nothing to do"
         )
+    for said in answer.get("warnings", ()):
+        _say(f"note: {answer['name']} was submitted, but {said}")
     if session.output != "json":
         cost.say(session, answer["name"], answer["ref"])
     if detach:

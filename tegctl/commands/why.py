@@ -25,6 +25,8 @@ def command(session: Session, name: str, *, verbose: bool) -> None:
             click.echo(f"    -> {reason['help']}")
     if not answer["reasons"]:
         click.echo("  nothing keeps it from running: nothing to do")
+    for said in answer.get("warnings", ()):
+        click.echo(f"  note: {said}")
     steps = answer["history"] if verbose else answer["history"][-5:]
     for step in steps:
         click.echo(f"  {step['ago_ticks'] / 20:>8.0f} s ago  {step['text']}")

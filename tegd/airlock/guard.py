@@ -20,7 +20,7 @@ from tegd.airlock.adapters.memory import GroupMemory, GroupReader, MemoryReader
 from tegd.airlock.adapters.parts import PartReader
 from tegd.airlock.adapters.reclaim import expose, shield, unbound
 from tegd.airlock.adapters.room import Room
-from tegd.airlock.adapters.units import Slice, unstartable
+from tegd.airlock.adapters.units import Slice
 from tegd.airlock.core import Input, Kind
 from tegd.airlock.model import Cause, Held, Proof, Spec, Status, Then, Way, Workload
 from tegd.airlock.phases import Phase, Sign
@@ -214,19 +214,19 @@ class Guard:
         except ConfigError as error:
             self._problems[name] = str(error)
             said = AirlockSettings().of_unit(name, {})
-        problem = unstartable(unit.argv)
-        if problem and said.hook is not None:
-            self._problems[name] = f"{name}: not saved by its hook, for it could not be started again: {problem}"
+        returns = name.endswith(".service")
+        if not returns and said.hook is not None:
+            self._problems[name] = f"{name}: not saved by its hook: systemd starts no scope again, make it a service"
         spec = Spec(
             workload=name,
             lease=0,
             token=0,
-            argv=() if problem else unit.argv,
+            argv=(),
             env={},
             cwd=unit.cwd,
             uid=unit.uid,
             gid=unit.gid,
-            hook=None if problem else said.hook,
+            hook=said.hook if returns else None,
             notice_ns=NOTICE_NS,
             save_ns=SAVE_NS,
             resume=False,
@@ -234,7 +234,7 @@ class Guard:
             rank=said.rank,
             unit=name,
             group=str(unit.group),
-            dump=said.dump and self._hands.can_dump,
+            dump=said.dump and returns and self._hands.can_dump,
             watchdog="WATCHDOG_USEC" in unit.environment,
         )
         self._tell(f"{name}: found, rank {said.rank:g}, {'with' if spec.hook else 'without'} a hook")

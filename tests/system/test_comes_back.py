@@ -104,9 +104,10 @@ def test_drained_work_comes_back_as_it_was(up: Maker, command: str) -> None:
     said = typed(host, "work", COMMANDS[command])
     assert "resume" not in said
     has_worked(host, "work")
-    host.tegctl("drain", "local")
+    name = host.ask("tegd", control.Host())["host"]
+    host.tegctl("drain", name)
     host.until(lambda: host.life("work") in {"seeking", "ordered"}, SEATED_S)
-    host.tegctl("undrain", "local")
+    host.tegctl("undrain", name)
     host.until(lambda: len(starts(host.folder)) > 1, SEATED_S)
     first, second = starts(host.folder)[:2]
     as_it_was(first, second)

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 SOURCES = (
     *("tegd/__init__.py", "tegd/airlock"),
-    *("tegcore/__init__.py", "tegcore/errors.py", "tegcore/clock.py", "tegcore/units.py"),
+    *("tegcore/__init__.py", "tegcore/errors.py", "tegcore/clock.py", "tegcore/shells.py", "tegcore/units.py"),
     *("tegio/__init__.py", "tegio/clock.py", "tegio/notify.py", "tegio/seqpacket.py"),
 )
 PROGRAMS = (

@@ -6,19 +6,23 @@ Every act may be done twice, and on a process that has gone meanwhile it does no
 import os
 import select
 import signal
+import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from tegd.airlock.adapters import launch, procfs
+from tegcore.shells import loses
+from tegd.airlock import comeback
+from tegd.airlock.adapters import context, launch, procfs, units
+from tegd.airlock.adapters.beside import Beside
 from tegd.airlock.adapters.cgroupfs import FREEZE_NS, Cgroups, listed
 from tegd.airlock.adapters.containment import Containment, Leader, Sessions, command_process, send
 from tegd.airlock.adapters.dump import Answered, Dumper
 from tegd.airlock.adapters.flush import Flusher, Job
 from tegd.airlock.adapters.manager import Services
 from tegd.airlock.adapters.marks import Marks
-from tegd.airlock.adapters.units import Slice, main_process
+from tegd.airlock.adapters.units import Ended, Slice, main_process
 from tegd.airlock.core import Act, Effect, Input, Kind
 from tegd.airlock.dumper import criu, images
 from tegd.airlock.dumper.requests import Request, Verb
@@ -29,6 +33,10 @@ LOG_BYTES_MAX = 64 << 20
 """A log that grows larger than this starts again from nothing."""
 LOOK_NS, LOOK_HEARD_NS = 5_000_000, 50_000_000
 """How soon to look for a mark again: one that nobody hears, and one that the kernel tells of."""
+SAID_NS = 3_000_000_000
+"""How long the manager may take to say what a unit is, before it is asked to save without."""
+_SAID, _SEEN = "said", "seen"
+"""Files of a unit: what the manager said of it, and what was to be seen of its process when it was asked to save."""
 
 
 class Hands:
@@ -38,7 +46,7 @@ class Hands:
         folder: The airlock's state folder.
         containment: What holds processes together.
         epoll: What tells the ends of processes.
-        units: The slice whose units are looked after, and what holds them.
+        slice_units: The slice whose units are looked after, and what holds them.
         dumper: What dumps and restores processes, where that can be done.
     """
 
@@ -47,14 +55,17 @@ class Hands:
         folder: Path,
         containment: Containment,
         epoll: select.epoll,
-        units: tuple[Slice, Cgroups] | None = None,
+        slice_units: tuple[Slice, Cgroups] | None = None,
         dumper: Dumper | None = None,
     ) -> None:
         self._folder = folder
         self._containment = containment
         self._epoll = epoll
-        self._slice: Slice | None = units[0] if units else None
-        self._groups: Cgroups | None = units[1] if units else None
+        self._slice: Slice | None = slice_units[0] if slice_units else None
+        self._groups: Cgroups | None = slice_units[1] if slice_units else None
+        self._asking = Beside("ask")
+        self._inquiring: set[str] = set()
+        self._notes: dict[str, str] = {}
         self._watched: dict[int, tuple[str, int]] = {}
         self._starting: dict[int, str] = {}
         self._flusher = Flusher()
@@ -97,6 +108,7 @@ class Hands:
         spec, status = workload.spec, workload.status
         if spec.unit and self._groups is not None:
             self._groups.adopted[spec.workload] = Path(spec.group)
+            self._ask_manager(spec.workload)
         elif spec.group and isinstance(self._containment, Cgroups):
             self._containment.placed[spec.workload] = Path(spec.group)
         if not status.pid or status.exit_code is not None or self._watch(_leader(workload)):
@@ -155,6 +167,7 @@ class Hands:
         assert self._groups is not None
         self._groups.adopted[workload.spec.workload] = Path(workload.spec.group)
         self._watch(_leader(workload))
+        self._ask_manager(workload.spec.workload)
 
     def owns(self, descriptor: int) -> bool:
         """Whether a ready descriptor is one of ours."""
@@ -213,7 +226,7 @@ class Hands:
         if not self._has_mark(workload):
             return []
         self._containment_of(workload).freeze(_leader(workload))
-        return [Input(Kind.MARKED)]
+        return [self._marked(workload)]
 
     def look_ns(self, workload: Workload) -> int:
         """How soon to look after a hook at work again: one whose mark is heard is frozen without a look."""
@@ -244,6 +257,9 @@ class Hands:
         """Remove what is left of a workload that has ended; a flush that is still under way means nothing more."""
         self._flushing.pop(name, None)
         self._heard.discard(name)
+        self._notes.pop(name, None)
+        if self._slice is not None and (said := units.said_from(self._home(name) / _SAID)) is not None:
+            self._slice.forget(name, said)
         for groups in (self._groups, self._containment):
             if isinstance(groups, Cgroups):
                 groups.forget(name)
@@ -287,8 +303,12 @@ class Hands:
         spec = workload.spec
         if workload.status.dumped_ns:
             return self._restore(workload)
+        home = self._home(spec.workload)
+        said, seen = units.said_from(home / _SAID), units.seen_from(home / _SEEN)
+        if said is None or seen is None:
+            return [Input(Kind.START_FAILED, problem=f"{spec.unit}: what it was started by is not known")]
         try:
-            pid = self._slice.start_again(spec.unit, (*spec.argv, *spec.resume_args))
+            pid = self._slice.start_again(spec.unit, seen.chosen, said, spec.resume_args, home / _SEEN)
         except OSError as error:
             return [Input(Kind.START_FAILED, problem=f"{error.filename or spec.unit}: {error.strerror}")]
         return self._starts(workload, pid)
@@ -323,8 +343,6 @@ class Hands:
 
     def _unit_started(self, workload: Workload, code: int | None) -> list[Input]:
         spec = workload.spec
-        if spec.unit and self._slice is not None:
-            self._slice.started(spec.unit)
         restored = workload.status.dumped_ns > 0
         found = self._restored(workload) if restored else main_process(Path(spec.group))
         if code != 0 or found is None:
@@ -380,7 +398,8 @@ class Hands:
     def _ask(self, workload: Workload, *, afresh: bool) -> None:
         assert workload.spec.hook is not None
         if afresh:
-            launch.clear_mark(workload.spec)
+            uid, gid = self._user(workload)
+            launch.clear_mark(replace(workload.spec, uid=uid, gid=gid))
         self._before[workload.spec.workload] = launch.identity(workload.spec.hook.checkpoint) if afresh else None
         own = workload.spec.hook.mark == workload.spec.hook.checkpoint
         old = afresh or own or launch.older(workload.spec.hook.mark, workload.status.since_ns)
@@ -396,8 +415,74 @@ class Hands:
         """Ask for a checkpoint once the command has a handler: before that, the signal would end it."""
         hook = workload.spec.hook
         assert hook is not None
-        if self._signal_main(workload, hook.signum, only_caught=True):
-            self._unasked.discard(workload.spec.workload)
+        main = self._main(workload)
+        if main is None or not procfs.catches(main.pid, hook.signum) or not self._may_be_seen(workload):
+            return
+        self._see(workload, main)
+        send(main, hook.signum)
+        self._unasked.discard(workload.spec.workload)
+
+    def _may_be_seen(self, workload: Workload) -> bool:
+        """Whether the manager has said what there is to say of a unit, or had the time to."""
+        spec, status = workload.spec, workload.status
+        if not spec.unit or (self._home(spec.workload) / _SAID).exists():
+            return True
+        self._ask_manager(spec.workload)
+        return time.clock_gettime_ns(time.CLOCK_BOOTTIME) > status.since_ns + SAID_NS
+
+    def _see(self, workload: Workload, main: procfs.Process) -> None:
+        """Keep what the process that is asked to save is to be started again from, before it can end."""
+        spec, home = workload.spec, self._home(workload.spec.workload)
+        with suppress(OSError):
+            if not spec.unit:
+                words = context.command(main.pid)
+                same = words[1 : len(spec.argv)] == spec.argv[1:] and words[0].endswith(spec.argv[0])
+                self._notes[spec.workload] = _loss(spec.argv, same=same)
+            elif (said := units.said_from(home / _SAID)) is not None:
+                chosen, note, about = units.seen_of(main.pid, said, spec.resume_args)
+                units.keep(home / _SEEN, {"chosen": chosen, **about})
+                self._notes[spec.workload] = note
+
+    def _ask_manager(self, name: str) -> None:
+        """Ask it of a unit, beside the loop; what is known already stays: a start of ours changes what it says."""
+        if name not in self._inquiring and not (self._home(name) / _SAID).exists():
+            self._inquiring.add(name)
+            self._asking.do(name, lambda: self._hear_manager(name))
+
+    def _hear_manager(self, name: str) -> None:
+        with suppress(OSError):
+            self._said(name)
+        self._inquiring.discard(name)
+
+    def _said(self, name: str) -> comeback.Said:
+        assert self._slice is not None
+        said = self._slice.ask(name)
+        if said.line:
+            units.keep(self._home(name) / _SAID, comeback.data(said))
+        return said
+
+    def _user(self, workload: Workload) -> tuple[int, int]:
+        """User and group of its process: of a unit, also one that gave up root since it was found."""
+        spec, kept = workload.spec, units.seen_from(self._home(workload.spec.workload) / _SEEN)
+        if not spec.unit:
+            return spec.uid, spec.gid
+        if found := procfs.user(workload.status.pid):
+            return found
+        return (kept.uid, kept.gid) if kept else (spec.uid, spec.gid)
+
+    def _unreturnable(self, name: str) -> str:
+        """Why a unit that was saved could not be started again; empty: it can."""
+        home = self._home(name)
+        try:
+            said = units.said_from(home / _SAID) or self._said(name)
+        except OSError as error:
+            return f"{error.filename}: {error.strerror}"
+        if said.problem:
+            return f"it could not be started again: {said.problem}"
+        return "" if (home / _SEEN).exists() else "it could not be started again: what it was could not be read"
+
+    def _marked(self, workload: Workload) -> Input:
+        return Input(Kind.MARKED, problem=self._notes.get(workload.spec.workload, ""))
 
     def _freeze_marked(self, workload: Workload) -> None:
         if self._has_mark(workload):
@@ -407,12 +492,9 @@ class Hands:
         by_hook = workload.status.by is Way.HOOK
         return by_hook and launch.has_mark(workload.spec, self._marks.get(workload.spec.workload))
 
-    def _signal_main(self, workload: Workload, signum: int, *, only_caught: bool = False) -> bool:
-        main = self._main(workload)
-        if main is None or (only_caught and not procfs.catches(main.pid, signum)):
-            return False
-        send(main, signum)
-        return True
+    def _signal_main(self, workload: Workload, signum: int) -> None:
+        if (main := self._main(workload)) is not None:
+            send(main, signum)
 
     def _main(self, workload: Workload) -> procfs.Process | None:
         leader = _leader(workload)
@@ -425,7 +507,11 @@ class Hands:
         def members() -> list[int]:
             return [found.pid for found in held.members(leader, list(procfs.processes()))]
 
-        self._flusher.flush(Job(workload, self._before.get(name), self._image(workload), members))
+        def returns() -> str:
+            return self._unreturnable(name) if workload.spec.unit else ""
+
+        uid, _ = self._user(workload)
+        self._flusher.flush(Job(workload, self._before.get(name), self._image(workload), members, uid, returns))
 
     def _discard(self, workload: Workload) -> None:
         self._flusher.discard(workload.spec.workload, self._image(workload), workload.status.since_ns)
@@ -452,7 +538,11 @@ class Hands:
         state = workload.status.state
         if workload.spec.unit:
             marked = state is State.SAVING and self._has_mark(workload)
-            return [Input(Kind.MARKED)] * marked + [Input(Kind.EXITED)]
+            ended = self._unit_ended(workload, marked=marked)
+            problem = f"it ended soon after it was started again: {ended.how}; `systemctl status` says more"
+            told = problem if state is State.RUNNING and workload.status.back_ns and ended.code != 0 else ""
+            exited = Input(Kind.EXITED, exit_code=ended.code, stopped=ended.stopped, problem=told)
+            return [self._marked(workload)] * marked + [exited]
         ran, code = launch.exit_status(self._home(workload.spec.workload))
         if not ran and (absent := launch.absent(self._home(workload.spec.workload))):
             return [Input(Kind.EXITED, exit_code=code, problem=f"{workload.spec.argv[0]} {absent}")]
@@ -462,13 +552,31 @@ class Hands:
             killed = 128 + signal.SIGKILL if state is State.KILLING else None
             code = reaped if reaped is not None else killed
         marked = state is State.SAVING and self._has_mark(workload)
-        return [Input(Kind.MARKED)] * marked + [Input(Kind.EXITED, exit_code=code)]
+        return [self._marked(workload)] * marked + [Input(Kind.EXITED, exit_code=code)]
+
+    def _unit_ended(self, workload: Workload, *, marked: bool) -> Ended:
+        """How a unit ended, where that decides what becomes of it: the manager is not asked for nothing."""
+        spec, status = workload.spec, workload.status
+        now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        decides = marked or status.state is State.FLUSHING
+        decides |= status.state is State.RUNNING and now_ns < max(status.quit_ns, status.back_ns)
+        if self._slice is None or not decides:
+            return Ended(None, stopped=False, how="")
+        return self._slice.ended(spec.unit, status.pid)
 
     def _image(self, workload: Workload) -> Path:
         return self._home(workload.spec.workload) / "image"
 
     def _home(self, name: str) -> Path:
         return self._folder / "workloads" / name
+
+
+def _loss(argv: tuple[str, ...], *, same: bool) -> str:
+    """What people are to know of a comeback in the market, where the whole command is given again."""
+    lost = loses(argv)
+    if not lost or same:
+        return lost
+    return f"the program that saves is not the one that would be started again: {lost}"
 
 
 def _leader(workload: Workload) -> Leader:
