@@ -11,6 +11,7 @@ import click
 from click.core import ParameterSource
 
 from tegcore.errors import RefusedError, UnavailableError
+from tegcore.shells import loses
 from tegcore.wire import control
 from tegctl import alone, context, cost, farewell
 from tegctl.quantities import AMOUNT, CORES, SHARE, TIME, Bid, Bytes, Slots
@@ -21,7 +22,7 @@ from tegio.seqpacket import ask
 
 BACK_S, LOOK_S = 10.0, 0.2
 """How long a daemon that went away is waited for, and how often it is looked for."""
-_ALONE = frozenset({"rank", "hook", "name", "detach", "argv"})
+_ALONE = frozenset({"rank", "hook", "name", "detach", "argv", "export", "entries"})
 """What work that runs outside the market can be told."""
 _ELSEWHERE = {
     "--gres": "--gpus",
@@ -162,7 +163,8 @@ def command(
     """
     if rank is not None:
         _demand_no_market_options()
-        _alone(session, alone.Order(argv, name, rank, hook), detach=detach)
+        env = context.environment(export, entries, os.environ)
+        _alone(session, alone.Order(argv, name, rank, hook, env), detach=detach)
     limit_ucr, limit_hour_ucr = bid or (None, None)
     with refused_as("the job was not submitted"):
         spec = control.WorkloadSpec(
@@ -316,7 +318,9 @@ def _alone(session: Session, order: alone.Order, *, detach: bool) -> NoReturn:
     session.demand_here("run --rank")
     airlock = socket_path(session.state_dir, "airlock")
     ask(airlock, "hello")
-    unit = alone.start(order)
+    unit = alone.start(order, airlock)
+    if order.hook and (said := loses(order.argv)):
+        _say(f"note: {unit} was started, but {said}")
     if detach:
         if session.output == "json":
             show_json("Started", {"unit": unit})
