@@ -13,6 +13,7 @@ from system.up import DEMO, Maker, Up
 from system.zone import Zone
 
 from tegcore.wire import control
+from tegctl.session import fresh_key
 
 SEATED_S = 40.0
 PROGRAM = """
@@ -141,13 +142,13 @@ def zone(tmp_path: Path) -> Iterator[Zone]:
 def test_moved_work_comes_back_as_it_was(zone: Zone, tmp_path: Path) -> None:
     """Another host, the same folder of a shared disk."""
     folder = project(tmp_path / "shared")
-    zone.operate(control.DrainHost(host="b", on=True, key=1))
+    zone.operate(control.DrainHost(host="b", on=True, key=fresh_key()))
     env = {"STARTS": f"{folder}/starts", "PYTHON": sys.executable, "FOO": "bar baz"}
     place = {"cwd": str(folder), "umask": 0o027, "limits": {"nofile": 900}, "env": env}
     zone["a"].submit(argv=COMMANDS["passed"], hook=control.Hook(), **place)
     zone.until(lambda: len(starts(folder)) == 1, SEATED_S)
-    zone.operate(control.DrainHost(host="b", on=False, key=2))
-    zone.operate(control.DrainHost(host="a", on=True, key=3))
+    zone.operate(control.DrainHost(host="b", on=False, key=fresh_key()))
+    zone.operate(control.DrainHost(host="a", on=True, key=fresh_key()))
     zone.until(lambda: len(starts(folder)) == 2, SEATED_S)
     first, second = starts(folder)
     assert second["done"] > 0

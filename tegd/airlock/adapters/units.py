@@ -288,7 +288,7 @@ class Kept(NamedTuple):
 
 def seen_from(path: Path) -> Kept | None:
     """What was kept of a process; None: nothing."""
-    with suppress(OSError, ValueError, KeyError):
+    with suppress(OSError, ValueError, KeyError, TypeError):
         kept = json.loads(path.read_text())
         return Kept(Way(kept["chosen"]), int(kept["uid"]), int(kept["gid"]))
     return None
