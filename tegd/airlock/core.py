@@ -88,7 +88,7 @@ class Input:
         exit_code: EXITED.
         problem: START_FAILED, FLUSH_FAILED, SAVE_FAILED: what went wrong; MARKED: what a proof left untried; EXITED:
             why its command was never run, or how it ended.
-        stopped: EXITED: an operator had the unit stopped.
+        stopped: EXITED, FLUSHED: an operator had the unit stopped.
         signum: SIGNAL.
         then: SAVE.
         grace_ns: END: time between the request to end and the kill; 0 kills at once.
@@ -294,7 +294,7 @@ def narrow(workload: Workload, told: Input, now_ns: int) -> Event | Refused:
             frees = status.state is State.FROZEN and status.held is Held.TERM and told.term_end_ns > now_ns
             return Event.EXTEND_HELD if frees else Event.EXTEND
         case Kind.FLUSHED:
-            return _flushed(workload, past)
+            return _flushed(workload, past, stopped=told.stopped)
         case Kind.EXITED if status.state is State.RUNNING and not told.stopped and not past:
             return _ended_early(workload, told, now_ns)
         case Kind.FLUSH_FAILED | Kind.SAVE_FAILED:
@@ -352,12 +352,12 @@ def _ended_early(workload: Workload, told: Input, now_ns: int) -> Event:
     return Event.BACK_FAILED if failed and now_ns < status.back_ns else Event.EXITED
 
 
-def _flushed(workload: Workload, past: bool) -> Event:
+def _flushed(workload: Workload, past: bool, *, stopped: bool) -> Event:
     status = workload.status
     if status.gone:
         if status.then is Then.PARK:
             return Event.SAVED_PARKED
-        stays = status.then in _IN_PASSING and not past and status.cause is Cause.NONE
+        stays = status.then in _IN_PASSING and not past and not stopped
         return Event.SAVED_AGAIN if stays else Event.SAVED_GONE
     if status.by is Way.DUMP and (past or status.then is Then.END):
         return _failure(workload, past)
@@ -472,8 +472,6 @@ def _noted_outcome(status: Status, event: Event, told: Input, now_ns: int) -> St
             over = killed and 0 < status.term_end_ns <= now_ns
             cause = status.cause or (Cause.TERM if over else Cause.START_FAILED if told.problem else Cause.NONE)
             problem = told.problem or status.problem
-            if told.stopped:
-                cause = status.cause or Cause.EXITED
             return replace(status, exit_code=told.exit_code, cause=cause, problem=problem, gone=True)
         case Event.GONE_PARKED | Event.RESTORE_FAILED | Event.BACK_FAILED:
             return replace(status, **_PARKED, problem=told.problem)

@@ -305,8 +305,8 @@ def test_who_is_known_to_end_after_its_mark_is_started_again_after_each_save_in_
 @pytest.mark.parametrize("state", [State.RUNNING, State.FLUSHING])
 def test_a_unit_that_its_operator_stops_in_the_midst_of_a_proof_is_not_started_again(state: State) -> None:
     workload = at(state, UNIT, then=Then.PROVE, quit_ns=S, term_end_ns=0)
-    stopped = go(workload, Kind.EXITED, stopped=True)
-    over = stopped if state is State.RUNNING else go(stopped.workload, Kind.FLUSHED)
+    over = go(workload, Kind.EXITED, stopped=state is State.RUNNING)
+    over = over if state is State.RUNNING else go(over.workload, Kind.FLUSHED, stopped=True)
     assert over.workload.status.state is State.ENDED
 
 

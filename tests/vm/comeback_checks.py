@@ -218,7 +218,7 @@ def start_that_fails() -> dict[str, Any]:
     inject(name, "save", "park")
     eventually(lambda: told(name)["state"] == "parked" and told(name)["problem"], "its problem is told")
     said = told(name)["problem"]
-    assert "2" in said, said
+    assert "exit code 2" in said, said
     shell("sleep 12")
     assert told(name)["state"] in ("parked", "starting", "running"), "it is kept"
     (PROJECT / "sub" / "prog.py").write_text(Path(PROGRAM).read_text().replace('"fails"', '"none"'))

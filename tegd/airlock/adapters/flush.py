@@ -29,7 +29,8 @@ class Job(NamedTuple):
         image: Folder of the image, where the save is a dump.
         members: The pids of its processes.
         uid: User that it runs as by now; None: as its spec says.
-        unreturnable: Says why it could not be started again; it may ask the service manager.
+        look_after: Says why it could not be started again, and whether it was stopped by an operator; it may ask the
+            service manager.
     """
 
     workload: Workload
@@ -37,7 +38,7 @@ class Job(NamedTuple):
     image: Path
     members: Callable[[], list[int]]
     uid: int | None = None
-    unreturnable: Callable[[], str] = lambda: ""
+    look_after: Callable[[], tuple[str, bool]] = lambda: ("", False)
 
 
 class Flushed(NamedTuple):
@@ -47,11 +48,13 @@ class Flushed(NamedTuple):
         workload: Whose checkpoint.
         since_ns: Which flush of it: when it came to that state.
         problem: Why it is not durable, for people; empty: it is.
+        stopped: An operator had it stopped meanwhile.
     """
 
     workload: str
     since_ns: int
     problem: str
+    stopped: bool = False
 
 
 class Flusher:
@@ -87,11 +90,14 @@ class Flusher:
 
 def flushed(job: Job) -> Flushed:
     """Make one durable here and now."""
+    stopped = False
     try:
-        problem = _image(job) if job.workload.status.by is Way.DUMP else _checkpoint(job) or job.unreturnable()
+        problem = _image(job) if job.workload.status.by is Way.DUMP else _checkpoint(job)
+        if not problem and job.workload.status.by is Way.HOOK:
+            problem, stopped = job.look_after()
     except OSError as error:
         problem = f"the checkpoint {error.filename or ''}: {error.strerror}"
-    return Flushed(job.workload.spec.workload, job.workload.status.since_ns, problem)
+    return Flushed(job.workload.spec.workload, job.workload.status.since_ns, problem, stopped)
 
 
 def _discarded(folder: Path, before_ns: int) -> None:

@@ -7,6 +7,7 @@ import os
 import select
 import signal
 import time
+from collections import deque
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -22,7 +23,7 @@ from tegd.airlock.adapters.dump import Answered, Dumper
 from tegd.airlock.adapters.flush import Flusher, Job
 from tegd.airlock.adapters.manager import Services
 from tegd.airlock.adapters.marks import Marks
-from tegd.airlock.adapters.units import Ended, Slice, main_process
+from tegd.airlock.adapters.units import Slice, main_process
 from tegd.airlock.core import Act, Effect, Input, Kind
 from tegd.airlock.dumper import criu, images
 from tegd.airlock.dumper.requests import Request, Verb
@@ -33,8 +34,8 @@ LOG_BYTES_MAX = 64 << 20
 """A log that grows larger than this starts again from nothing."""
 LOOK_NS, LOOK_HEARD_NS = 5_000_000, 50_000_000
 """How soon to look for a mark again: one that nobody hears, and one that the kernel tells of."""
-SAID_NS = 3_000_000_000
-"""How long the manager may take to say what a unit is, before it is asked to save without."""
+SAID_NS = 20_000_000_000
+"""How long the manager may take to say what a unit is, before a save of it has failed."""
 _SAID, _SEEN = "said", "seen"
 """Files of a unit: what the manager said of it, and what was to be seen of its process when it was asked to save."""
 
@@ -64,6 +65,9 @@ class Hands:
         self._slice: Slice | None = slice_units[0] if slice_units else None
         self._groups: Cgroups | None = slice_units[1] if slice_units else None
         self._asking = Beside("ask")
+        self._ended: deque[tuple[str, Input]] = deque()
+        self._ended_ready = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._epoll.register(self._ended_ready, select.EPOLLIN)
         self._inquiring: set[str] = set()
         self._notes: dict[str, str] = {}
         self._watched: dict[int, tuple[str, int]] = {}
@@ -88,7 +92,7 @@ class Hands:
             if act is Act.START:
                 outcomes += self._start_unit(workload) if workload.spec.unit else self._start(workload)
             elif act is Act.GO:
-                self._go_on(workload)
+                outcomes += self._go_on(workload)
             elif act is Act.FLUSH:
                 self._flush(workload)
             elif act is Act.DUMP:
@@ -159,6 +163,8 @@ class Hands:
         """Whether it has a handler for the signal of its hook, if it would be saved by that."""
         if workload.spec.hook is None or workload.way is Way.DUMP:
             return True
+        if not self._is_described(workload.spec.workload, unit=bool(workload.spec.unit)):
+            return False
         main = self._main(workload)
         return main is not None and procfs.catches(main.pid, workload.spec.hook.signum)
 
@@ -174,18 +180,22 @@ class Hands:
         return descriptor in self._watched
 
     def done(self, descriptor: int, workloads: Mapping[str, Workload]) -> list[tuple[str, Input]]:
-        """What came of flushes, dumps and restores, if that is what a ready descriptor says."""
+        """What came of flushes, dumps and restores, and how units ended, if that is what a ready descriptor says."""
         if self._dumper is not None and descriptor == self._dumper.ready:
             told = [_of_answer(answered, workloads.get(answered.workload)) for answered in self._dumper.answered()]
             return [found for found in told if found is not None]
+        if descriptor == self._ended_ready:
+            with suppress(BlockingIOError):
+                os.eventfd_read(self._ended_ready)
+            return [self._ended.popleft() for _ in range(len(self._ended))]
         if descriptor != self._flusher.ready:
             return []
         flushed = []
-        for name, since_ns, problem in self._flusher.done():
+        for name, since_ns, problem, stopped in self._flusher.done():
             if self._flushing.get(name) == since_ns:
                 del self._flushing[name]
                 kind = Kind.FLUSH_FAILED if problem else Kind.FLUSHED
-                flushed.append((name, Input(kind, problem=problem)))
+                flushed.append((name, Input(kind, problem=problem, stopped=stopped)))
         return flushed
 
     def whose(self, descriptor: int) -> str:
@@ -221,8 +231,8 @@ class Hands:
         """
         if workload.status.by is not Way.HOOK:
             return []
-        if workload.spec.workload in self._unasked:
-            self._try_to_ask(workload)
+        if workload.spec.workload in self._unasked and (problem := self._try_to_ask(workload)):
+            return [Input(Kind.SAVE_FAILED, problem=problem)]
         if not self._has_mark(workload):
             return []
         self._containment_of(workload).freeze(_leader(workload))
@@ -345,19 +355,23 @@ class Hands:
         spec = workload.spec
         restored = workload.status.dumped_ns > 0
         found = self._restored(workload) if restored else main_process(Path(spec.group))
+        if code == 0 and found is None and not restored and self._slice is not None:
+            # It has ended already: how, is told once it was taken for started.
+            return [Input(Kind.STARTED, pid=self._slice.main_pid(spec.unit), start_ticks=0)]
         if code != 0 or found is None:
             said = criu.said(self._image(workload) / "restore.log") if restored else "see its status"
             return [Input(Kind.START_FAILED, problem=f"starting {spec.unit or spec.workload} failed: {said}")]
         return [Input(Kind.STARTED, pid=found.pid, start_ticks=found.start_ticks)]
 
-    def _go_on(self, workload: Workload) -> None:
+    def _go_on(self, workload: Workload) -> list[Input]:
+        """Let what was started run, and hear of its end, which may have come already."""
         if workload.status.by is Way.DUMP:
             self._discard(workload)
             self._continue(workload)
         if workload.spec.unit or workload.spec.workload not in self._go:
-            self._watch(_leader(workload))
-        else:
-            launch.go(self._go.pop(workload.spec.workload))
+            return [] if self._watch(_leader(workload)) else self._exit(workload, None)
+        launch.go(self._go.pop(workload.spec.workload))
+        return []
 
     def _continue(self, workload: Workload) -> None:
         """What CRIU restored is stopped until it is written down that it is there."""
@@ -411,37 +425,46 @@ class Hands:
         self._try_to_ask(workload)
         self._containment_of(workload).thaw(_leader(workload))
 
-    def _try_to_ask(self, workload: Workload) -> None:
-        """Ask for a checkpoint once the command has a handler: before that, the signal would end it."""
-        hook = workload.spec.hook
+    def _try_to_ask(self, workload: Workload) -> str:
+        """Ask for a checkpoint once the command has a handler: before that, the signal would end it.
+
+        Returns:
+            Why it is never asked, for people; empty: it was, or is later.
+        """
+        spec, hook = workload.spec, workload.spec.hook
         assert hook is not None
         main = self._main(workload)
-        if main is None or not procfs.catches(main.pid, hook.signum) or not self._may_be_seen(workload):
-            return
-        self._see(workload, main)
+        if main is None or not procfs.catches(main.pid, hook.signum):
+            return ""
+        if not self._is_described(spec.workload, unit=bool(spec.unit)):
+            late = time.clock_gettime_ns(time.CLOCK_BOOTTIME) > workload.status.since_ns + SAID_NS
+            return "the service manager does not say how it was started" if late else ""
+        try:
+            self._see(workload, main)
+        except OSError as error:
+            return f"how it runs cannot be seen: {error.strerror}"
         send(main, hook.signum)
-        self._unasked.discard(workload.spec.workload)
+        self._unasked.discard(spec.workload)
+        return ""
 
-    def _may_be_seen(self, workload: Workload) -> bool:
-        """Whether the manager has said what there is to say of a unit, or had the time to."""
-        spec, status = workload.spec, workload.status
-        if not spec.unit or (self._home(spec.workload) / _SAID).exists():
+    def _is_described(self, name: str, *, unit: bool) -> bool:
+        """Whether the manager has said what there is to say of a unit: what saves may end by itself after it."""
+        if not unit or (self._home(name) / _SAID).exists():
             return True
-        self._ask_manager(spec.workload)
-        return time.clock_gettime_ns(time.CLOCK_BOOTTIME) > status.since_ns + SAID_NS
+        self._ask_manager(name)
+        return False
 
     def _see(self, workload: Workload, main: procfs.Process) -> None:
         """Keep what the process that is asked to save is to be started again from, before it can end."""
         spec, home = workload.spec, self._home(workload.spec.workload)
-        with suppress(OSError):
-            if not spec.unit:
-                words = context.command(main.pid)
-                same = words[1 : len(spec.argv)] == spec.argv[1:] and words[0].endswith(spec.argv[0])
-                self._notes[spec.workload] = _loss(spec.argv, same=same)
-            elif (said := units.said_from(home / _SAID)) is not None:
-                chosen, note, about = units.seen_of(main.pid, said, spec.resume_args)
-                units.keep(home / _SEEN, {"chosen": chosen, **about})
-                self._notes[spec.workload] = note
+        if not spec.unit:
+            words = context.command(main.pid)
+            same = words[1 : len(spec.argv)] == spec.argv[1:] and words[0].endswith(spec.argv[0])
+            self._notes[spec.workload] = _loss(spec.argv, same=same)
+        elif (said := units.said_from(home / _SAID)) is not None:
+            chosen, note, about = units.seen_of(main.pid, said, spec.resume_args)
+            units.keep(home / _SEEN, {"chosen": chosen, **about})
+            self._notes[spec.workload] = note
 
     def _ask_manager(self, name: str) -> None:
         """Ask it of a unit, beside the loop; what is known already stays: a start of ours changes what it says."""
@@ -470,16 +493,16 @@ class Hands:
             return found
         return (kept.uid, kept.gid) if kept else (spec.uid, spec.gid)
 
-    def _unreturnable(self, name: str) -> str:
-        """Why a unit that was saved could not be started again; empty: it can."""
-        home = self._home(name)
-        try:
-            said = units.said_from(home / _SAID) or self._said(name)
-        except OSError as error:
-            return f"{error.filename}: {error.strerror}"
+    def _look_after(self, workload: Workload) -> tuple[str, bool]:
+        """Why a unit that was saved could not be started again, and whether it was stopped; in a thread."""
+        spec, home = workload.spec, self._home(workload.spec.workload)
+        said = units.said_from(home / _SAID)
+        if said is None or not (home / _SEEN).exists():
+            return "it could not be started again: how it was started is not known", False
         if said.problem:
-            return f"it could not be started again: {said.problem}"
-        return "" if (home / _SEEN).exists() else "it could not be started again: what it was could not be read"
+            return f"it could not be started again: {said.problem}", False
+        gone = _leader(workload).here() is None and workload.status.then is not Then.PARK
+        return "", gone and self._slice is not None and self._slice.ended(spec.unit, workload.status.pid).stopped
 
     def _marked(self, workload: Workload) -> Input:
         return Input(Kind.MARKED, problem=self._notes.get(workload.spec.workload, ""))
@@ -507,17 +530,19 @@ class Hands:
         def members() -> list[int]:
             return [found.pid for found in held.members(leader, list(procfs.processes()))]
 
-        def returns() -> str:
-            return self._unreturnable(name) if workload.spec.unit else ""
+        def look_after() -> tuple[str, bool]:
+            return self._look_after(workload) if workload.spec.unit else ("", False)
 
         uid, _ = self._user(workload)
-        self._flusher.flush(Job(workload, self._before.get(name), self._image(workload), members, uid, returns))
+        self._flusher.flush(Job(workload, self._before.get(name), self._image(workload), members, uid, look_after))
 
     def _discard(self, workload: Workload) -> None:
         self._flusher.discard(workload.spec.workload, self._image(workload), workload.status.since_ns)
 
     def _watch(self, leader: Leader) -> bool:
         """Watch for the end of a leader; whether it lives."""
+        if not leader.pid:
+            return False
         try:
             descriptor = os.pidfd_open(leader.pid)
         except ProcessLookupError:
@@ -537,12 +562,11 @@ class Hands:
         """What the end of a leader means."""
         state = workload.status.state
         if workload.spec.unit:
+            if state is State.RUNNING and self._decides(workload):
+                self._asking.do(workload.spec.workload, lambda: self._tell_end(workload))
+                return []
             marked = state is State.SAVING and self._has_mark(workload)
-            ended = self._unit_ended(workload, marked=marked)
-            problem = f"it ended soon after it was started again: {ended.how}; `systemctl status` says more"
-            told = problem if state is State.RUNNING and workload.status.back_ns and ended.code != 0 else ""
-            exited = Input(Kind.EXITED, exit_code=ended.code, stopped=ended.stopped, problem=told)
-            return [self._marked(workload)] * marked + [exited]
+            return [self._marked(workload)] * marked + [Input(Kind.EXITED)]
         ran, code = launch.exit_status(self._home(workload.spec.workload))
         if not ran and (absent := launch.absent(self._home(workload.spec.workload))):
             return [Input(Kind.EXITED, exit_code=code, problem=f"{workload.spec.argv[0]} {absent}")]
@@ -554,15 +578,20 @@ class Hands:
         marked = state is State.SAVING and self._has_mark(workload)
         return [self._marked(workload)] * marked + [Input(Kind.EXITED, exit_code=code)]
 
-    def _unit_ended(self, workload: Workload, *, marked: bool) -> Ended:
-        """How a unit ended, where that decides what becomes of it: the manager is not asked for nothing."""
+    def _decides(self, workload: Workload) -> bool:
+        """Whether how a unit ended decides what becomes of it: the manager is not asked for nothing."""
+        status = workload.status
+        return time.clock_gettime_ns(time.CLOCK_BOOTTIME) < max(status.quit_ns, status.back_ns)
+
+    def _tell_end(self, workload: Workload) -> None:
+        """Hear from the manager how a unit ended, in a thread: it may be slow, and holds nobody up."""
+        assert self._slice is not None
         spec, status = workload.spec, workload.status
-        now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-        decides = marked or status.state is State.FLUSHING
-        decides |= status.state is State.RUNNING and now_ns < max(status.quit_ns, status.back_ns)
-        if self._slice is None or not decides:
-            return Ended(None, stopped=False, how="")
-        return self._slice.ended(spec.unit, status.pid)
+        code, stopped, how = self._slice.ended(spec.unit, status.pid)
+        failed = status.back_ns and code != 0
+        problem = f"it ended soon after it was started again: {how}; `systemctl status` says more" if failed else ""
+        self._ended.append((spec.workload, Input(Kind.EXITED, exit_code=code, stopped=stopped, problem=problem)))
+        os.eventfd_write(self._ended_ready, 1)
 
     def _image(self, workload: Workload) -> Path:
         return self._home(workload.spec.workload) / "image"

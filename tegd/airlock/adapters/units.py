@@ -24,7 +24,7 @@ ARGV_BYTES_MAX = 16 << 10
 FILE_BYTES_MAX = 1 << 20
 ASK_MS_MAX = 10_000
 LOOK_MS_MAX = 2_000
-SETTLE_S = 1.0
+SETTLE_S = 30.0
 """How long the manager may take to notice that a process has ended."""
 _PAUSE_S = 0.05
 _MANAGER = ("/usr/lib/systemd/", "/lib/systemd/")
@@ -183,15 +183,21 @@ class Slice:
         return self._start(name, comeback.drop_in(chosen, said, words, again, str(seen)), stays=said.stays)
 
     def ended(self, name: str, pid: int) -> Ended:
-        """How the main process of a unit ended: asked for the moment that the manager takes to notice it."""
+        """How the main process of a unit ended: asked until the manager has noticed it; it may take a while."""
         until_s = time.monotonic() + SETTLE_S
         while True:
             shown: Mapping[str, str] = {}
             with suppress(OSError):
-                shown = _shown(name, _ENDED, LOOK_MS_MAX)
-            if time.monotonic() >= until_s or not shown or not _is_running(shown, pid):
+                shown = _shown(name, _ENDED, ASK_MS_MAX)
+            if time.monotonic() >= until_s or (shown and not _is_running(shown, pid)):
                 return _ended(shown, pid)
             time.sleep(_PAUSE_S)
+
+    def main_pid(self, name: str) -> int:
+        """The pid of the main process that a unit has, or had; 0: not known."""
+        with suppress(OSError):
+            return _number(_shown(name, ("ExecMainPID",), LOOK_MS_MAX), "ExecMainPID")
+        return 0
 
     def forget(self, name: str, said: Said) -> None:
         """Take away what was put in place of the file of a unit that went, once it is over."""
@@ -361,7 +367,7 @@ _EXIT = "ExecMainExitTimestampMonotonic"
 
 
 def _ended(shown: Mapping[str, str], pid: int) -> Ended:
-    if _number(shown, "ExecMainPID") != pid:
+    if not pid or _number(shown, "ExecMainPID") != pid:
         good = shown.get("ActiveState") == "inactive" and shown.get("Result", "success") == "success"
         return Ended(0 if good else None, stopped=False, how="how it ended is not known")
     left = _number(shown, "ActiveExitTimestampMonotonic")
