@@ -16,10 +16,11 @@ to leave is saved by its hook, also where a dump was under way. A dump has no de
 work with it. That a rung holds is proved by a save in passing (`Then.PROVE`) when there is memory to spare.
 
 A save in passing is no end. A program may exit after its mark, and is then started again from what it saved, at once.
-It is frozen at its mark, so its exit may come only when it is let run on: an exit within `QUIT_NS` of its proof is
-taken for that, and from then on after each save in passing. Whether it would have ended in that moment anyway cannot be
-told; then it does the last of its work twice, where otherwise all of it would be lost. A unit that an operator stops is
-not started again, and one that fails within `BACK_NS` of its comeback is parked, with its checkpoint and the problem.
+It is frozen at its mark, so its exit may come only when it is let run on: an exit within `QUIT_NS` of the first save in
+passing is taken for that, and from then on after each; who was still there goes on. Whether it would have ended in that
+moment anyway cannot be told; then it does the last of its work twice, where otherwise all of it would be lost. A unit
+that an operator stops is not started again, and one that fails within `BACK_NS` of its comeback is parked, with its
+checkpoint and the problem.
 """
 
 from dataclasses import dataclass, replace
@@ -89,6 +90,7 @@ class Input:
         problem: START_FAILED, FLUSH_FAILED, SAVE_FAILED: what went wrong; MARKED: what a proof left untried; EXITED:
             why its command was never run, or how it ended.
         stopped: EXITED, FLUSHED: an operator had the unit stopped.
+        at_ns: EXITED: when that was seen, where it is told later; 0: now.
         signum: SIGNAL.
         then: SAVE.
         grace_ns: END: time between the request to end and the kill; 0 kills at once.
@@ -103,6 +105,7 @@ class Input:
     exit_code: int | None = None
     problem: str = ""
     stopped: bool = False
+    at_ns: int = 0
     signum: int = 0
     then: Then = Then.END
     grace_ns: int = 0
@@ -345,11 +348,11 @@ def _save(workload: Workload, told: Input, now_ns: int) -> Event | Refused:
 
 def _ended_early(workload: Workload, told: Input, now_ns: int) -> Event:
     """What the end of one that was let run on, or started again, a moment ago means."""
-    spec, status = workload.spec, workload.status
-    if now_ns < status.quit_ns:
+    spec, status, at_ns = workload.spec, workload.status, told.at_ns or now_ns
+    if at_ns < status.quit_ns:
         return Event.SAVED_AGAIN
     failed = spec.unit and told.exit_code != 0
-    return Event.BACK_FAILED if failed and now_ns < status.back_ns else Event.EXITED
+    return Event.BACK_FAILED if failed and at_ns < status.back_ns else Event.EXITED
 
 
 def _flushed(workload: Workload, past: bool, *, stopped: bool) -> Event:
@@ -459,7 +462,7 @@ def _noted_outcome(status: Status, event: Event, told: Input, now_ns: int) -> St
             return replace(status, flaw=told.problem)
         case Event.STARTED:
             back_ns = now_ns + BACK_NS if status.saved_ns or status.dumped_ns else 0
-            status = replace(status, dumped_ns=0, gone=False, quit_ns=0, back_ns=back_ns)
+            status = replace(status, dumped_ns=0, gone=False, back_ns=back_ns)
             return replace(status, pid=told.pid, start_ticks=told.start_ticks)
         case Event.NEVER_RAN:
             return replace(status, pid=0, start_ticks=0, held=Held.NO)
@@ -476,7 +479,7 @@ def _noted_outcome(status: Status, event: Event, told: Input, now_ns: int) -> St
         case Event.GONE_PARKED | Event.RESTORE_FAILED | Event.BACK_FAILED:
             return replace(status, **_PARKED, problem=told.problem)
         case Event.SAVED_AGAIN if status.state is State.RUNNING:
-            return replace(status, **_PARKED, quits=True)
+            return replace(status, **_PARKED, quits=True, quit_ns=now_ns)
         case Event.SAVED_END | Event.SAVED_PARKED | Event.SAVED_THAW | Event.SAVED_GONE | Event.SAVED_AGAIN:
             return _noted_saved(_saved(status, now_ns), event, now_ns)
         case _:
@@ -492,8 +495,9 @@ def _noted_saved(status: Status, event: Event, now_ns: int) -> Status:
         case Event.SAVED_AGAIN:
             return replace(status, **_PARKED, quits=True)
         case Event.SAVED_THAW:
-            may_quit = status.by is Way.HOOK and (status.then is Then.PROVE or status.quits)
-            return replace(status, held=Held.NO, dumped_ns=0, quit_ns=now_ns + QUIT_NS if may_quit else 0)
+            status = replace(status, held=Held.NO, dumped_ns=0)
+            first = status.by is Way.HOOK and (not status.quit_ns or status.quits)
+            return replace(status, quit_ns=now_ns + QUIT_NS) if first else status
         case _:
             return replace(status, cause=Cause.EXITED if status.then in _IN_PASSING else Cause.ASKED)
 

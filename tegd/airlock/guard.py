@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
@@ -173,6 +173,19 @@ class Guard:
                 expose(group)
                 if not entry.spec.unit and entry.status.bound_bytes:
                     unbound(group)
+
+    def told(self, workload: Workload, events: Collection[str], now_ns: int) -> None:
+        """What people are to know of a comeback, in the history of decisions and the log."""
+        name, status = workload.spec.workload, workload.status
+        if "again" in events:
+            why = "it ended after the mark of a save in passing, and is started again from its checkpoint"
+        elif "parked" in events and status.problem:
+            why = status.problem
+        else:
+            return
+        acts = [f"{'start' if 'again' in events else 'keep'} {name}"]
+        self.history.append({"at_ns": now_ns, "phase": self._airlock.phase, "acts": acts, "why": why})
+        self._tell(f"{name}: {why}")
 
     def forget(self, workload: Workload) -> None:
         """A workload that is no more."""

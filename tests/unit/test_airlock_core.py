@@ -290,16 +290,28 @@ def test_who_ends_a_moment_after_a_proof_let_it_run_on_ended_for_the_proof() -> 
     again = go(proved.workload, Kind.EXITED, now_ns=S + core.QUIT_NS - 1, exit_code=0)
     assert (again.workload.status.state, again.workload.status.quits) == (State.STARTING, True)
     assert acts(again) == [Act.CLEAR, Act.START]
+    late = go(proved.workload, Kind.EXITED, now_ns=2 * S + core.QUIT_NS, at_ns=S + core.QUIT_NS - 1, exit_code=0)
+    assert late.workload.status.state is State.STARTING, "it counts when it ended, not when that was heard"
     over = go(proved.workload, Kind.EXITED, now_ns=S + core.QUIT_NS, exit_code=0)
     assert (over.workload.status.state, over.workload.status.cause) == (State.ENDED, Cause.EXITED)
 
 
-def test_who_is_known_to_end_after_its_mark_is_started_again_after_each_save_in_passing() -> None:
-    passing = at(State.FLUSHING, then=Then.THAW, term_end_ns=0)
-    unknown = go(passing, Kind.FLUSHED, now_ns=S)
-    assert go(unknown.workload, Kind.EXITED, now_ns=S + 1, exit_code=0).workload.status.state is State.ENDED
-    known = go(replace(passing, status=replace(passing.status, quits=True)), Kind.FLUSHED, now_ns=S)
-    assert go(known.workload, Kind.EXITED, now_ns=S + 1, exit_code=0).workload.status.state is State.STARTING
+@pytest.mark.parametrize(
+    ("known", "after"),
+    [
+        ({}, State.STARTING),
+        ({"quits": True, "quit_ns": 5}, State.STARTING),
+        ({"quit_ns": 5}, State.ENDED),
+    ],
+    ids=["not known", "quits", "goes on"],
+)
+def test_who_went_on_after_a_save_in_passing_ends_by_itself_from_then_on(
+    known: dict[str, object], after: State
+) -> None:
+    """What ends well after that is over, and is not started again."""
+    passing = at(State.FLUSHING, then=Then.THAW, term_end_ns=0, **known)
+    saved = go(passing, Kind.FLUSHED, now_ns=S)
+    assert go(saved.workload, Kind.EXITED, now_ns=S + 1, exit_code=0).workload.status.state is after
 
 
 @pytest.mark.parametrize("state", [State.RUNNING, State.FLUSHING])

@@ -30,7 +30,8 @@ PLAIN = 'mode = "act"\nslice = "teg.slice"\nuid_min = 0\n'
 PYTHON = "/usr/bin/python3"
 SECOND_NS = 1_000_000_000
 RECOVERY_S = 2.0
-LIMIT_S = 90.0
+LIMIT_S = 180.0
+"""Of a wait, on a host that others use too."""
 CONNECTED = """
 import socket, time
 heard = socket.socket()

@@ -238,7 +238,7 @@ def ends_after_its_mark() -> dict[str, Any]:
         "e4": transient("e4", [PYTHON, f"{PROJECT}/sub/prog.py", "lingers"]),
     }
     for who, name in names.items():
-        eventually(lambda who=who: len(starts(who)) == 2, f"{who} is started again", 150)
+        eventually(lambda who=who: len(starts(who)) == 2, f"{who} is started again", 300)
         until(name, "running")
         first, second = starts(who)
         assert second["argv"] == [*first["argv"], "--resume"], (first, second)
@@ -277,7 +277,7 @@ def work_that_ends_after_its_mark() -> dict[str, Any]:
             rank=0.0,
             grace_ns=60 * 10**9,
         )
-        eventually(lambda who=who: len(starts(who)) == 2, f"{who} is started again", 150)
+        eventually(lambda who=who: len(starts(who)) == 2, f"{who} is started again", 300)
         until(who, "running")
         assert starts(who)[1]["done"] > 0
         call("end", workload=who, token=1, grace_ns=0)
@@ -290,7 +290,7 @@ def stopped_in_a_save() -> dict[str, Any]:
     settings(PLAIN)
     name = written("s1", f"{PYTHON} {PROJECT}/sub/prog.py lingers")
     working("s1", name)
-    eventually(lambda: told(name)["state"] in ("saving", "flushing") or told(name)["proof"], "it is being proved", 150)
+    eventually(lambda: told(name)["state"] in ("saving", "flushing") or told(name)["proof"], "it is being proved", 300)
     shell(f"systemctl stop {name}")
     eventually(lambda: name not in listed(), "it is forgotten")
     shell("sleep 4")

@@ -85,4 +85,4 @@ COMEBACKS_LONG = (
     "check", [*COMEBACKS, *(pytest.param(check, marks=pytest.mark.vm_long) for check in COMEBACKS_LONG)]
 )
 def test_what_was_saved_comes_back_as_it_was(airlock: Guest, check: str) -> None:
-    airlock.run(f"python3 /opt/teg/comeback_checks.py {check}", limit_s=600)
+    airlock.run(f"python3 /opt/teg/comeback_checks.py {check}", limit_s=1200)

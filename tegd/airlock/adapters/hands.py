@@ -562,8 +562,10 @@ class Hands:
         """What the end of a leader means."""
         state = workload.status.state
         if workload.spec.unit:
-            if state is State.RUNNING and self._decides(workload):
-                self._asking.do(workload.spec.workload, lambda: self._tell_end(workload))
+            now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+            if state is State.RUNNING and now_ns < max(workload.status.quit_ns, workload.status.back_ns):
+                # How it ended decides what becomes of it: the manager is not asked for nothing.
+                self._asking.do(workload.spec.workload, lambda: self._tell_end(workload, now_ns))
                 return []
             marked = state is State.SAVING and self._has_mark(workload)
             return [self._marked(workload)] * marked + [Input(Kind.EXITED)]
@@ -578,19 +580,15 @@ class Hands:
         marked = state is State.SAVING and self._has_mark(workload)
         return [self._marked(workload)] * marked + [Input(Kind.EXITED, exit_code=code)]
 
-    def _decides(self, workload: Workload) -> bool:
-        """Whether how a unit ended decides what becomes of it: the manager is not asked for nothing."""
-        status = workload.status
-        return time.clock_gettime_ns(time.CLOCK_BOOTTIME) < max(status.quit_ns, status.back_ns)
-
-    def _tell_end(self, workload: Workload) -> None:
+    def _tell_end(self, workload: Workload, at_ns: int) -> None:
         """Hear from the manager how a unit ended, in a thread: it may be slow, and holds nobody up."""
         assert self._slice is not None
         spec, status = workload.spec, workload.status
         code, stopped, how = self._slice.ended(spec.unit, status.pid)
         failed = status.back_ns and code != 0
         problem = f"it ended soon after it was started again: {how}; `systemctl status` says more" if failed else ""
-        self._ended.append((spec.workload, Input(Kind.EXITED, exit_code=code, stopped=stopped, problem=problem)))
+        exited = Input(Kind.EXITED, exit_code=code, stopped=stopped, at_ns=at_ns, problem=problem)
+        self._ended.append((spec.workload, exited))
         os.eventfd_write(self._ended_ready, 1)
 
     def _image(self, workload: Workload) -> Path:
