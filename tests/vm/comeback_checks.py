@@ -252,37 +252,52 @@ def ends_after_its_mark() -> dict[str, Any]:
     return {}
 
 
+def work(who: str, *argv: str) -> None:
+    """Start it as the agent side does."""
+    place = Path("/srv/kept") / who
+    place.mkdir()
+    call(
+        "start",
+        workload=who,
+        lease=1,
+        token=1,
+        argv=list(argv),
+        cwd=str(place),
+        env={**environment(who), "PATH": "/usr/bin:/bin"},
+        uid=0,
+        gid=0,
+        hook={"signal": "SIGUSR1", "checkpoint": str(place / "checkpoint"), "mark": str(place / "mark")},
+        term_end_ns=0,
+        notice_ns=10**9,
+        save_ns=20 * 10**9,
+        resume=False,
+        rank=0.0,
+        grace_ns=60 * 10**9,
+    )
+
+
 def work_that_ends_after_its_mark() -> dict[str, Any]:
     """The same for work that the agent side started."""
     settings(PLAIN)
-    place = Path("/srv/kept/m1")
-    place.mkdir()
-    kept = {"signal": "SIGUSR1", "checkpoint": str(place / "checkpoint"), "mark": str(place / "mark")}
     for who, mode in (("m1", "exits"), ("m2", "lingers")):
-        call(
-            "start",
-            workload=who,
-            lease=1,
-            token=1,
-            argv=[PYTHON, PROGRAM, mode],
-            cwd=str(place),
-            env={**environment(who), "PATH": "/usr/bin:/bin"},
-            uid=0,
-            gid=0,
-            hook=kept,
-            term_end_ns=0,
-            notice_ns=10**9,
-            save_ns=20 * 10**9,
-            resume=False,
-            rank=0.0,
-            grace_ns=60 * 10**9,
-        )
+        work(who, PYTHON, PROGRAM, mode)
         eventually(lambda who=who: len(starts(who)) == 2, f"{who} is started again", 300)
         until(who, "running")
         assert starts(who)[1]["done"] > 0
         call("end", workload=who, token=1, grace_ns=0)
         until(who, "ended")
     return {}
+
+
+def kept_by_its_shell() -> dict[str, Any]:
+    """The proof says that the program which saves is not the one that would be started again."""
+    settings(PLAIN)
+    work("k1", "/bin/sh", "-c", f"exec {PYTHON} {PROGRAM} plain")
+    eventually(lambda: told("k1")["proof"], "it is proved", 300)
+    said = told("k1")
+    assert (said["proof"], said["savable"]) == ("proved", "hook"), said
+    assert said["flaw"].startswith("the program that saves is not the one that would be started again"), said
+    return {"said": said["flaw"]}
 
 
 def stopped_in_a_save() -> dict[str, Any]:
@@ -311,6 +326,7 @@ CHECKS = (
     start_that_fails,
     ends_after_its_mark,
     work_that_ends_after_its_mark,
+    kept_by_its_shell,
     stopped_in_a_save,
 )
 

@@ -73,7 +73,7 @@ def test_on_a_real_kernel(airlock: Guest, check: str, record_property: Callable[
 
 COMEBACKS = (
     *("wrapper_of_tegctl_run", "forgotten_by_systemd", "start_that_fails", "ends_after_its_mark", "stopped_in_a_save"),
-    *("work_that_ends_after_its_mark", "title_of_its_own"),
+    *("work_that_ends_after_its_mark", "title_of_its_own", "kept_by_its_shell"),
 )
 COMEBACKS_LONG = (
     *("wrapper_in_a_unit_file", "wrapper_that_is_slow", "wrapper_with_its_own_output", "drops_its_rights"),
