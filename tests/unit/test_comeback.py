@@ -200,12 +200,31 @@ def test_root_is_given_up_before_anything_of_it_is_opened(process: tuple[Path, s
     own = folder / "root's"
     own.write_text("")
     own.chmod(0o600)
-    stream = {"path": str(own), "flags": os.O_WRONLY}
+    stream = {"path": str(own), "flags": os.O_WRONLY, "device": 0, "inode": 0}
     seen = context.read(child.pid, (), ()) | {"uid": 65534, "gid": 65534, "groups": [], "cwd": "/"}
     seen |= {"streams": [None, stream, None], "env": {}, "argv": ["/bin/echo", "x"]}
     with made_again(seen, folder) as again:
         assert again.wait() == become.FAILED
     assert own.read_text() == ""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_file_that_it_had_open_is_open_again_though_its_user_could_not_open_it(
+    process: tuple[Path, subprocess.Popen[bytes]],
+) -> None:
+    """Who started it had opened it; that it is the same is known by its inode, not by its name."""
+    folder, child = process
+    out = folder / "sub" / "out"
+    out.chmod(0o600)
+    seen = context.read(child.pid, (), ()) | {"uid": 65534, "gid": 65534, "groups": [], "cwd": "/", "env": {}}
+    seen |= {"argv": ["/bin/echo", "again"], "streams": [None, *seen["streams"][1:]]}
+    with made_again(seen, folder) as again:
+        assert again.wait() == 0
+    assert out.read_text().endswith("}\nagain\n")
+    out.unlink()
+    out.symlink_to("/etc/passwd")
+    with made_again(seen, folder) as again:
+        assert again.wait() == become.FAILED, "another file in its place is its user's to open, or not"
 
 
 def test_a_title_is_told_from_a_command(process: tuple[Path, subprocess.Popen[bytes]]) -> None:

@@ -2,7 +2,8 @@
 
 A program of its own, without the rest of the airlock: it reads what was seen (`context`) as JSON on its standard input,
 and becomes that. Where the unit runs as root and the process did not, it gives up root first: folder, files and program
-are then opened with its own rights alone, whatever it made of its command line.
+are then opened with its own rights alone, whatever it made of its command line. Only the very files that it had open
+are open again before that.
 """
 
 import json
@@ -28,13 +29,14 @@ def main() -> NoReturn:
     try:
         seen = json.load(sys.stdin)
         _bounds(seen)
+        held = [_same(stream, number) for number, stream in enumerate(seen["streams"])]
         if os.geteuid() == 0 and seen["uid"] != 0:
             os.setgroups(seen["groups"])
             os.setgid(seen["gid"])
             os.setuid(seen["uid"])
         os.umask(seen["umask"])
         os.chdir(_folder(seen))
-        _streams(seen["streams"])
+        _streams(seen["streams"], held)
         env = dict(seen["env"])
         for name in FRESH:
             if env.pop(name, None) is not None and name in os.environ:
@@ -78,19 +80,43 @@ def _folder(seen: dict[str, Any]) -> str:
     return first if first.startswith("/") and holds(first) and not holds(now) else now
 
 
-def _streams(streams: list[dict[str, Any] | None]) -> None:
+def _same(stream: dict[str, Any] | None, number: int) -> int | None:
+    """The very file that it had open, with the rights of the unit: what it has here already, or is found at its path.
+
+    It may have been opened by who started it, and not be its user's to open. That it is the same is known by device and
+    inode: so no path that the user made leads to a file that the process did not have.
+    """
+    if stream is None:
+        return None
+    if _is(number, stream):
+        return os.dup(number)
+    with suppress(OSError):
+        found = os.open(stream["path"], os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            if _is(found, stream):
+                return os.open(f"/proc/self/fd/{found}", _flags(stream) & ~os.O_CREAT)
+        finally:
+            os.close(found)
+    return None
+
+
+def _is(descriptor: int, stream: dict[str, Any]) -> bool:
+    about = os.fstat(descriptor)
+    return (about.st_dev, about.st_ino) == (stream["device"], stream["inode"])
+
+
+def _flags(stream: dict[str, Any]) -> int:
+    access = int(stream["flags"]) & os.O_ACCMODE
+    return access | os.O_NOCTTY | os.O_CLOEXEC | (0 if access == os.O_RDONLY else os.O_APPEND | os.O_CREAT)
+
+
+def _streams(streams: list[dict[str, Any] | None], held: list[int | None]) -> None:
     """Standard input, output and error; what was no file stays what the unit has."""
-    for number, stream in enumerate(streams):
-        if stream is None:
-            if number == 0:
-                os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-            continue
-        access = stream["flags"] & os.O_ACCMODE
-        more = 0 if access == os.O_RDONLY else os.O_APPEND | os.O_CREAT
-        opened = os.open(stream["path"], access | more | os.O_NOCTTY, 0o666)
-        os.dup2(opened, number)
-        if opened > len(streams):
-            os.close(opened)
+    for number, (stream, same) in enumerate(zip(streams, held, strict=True)):
+        if stream is not None:
+            os.dup2(os.open(stream["path"], _flags(stream), 0o666) if same is None else same, number)
+        elif number == 0:
+            os.dup2(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), 0)
 
 
 def _program(seen: dict[str, Any], env: dict[str, str]) -> str:

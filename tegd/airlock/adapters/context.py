@@ -133,5 +133,6 @@ def _stream(pid: int, number: int) -> dict[str, Any] | None:
             return None
         with open(f"/proc/{pid}/fdinfo/{number}", "rb") as file:
             flags = int(file.read(4096).partition(b"flags:")[2].split(None, 1)[0], 8)
-        return {"path": path, "flags": flags}
+        about = os.stat(f"/proc/{pid}/fd/{number}")  # noqa: PTH116 - of proc, by number
+        return {"path": path, "flags": flags, "device": about.st_dev, "inode": about.st_ino}
     return None

@@ -458,9 +458,10 @@ class Hands:
         """Keep what the process that is asked to save is to be started again from, before it can end."""
         spec, home = workload.spec, self._home(workload.spec.workload)
         if not spec.unit:
-            words = context.command(main.pid)
-            same = words[1 : len(spec.argv)] == spec.argv[1:] and words[0].endswith(spec.argv[0])
-            self._notes[spec.workload] = _loss(spec.argv, same=same)
+            with suppress(OSError):
+                words = context.command(main.pid)
+                same = words[1 : len(spec.argv)] == spec.argv[1:] and words[0].endswith(spec.argv[0])
+                self._notes[spec.workload] = _loss(spec.argv, same=same)
         elif (said := units.said_from(home / _SAID)) is not None:
             chosen, note, about = units.seen_of(main.pid, said, spec.resume_args)
             units.keep(home / _SEEN, {"chosen": chosen, **about})
@@ -502,7 +503,9 @@ class Hands:
         if said.problem:
             return f"it could not be started again: {said.problem}", False
         gone = _leader(workload).here() is None and workload.status.then is not Then.PARK
-        return "", gone and self._slice is not None and self._slice.ended(spec.unit, workload.status.pid).stopped
+        if not gone or self._slice is None:
+            return "", False
+        return "", self._slice.ended(spec.unit, workload.status.pid, workload.status.start_ticks).stopped
 
     def _marked(self, workload: Workload) -> Input:
         return Input(Kind.MARKED, problem=self._notes.get(workload.spec.workload, ""))
@@ -584,7 +587,7 @@ class Hands:
         """Hear from the manager how a unit ended, in a thread: it may be slow, and holds nobody up."""
         assert self._slice is not None
         spec, status = workload.spec, workload.status
-        code, stopped, how = self._slice.ended(spec.unit, status.pid)
+        code, stopped, how = self._slice.ended(spec.unit, status.pid, status.start_ticks)
         failed = status.back_ns and code != 0
         problem = f"it ended soon after it was started again: {how}; `systemctl status` says more" if failed else ""
         exited = Input(Kind.EXITED, exit_code=code, stopped=stopped, at_ns=at_ns, problem=problem)

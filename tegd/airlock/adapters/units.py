@@ -41,6 +41,8 @@ _ENDED = (
     *("ActiveEnterTimestampMonotonic", "ActiveExitTimestampMonotonic"),
     *("ExecMainStartTimestampMonotonic", "ExecMainExitTimestampMonotonic"),
 )
+_STOPPING = "de5b426a63be47a7b6ac3eaac82e2f6f"
+"""What the manager's message that it stops a unit is known by (`journalctl --catalog`)."""
 _SIGNALLED = "2"
 """What `ExecMainCode` says of a process that a signal ended (CLD_KILLED), and above: 3 with a core."""
 _START = """
@@ -182,15 +184,20 @@ class Slice:
         again = (sys.executable, "-I", "-S", become.__file__)
         return self._start(name, comeback.drop_in(chosen, said, words, again, str(seen)), stays=said.stays)
 
-    def ended(self, name: str, pid: int) -> Ended:
-        """How the main process of a unit ended: asked until the manager has noticed it; it may take a while."""
+    def ended(self, name: str, pid: int, start_ticks: int) -> Ended:
+        """How the main process of a unit ended: asked until the manager has noticed it; it may take a while.
+
+        Of a unit that ended well the manager may have forgotten all by then: that it was asked to stop it stands in
+        the journal, where there is one.
+        """
         until_s = time.monotonic() + SETTLE_S
         while True:
             shown: Mapping[str, str] = {}
             with suppress(OSError):
                 shown = _shown(name, _ENDED, ASK_MS_MAX)
             if time.monotonic() >= until_s or (shown and not _is_running(shown, pid)):
-                return _ended(shown, pid)
+                ended = _ended(shown, pid)
+                return ended if ended.stopped else ended._replace(stopped=_was_stopped(name, start_ticks))
             time.sleep(_PAUSE_S)
 
     def main_pid(self, name: str) -> int:
@@ -350,6 +357,17 @@ def _shown(name: str, what: tuple[str, ...], limit_ms: int) -> dict[str, str]:
     if code:
         raise OSError(0, "the service manager does not answer", name)
     return dict(line.partition("=")[::2] for line in said.splitlines())
+
+
+def _was_stopped(name: str, start_ticks: int) -> bool:
+    """Whether the journal says that the manager was asked to stop a unit since its process began."""
+    age_s = time.clock_gettime(time.CLOCK_BOOTTIME) - start_ticks / os.sysconf("SC_CLK_TCK")
+    since = f"--since=@{time.time() - age_s:.2f}"
+    words = ["journalctl", "--quiet", "--boot", "--lines=1", "--output=cat", since, f"MESSAGE_ID={_STOPPING}"]
+    with suppress(OSError):
+        code, said = heard([*words, f"UNIT={name}"], ASK_MS_MAX)
+        return code == 0 and bool(said.strip())
+    return False
 
 
 def _number(shown: Mapping[str, str], name: str) -> int:
