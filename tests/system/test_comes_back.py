@@ -63,10 +63,10 @@ def starts(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def typed(host: Up, name: str, argv: tuple[str, ...], *options: str) -> str:
+def typed(host: Up, name: str, argv: tuple[str, ...], *options: str, hook: bool = True) -> str:
     """As it is typed, in a folder, with a variable, a mask, a limit and an input; what is said beside its name."""
     words = [sys.executable, "-m", "tegctl.main", "--state", str(host.stack.state_dir)]
-    words += ["run", "-d", "--name", name, "--hook", *options, "--", *argv]
+    words += ["run", "-d", "--name", name, *(["--hook"] if hook else []), *options, "--", *argv]
     script = 'umask 027; ulimit -S -n 900; exec "$@"'
     environ = os.environ | {"FOO": "bar baz", "STARTS": str(host.folder / "starts"), "PYTHON": sys.executable}
     done = subprocess.run(
@@ -128,6 +128,22 @@ def test_displaced_work_comes_back_as_it_was(up: Maker) -> None:
     host.let_end(rival)
     host.until(lambda: len(starts(host.folder)) > 1, SEATED_S)
     as_it_was(*starts(host.folder)[:2])
+
+
+def test_work_that_is_queued_again_begins_as_it_was(up: Maker) -> None:
+    """Without a hook it begins anew, and is not told that it resumes."""
+    host = up(1, "auction", DEMO)
+    project(host.folder)
+    argv = ("env", "TEG_CHECKPOINT=none", "TEG_MARK=none", *COMMANDS["passed"])
+    typed(host, "work", argv, hook=False)
+    has_worked(host, "work")
+    host.until_tick(host.first_term_end("work"))
+    rival = host.run("rival", "--bid", host.rich_bid())
+    host.until(lambda: host.runs(rival), SEATED_S)
+    host.let_end(rival)
+    host.until(lambda: len(starts(host.folder)) > 1, SEATED_S)
+    first, second = starts(host.folder)[:2]
+    assert first == second
 
 
 @pytest.fixture
