@@ -41,8 +41,8 @@ class Said(NamedTuple):
     Attributes:
         command: Its one command, words with one space between.
         line: That command as its file has it; empty: `problem` says why.
-        output: StandardOutput=.
-        error: StandardError=.
+        output: StandardOutput=, as its file has it.
+        error: StandardError=, so too.
         files: What goes when the unit does, by path below the folder of units: of one that was made by `systemd-run`.
         stays: It is active even where no process is left (RemainAfterExit=).
         collects: The manager forgets it even when it failed.
@@ -143,7 +143,7 @@ def _outputs(said: Said) -> Iterable[str]:
     for name, kind in (("StandardOutput", said.output), ("StandardError", said.error)):
         how, _, path = kind.partition(":")
         if how in ("file", "truncate"):
-            yield f"{name}=append:{path.replace('%', '%%')}"
+            yield f"{name}=append:{path}"
 
 
 def _interpreted(line: str, command: str) -> bool:
@@ -163,8 +163,11 @@ def _prefix(line: str) -> str:
     return line[: len(line) - len(line.lstrip(_PREFIXES))]
 
 
-def commands(texts: Iterable[str]) -> list[str]:
-    """The commands that unit files give, in the order in which the manager reads them (systemd.syntax(7))."""
+def values(texts: Iterable[str], wanted: str) -> list[str]:
+    """What unit files give a service's setting, in the order in which the manager reads them (systemd.syntax(7)).
+
+    An empty value empties the list that came before.
+    """
     found: list[str] = []
     for text in texts:
         section = ""
@@ -172,7 +175,7 @@ def commands(texts: Iterable[str]) -> list[str]:
             if line.startswith("["):
                 section = line
             name, sign, value = line.partition("=")
-            if section == "[Service]" and sign and name.strip() == "ExecStart":
+            if section == "[Service]" and sign and name.strip() == wanted:
                 found = [*found, value.strip()] if value.strip() else []
     return found
 

@@ -66,10 +66,10 @@ WantedBy=x
 
 def test_the_command_of_a_unit_is_read_as_its_files_have_it() -> None:
     """A list that is emptied begins anew, also in a file that comes after."""
-    found = comeback.commands([UNIT])
+    found = comeback.values([UNIT], "ExecStart")
     assert [" ".join(line.split()) for line in found] == ["/first", '-/usr/bin/python3 prog.py "$OPTIONS" %n']
-    assert comeback.commands([UNIT, "[Service]\nExecStart=\nExecStart=/second\n"]) == ["/second"]
-    assert comeback.commands(["[Service]\nType=simple"]) == []
+    assert comeback.values([UNIT, "[Service]\nExecStart=\nExecStart=/second\n"], "ExecStart") == ["/second"]
+    assert comeback.values(["[Service]\nType=simple"], "ExecStart") == []
 
 
 @pytest.mark.parametrize("words", ["prog.py", "-c cd sub ; exec x ; ignore_errors=no", "a\nb"])
@@ -82,7 +82,7 @@ def test_what_the_manager_shows_of_a_command_is_read(words: str) -> None:
 
 
 def test_a_drop_in_says_the_units_own_command_and_what_tells_it_to_resume() -> None:
-    said = Said("/bin/work", '-/bin/work "$A"', output="truncate:/srv/100%/out", error="file:/srv/err")
+    said = Said("/bin/work", '-/bin/work "$A"', output="truncate:/srv/100%%/out", error="file:/srv/err")
     text = comeback.drop_in(Way.OWN, said, ("--go on", "$x"), (), "")
     assert text.splitlines() == [
         "[Service]",

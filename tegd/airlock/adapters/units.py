@@ -34,7 +34,7 @@ _KEPT = "\n[Unit]\nCollectMode=inactive\n"
 """Put to the file of a unit that went with its process: from now on it says how it ended."""
 _ASKED = (
     *("LoadState", "FragmentPath", "DropInPaths", "Transient", "CollectMode"),
-    *("RemainAfterExit", "StandardOutput", "StandardError"),
+    "RemainAfterExit",
 )
 _ENDED = (
     *("LoadState", "ActiveState", "Result", "ExecMainPID", "ExecMainCode", "ExecMainStatus"),
@@ -146,14 +146,16 @@ class Slice:
             if path and not path.endswith(f"/{_DROP_IN}"):
                 texts[path] = _read(path, FILE_BYTES_MAX).decode(errors="surrogateescape")
         _, command, count = comeback.command_said(_show(name, "ExecStart"))
-        lines = comeback.commands(texts.values())
+        lines, output, error = (
+            comeback.values(texts.values(), name) for name in ("ExecStart", "StandardOutput", "StandardError")
+        )
         problem = "" if count == len(lines) == 1 else f"it has {count} commands, and which of them saves cannot be told"
         made = shown.get("Transient") == "yes"
         return Said(
             command=command,
             line=lines[-1] if lines else "",
-            output=shown.get("StandardOutput", ""),
-            error=shown.get("StandardError", ""),
+            output=output[-1] if output else "",
+            error=error[-1] if error else "",
             files={_below(path, name): text for path, text in texts.items()} if made else {},
             stays=shown.get("RemainAfterExit") == "yes",
             collects=shown.get("CollectMode") == "inactive-or-failed",
