@@ -112,15 +112,18 @@ def start(order: Order, airlock: Path) -> str:
 
 def _kept(unit: str, env: Mapping[str, str]) -> Path:
     """A file with an environment, as EnvironmentFile= reads it; nobody else may."""
-    folder = _folder()
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    file = folder / f"{unit}.environment"
+    file = _file(unit)
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     file.unlink(missing_ok=True)
     text = "".join(f'{name}="{_escaped(value)}"\n' for name, value in env.items())
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "w") as opened:
         opened.write(text)
     return file
+
+
+def _file(unit: str) -> Path:
+    return _folder() / f"{unit}.environment"
 
 
 def _folder() -> Path:
@@ -143,7 +146,7 @@ def _sweep(airlock: Path) -> None:
     listed = _listed(airlock) if gone else None
     for unit in gone:
         if listed is not None and unit not in listed:
-            (folder / f"{unit}.environment").unlink(missing_ok=True)
+            _file(unit).unlink(missing_ok=True)
 
 
 def _limits() -> list[str]:
@@ -176,6 +179,8 @@ def follow(unit: str, airlock: Path) -> int:
         finally:
             journal.terminate()
     subprocess.run(["systemctl", "reset-failed", unit], capture_output=True, check=False)  # noqa: S603, S607
+    with contextlib.suppress(OSError):
+        _file(unit).unlink()
     return code
 
 

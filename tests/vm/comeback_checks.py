@@ -12,6 +12,7 @@ from typing import Any
 
 sys.path.insert(0, "/opt/teg")
 
+import airlock_checks
 from airlock_checks import (
     PLAIN,
     PYTHON,
@@ -300,6 +301,28 @@ def kept_by_its_shell() -> dict[str, Any]:
     return {"said": said["flaw"]}
 
 
+def dumped_and_forgotten() -> dict[str, Any]:
+    """`systemd-run --collect` without a hook: parked by CRIU, its unit gone, and back under its name."""
+    place = airlock_checks.folder("d1")
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
+    words = ["systemd-run", "--quiet", "--collect", "--unit=d1.service", "--slice=teg.slice"]
+    words += ["-p", "StandardOutput=append:/srv/d1.log", "-p", "StandardError=append:/srv/d1.log"]
+    shell(" ".join([*words, PYTHON, "-S", "/opt/teg/airlock_worker.py", str(place), "20", "good"]))
+    until("d1.service", "running")
+    airlock_checks.working("d1")
+    inject("d1.service", "seal")
+    inject("d1.service", "save", "park")
+    until("d1.service", "parked", "starting")
+    until("d1.service", "running")
+    airlock_checks.working("d1")
+    assert airlock_checks.each_once(airlock_checks.units("d1")), "each unit once"
+    shell("systemctl stop d1.service")
+    eventually(lambda: "d1.service" not in listed(), "it is forgotten")
+    assert not list(Path("/run/systemd/system").glob("d1*")), "nothing of ours is left of it"
+    return {}
+
+
 def stopped_in_a_save() -> dict[str, Any]:
     """`systemctl stop` in the midst of a proof is a stop."""
     settings(PLAIN)
@@ -327,6 +350,7 @@ CHECKS = (
     ends_after_its_mark,
     work_that_ends_after_its_mark,
     kept_by_its_shell,
+    dumped_and_forgotten,
     stopped_in_a_save,
 )
 

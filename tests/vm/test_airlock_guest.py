@@ -77,7 +77,7 @@ COMEBACKS = (
 )
 COMEBACKS_LONG = (
     *("wrapper_in_a_unit_file", "wrapper_that_is_slow", "wrapper_with_its_own_output", "drops_its_rights"),
-    *("the_command_itself", "output_that_begins_anew"),
+    *("the_command_itself", "output_that_begins_anew", "dumped_and_forgotten"),
 )
 
 

@@ -318,6 +318,7 @@ class Hands:
         if said is None or seen is None:
             return [Input(Kind.START_FAILED, problem=f"{spec.unit}: what it was started by is not known")]
         try:
+            self._slice.put_back(spec.unit, said)
             pid = self._slice.start_again(spec.unit, seen.chosen, said, spec.resume_args, home / _SEEN)
         except OSError as error:
             return [Input(Kind.START_FAILED, problem=f"{error.filename or spec.unit}: {error.strerror}")]
@@ -331,6 +332,8 @@ class Hands:
         command, pid_file = criu.restore_command(image), image / "pid"
         try:
             if spec.unit and self._slice is not None:
+                if (said := units.said_from(self._home(spec.workload) / _SAID)) is not None:
+                    self._slice.put_back(spec.unit, said)
                 pid = self._slice.restore(spec.unit, command, pid_file)
             elif isinstance(self._containment, Services):
                 pid = self._containment.restore(spec.workload, command, pid_file)

@@ -178,13 +178,20 @@ class Slice:
         Raises:
             OSError: If the drop-in cannot be written or there is no shell.
         """
+        again = (sys.executable, "-I", "-S", become.__file__)
+        return self._start(name, comeback.drop_in(chosen, said, words, again, str(seen)), stays=said.stays)
+
+    def put_back(self, name: str, said: Said) -> None:
+        """Put the files of a unit that goes with its process where the manager finds them.
+
+        Raises:
+            OSError: If they cannot be written.
+        """
         for path, text in said.files.items():
             file = self._units / path
             file.parent.mkdir(parents=True, exist_ok=True)
             kept = _KEPT if said.collects and path == name else ""
             _write(file, text + kept)
-        again = (sys.executable, "-I", "-S", become.__file__)
-        return self._start(name, comeback.drop_in(chosen, said, words, again, str(seen)), stays=said.stays)
 
     def ended(self, name: str, pid: int, start_ticks: int) -> Ended:
         """How the main process of a unit ended: asked until the manager has noticed it; it may take a while.
