@@ -13,6 +13,8 @@ from typing import NamedTuple
 _SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh", "mksh", "ash"})
 _POSITIONAL = re.compile(r"\$(?:[@*1-9]|\{[@*1-9])")
 _NAME = re.compile(r"\$(?:0|\{0)")
+_ANEW = re.compile(r"(?<![>=-])>(?![>&(=])(?!\s*/dev/)")
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 _LIST = re.compile(r"[;&|\n]")
 _WITH_VALUE = ("-o", "+o", "-O", "+O")
 
@@ -37,12 +39,26 @@ def loses(argv: Sequence[str]) -> str:
     if "TEG_RESUM" not in text and not reached:
         said = "hand them on, as `sh -c 'exec python train.py \"$@\"' sh`, or with `$TEG_RESUME_ARGS` in the text"
         return f"its shell keeps the words that tell it to resume (--resume) to itself, and it would begin anew: {said}"
-    if _LIST.search(text) and not re.search(r"\b(?:exec|trap)\b", text):
-        return (
-            "the signal that asks it to save goes to its shell, not to its program, and is not answered: "
-            "write `exec` before the program"
-        )
-    return ""
+    return unheard(argv)
+
+
+def unheard(argv: Sequence[str]) -> str:
+    """Why the signal that asks a command to save would not reach its program, for people; empty: nothing is seen."""
+    found = _text(argv)
+    if found is None or not _LIST.search(found.text) or re.search(r"\b(?:exec|trap)\b", found.text):
+        return ""
+    return (
+        "the signal that asks it to save goes to its shell, not to its program, and is not answered: "
+        "write `exec` before the program"
+    )
+
+
+def empties(argv: Sequence[str]) -> str:
+    """Why what a command wrote would be gone when it is started again, for people; empty: nothing is seen."""
+    found = _text(argv)
+    if found is None or not _ANEW.search(_QUOTED.sub("", found.text)):
+        return ""
+    return "its shell empties the file that its output goes to when it is started again: write `>>` for `>`"
 
 
 def _text(argv: Sequence[str]) -> _Text | None:

@@ -11,7 +11,7 @@ import click
 from click.core import ParameterSource
 
 from tegcore.errors import RefusedError, UnavailableError
-from tegcore.shells import loses
+from tegcore.shells import unheard
 from tegcore.wire import control
 from tegctl import alone, context, cost, farewell
 from tegctl.quantities import AMOUNT, CORES, SHARE, TIME, Bid, Bytes, Slots
@@ -319,7 +319,7 @@ def _alone(session: Session, order: alone.Order, *, detach: bool) -> NoReturn:
     airlock = socket_path(session.state_dir, "airlock")
     ask(airlock, "hello")
     unit = alone.start(order, airlock)
-    if order.hook and (said := loses(order.argv)):
+    if order.hook and (said := unheard(order.argv)):
         _say(f"note: {unit} was started, but {said}")
     if detach:
         if session.output == "json":

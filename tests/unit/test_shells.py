@@ -2,7 +2,7 @@
 
 import pytest
 
-from tegcore.shells import loses
+from tegcore.shells import empties, loses, unheard
 
 HANDED_ON = [
     ["python", "train.py"],
@@ -46,3 +46,22 @@ def test_what_keeps_them_is_told(argv: list[str]) -> None:
 @pytest.mark.parametrize("text", ['python train.py "$@"; exit $?', 'cd sub && python train.py "$@" | tee out'])
 def test_a_shell_that_stays_before_its_program_takes_the_signal(text: str) -> None:
     assert "goes to its shell" in loses(["sh", "-c", text, "sh"])
+    assert unheard(["sh", "-c", text, "sh"]) == loses(["sh", "-c", text, "sh"])
+    assert unheard(["sh", "-c", f"exec {text}"]) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "anew"),
+    [
+        ("exec a > out", True),
+        ("exec a >out.log 2>&1", True),
+        ("exec a 2> err", True),
+        ("exec a >> out 2>&1", False),
+        ("exec a > /dev/null", False),
+        ("exec a 'b > c' \"d > e\"", False),
+        ("exec a", False),
+    ],
+)
+def test_an_output_that_begins_anew_is_told(text: str, *, anew: bool) -> None:
+    assert bool(empties(["sh", "-c", text])) is anew
+    assert empties(["a", "-c", text]) == ""
