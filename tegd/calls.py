@@ -117,6 +117,8 @@ def run_of(entry: dict[str, Any]) -> Run:
         saved_ns=entry["saved_ns"],
         hook_failed=failed,
         hook_proved=proof == "proved" and entry.get("savable", "") == "hook",
+        comeback=flaw if proof == "proved" and by_hook and not failed else "",
+        quits=bool(entry.get("quits")),
     )
 
 

@@ -58,6 +58,8 @@ class Run(NamedTuple):
         saved_ns: When that checkpoint became durable.
         hook_failed: Why its hook failed when it was last asked, to save it or to show that it can; empty: it did not.
         hook_proved: Whether it did not fail then, but answered.
+        comeback: What its save showed of how it would be started again, for people; empty: nothing.
+        quits: Whether its program ended after its mark, and was started again.
     """
 
     airlock_id: str
@@ -69,6 +71,8 @@ class Run(NamedTuple):
     saved_ns: int = 0
     hook_failed: str = ""
     hook_proved: bool = False
+    comeback: str = ""
+    quits: bool = False
 
 
 class SaveInPassing(NamedTuple):

@@ -119,6 +119,8 @@ class Leaving(Roster):
             elif run.cause == "asked" and work.life is Life.SEATED and work.hook is None and not work.home:
                 work.outcome = STOPPED  # nobody here has asked for its end
             return [*travelling, *self.run_ended(work, _why_ended(work, run), now_ns)]
+        if told := self._told_of_comeback(work, run):
+            travelling = [*travelling, *told]
         if run.hook_failed:
             return [*travelling, *self._hook_failed(work, run.hook_failed)]
         if run.hook_proved and work.hook_failed:
@@ -126,6 +128,14 @@ class Leaving(Roster):
             work.note(self.tick, "its hook has answered: it can be saved")
             return [*travelling, Keep(work)]
         return travelling
+
+    def _told_of_comeback(self, work: Workload, run: Run) -> list[Effect]:
+        """What a save showed of how it is started again is said once."""
+        quits = "its program ends after its mark: it was started again from its checkpoint at once" if run.quits else ""
+        fresh = [said for said in (run.comeback, quits) if said and all(said != text for _, text in work.history)]
+        for said in fresh:
+            work.note(self.tick, said)
+        return [Keep(work)] if fresh else []
 
     def _hook_failed(self, work: Workload, problem: str) -> list[Effect]:
         """A hook that does not save protects nothing: from now on it is work without one, and has until its notice."""

@@ -8,6 +8,7 @@ import msgspec
 
 from tegcore.errors import RefusedError, TegError
 from tegcore.ids import is_name
+from tegcore.shells import empties, loses
 from tegcore.units import NAME_BYTES_MAX, PRICE_UCR_MAX, credits_text
 from tegcore.wire import control
 from tegcore.wire.peer import is_path
@@ -165,6 +166,11 @@ def brought(spec: control.WorkloadSpec, stdin: bytes | None) -> dict[str, bytes]
     lines = [f"export {name}={shlex.quote(value)}\n" for name, value in sorted(spec.env.items())]
     environment = {ENVIRONMENT: control.os_bytes("".join(lines))} if lines else {}
     return environment if stdin is None else environment | {STDIN: stdin}
+
+
+def warned(spec: control.WorkloadSpec) -> list[str]:
+    """What its user is to know before it is needed: that it would not go on from what it saves."""
+    return [said for said in (loses(spec.argv), empties(spec.argv)) if said] if spec.hook is not None else []
 
 
 def overridden(spec: control.WorkloadSpec, slots_as: Collection[str]) -> list[str]:

@@ -4,7 +4,7 @@ from typing import Any
 
 from tegcore.units import NS_PER_S, TICK_NS
 from tegcore.wire.records import Reason
-from tegd import reasons
+from tegd import reasons, submission
 from tegd.node import Node
 from tegd.workload import Life, Workload
 
@@ -84,4 +84,5 @@ def why(node: Node, work: Workload, now_ns: int) -> dict[str, Any]:
     """Every reason that a workload waits, with the number that is missing, and what has happened to it."""
     found = [reason.told() for reason in reasons.reasons(node, work, now_ns)]
     history = [{"tick": tick, "ago_ticks": max(0, node.tick - tick), "text": text} for tick, text in work.history]
-    return row(node, work, now_ns) | {"reasons": found, "history": history}
+    said = row(node, work, now_ns) | {"reasons": found, "history": history}
+    return said | ({"warnings": warned} if (warned := submission.warned(work.spec)) else {})

@@ -29,7 +29,7 @@ LIMITS = ("as", "core", "cpu", "data", "fsize", "memlock", "nofile", "nproc", "r
 LEASE_ENTRIES = frozenset(
     {
         *("TEG_NAME", "TEG_SLOTS", "TEG_WORKLOAD", "TEG_AIRLOCK", "TEG_CHECKPOINT", "TEG_MARK"),
-        *("TEG_RANK", "TEG_WORLD", "TEG_MASTER"),
+        *("TEG_RANK", "TEG_WORLD", "TEG_MASTER", "TEG_RESUMING", "TEG_RESUME_ARGS"),
     }
 )
 """What work is told of its own lease: it wins over the environment that it brings."""

@@ -11,6 +11,7 @@ import click
 from click.core import ParameterSource
 
 from tegcore.errors import RefusedError, TegError, UnavailableError
+from tegcore.shells import unheard
 from tegcore.wire import control
 from tegctl import alone, context, cost, farewell, terminal
 from tegctl.output import Output
@@ -24,7 +25,7 @@ BACK_S, LOOK_S = 10.0, 0.2
 """How long a daemon that went away is waited for, and how often it is looked for."""
 _TERM = ("TERM",)
 """What a command at a terminal has to know, whatever else is left behind."""
-_ALONE = frozenset({"rank", "hook", "name", "detach", "argv"})
+_ALONE = frozenset({"rank", "hook", "name", "detach", "argv", "export", "entries"})
 """What work that runs outside the market can be told."""
 _ELSEWHERE = {
     "--gres": "--gpus",
@@ -171,7 +172,8 @@ def command(
     """
     if rank is not None:
         _demand_no_market_options()
-        _alone(session, alone.Order(argv, name, rank, hook), detach=detach)
+        env = context.environment(export, entries, os.environ)
+        _alone(session, alone.Order(argv, name, rank, hook, env), detach=detach)
     if pty:
         _demand_attached(session)
     limit_ucr, limit_hour_ucr = bid or (None, None)
@@ -212,6 +214,8 @@ def command(
                 f"note: {answer['name']} was submitted; what your environment says of {', '.join(ignored)} is ignored: "
                 "TEG sets that itself, by the slots that the job gets; nothing to do"
             )
+        for said in answer.get("warnings", ()):
+            _say(f"note: {answer['name']} was submitted, but {said}")
         if session.output != "json":
             cost.say(session, answer["name"], answer["ref"])
         if detach:
@@ -372,7 +376,9 @@ def _alone(session: Session, order: alone.Order, *, detach: bool) -> NoReturn:
     session.demand_here("run --rank")
     airlock = socket_path(session.state_dir, "airlock")
     ask(airlock, "hello")
-    unit = alone.start(order)
+    unit = alone.start(order, airlock)
+    if order.hook and (said := unheard(order.argv)):
+        _say(f"note: {unit} was started, but {said}")
     if detach:
         if session.output == "json":
             show_json("Started", {"unit": unit})

@@ -28,6 +28,8 @@ def command(session: Session, file: Path) -> None:
             show_json("Submitted", answer)
         else:
             click.echo(f"submitted {answer['name']}")
+        for said in answer.get("warnings", ()):
+            click.echo(f"note: {answer['name']} was submitted, but {said}", err=True)
 
 
 def read_specs(file: Path) -> list[control.WorkloadSpec]:

@@ -28,6 +28,8 @@ def command(session: Session, name: str, *, verbose: bool) -> None:
         click.echo("  nothing keeps it from running: nothing to do")
     if log := answer.get("log"):
         click.echo(f"  {gone(log)}")
+    for said in answer.get("warnings", ()):
+        click.echo(f"  note: {said}")
     steps = answer["history"] if verbose else answer["history"][-5:]
     for step in steps:
         click.echo(f"  {step['ago_ticks'] / 20:>8.0f} s ago  {step['text']}")

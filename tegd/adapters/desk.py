@@ -175,13 +175,16 @@ class Desk:
             work.note(
                 self._node.tick, f"TEG sets {', '.join(overridden)}: what its environment says of them is ignored"
             )
+        warned = submission.warned(spec)
+        for said in warned:
+            work.note(self._node.tick, said)
         work.ticket, work.files = shown, tuple(sorted(files))
         if files:
             self._places.accept_files(shown, work)
         self._carry_out([Keep(work)])
         self._carry_out(self._node.submitted(work))
-        told = {"overridden": overridden} if overridden else {}
-        return control.Reply(data={"name": work.name, "ref": ref} | told)
+        told = {"overridden": overridden, "warnings": warned}
+        return control.Reply(data={"name": work.name, "ref": ref} | {key: said for key, said in told.items() if said})
 
     async def _hear_of_tenant(self, peer: Peer, wanted: str) -> None:
         """Wait a moment for what the ledger may just have to tell of a tenant whose work would be refused."""

@@ -14,6 +14,13 @@ The ladder: a save for memory is made by the hook, and where that fails or there
 each failure leads to the next rung, after the last to the first. A dump is of use on this host alone, so whatever has
 to leave is saved by its hook, also where a dump was under way. A dump has no deadline: one that is cut off may take the
 work with it. That a rung holds is proved by a save in passing (`Then.PROVE`) when there is memory to spare.
+
+A save in passing is no end. A program may exit after its mark, and is then started again from what it saved, at once.
+It is frozen at its mark, so its exit may come only when it is let run on: an exit within `QUIT_NS` of the first save in
+passing is taken for that, and from then on after each; who was still there goes on. Whether it would have ended in that
+moment anyway cannot be told; then it does the last of its work twice, where otherwise all of it would be lost. A unit
+that an operator stops is not started again, and one that fails within `BACK_NS` of its comeback is parked, with its
+checkpoint and the problem.
 """
 
 from dataclasses import dataclass, replace
@@ -29,6 +36,10 @@ RETRY_NS = 1_000_000_000
 KILL_AGAIN_NS = 1_000_000_000
 PROVE_NS = 30_000_000_000
 """Longest that a hook may take to prove itself."""
+QUIT_NS = 5_000_000_000
+"""Longest that a program may take to exit after its mark: an interpreter takes a while to come down."""
+BACK_NS = 10_000_000_000
+"""A unit that fails sooner after it was started again could not go on from its checkpoint."""
 
 _TERM_BINDS = frozenset(
     {State.STARTING, State.RUNNING, State.FROZEN, State.SAVING, State.FLUSHING, State.ENDING, State.PARKED}
@@ -77,7 +88,9 @@ class Input:
         start_ticks: STARTED: its start time.
         exit_code: EXITED.
         problem: START_FAILED, FLUSH_FAILED, SAVE_FAILED: what went wrong; MARKED: what a proof left untried; EXITED:
-            why its command was never run.
+            why its command was never run, or how it ended.
+        stopped: EXITED, FLUSHED: an operator had the unit stopped.
+        at_ns: EXITED: when that was seen, where it is told later; 0: now.
         signum: SIGNAL.
         then: SAVE.
         grace_ns: END: time between the request to end and the kill; 0 kills at once.
@@ -91,6 +104,8 @@ class Input:
     start_ticks: int = 0
     exit_code: int | None = None
     problem: str = ""
+    stopped: bool = False
+    at_ns: int = 0
     signum: int = 0
     then: Then = Then.END
     grace_ns: int = 0
@@ -162,6 +177,7 @@ _HOLDS_PARTS = frozenset({State.RUNNING, State.FROZEN})
 FOR_MEMORY = frozenset({Held.MEMORY, Held.SAVE})
 _BY_LADDER = frozenset({Then.PARK, Then.PROVE})
 """Saves that any rung will do for."""
+_IN_PASSING = frozenset({Then.THAW, Then.PROVE})
 _PLAIN = {
     Kind.STARTED: Event.STARTED,
     Kind.START_FAILED: Event.START_FAILED,
@@ -281,7 +297,9 @@ def narrow(workload: Workload, told: Input, now_ns: int) -> Event | Refused:
             frees = status.state is State.FROZEN and status.held is Held.TERM and told.term_end_ns > now_ns
             return Event.EXTEND_HELD if frees else Event.EXTEND
         case Kind.FLUSHED:
-            return _flushed(workload, past)
+            return _flushed(workload, past, stopped=told.stopped)
+        case Kind.EXITED if status.state is State.RUNNING and not told.stopped and not past:
+            return _ended_early(workload, told, now_ns)
         case Kind.FLUSH_FAILED | Kind.SAVE_FAILED:
             return _failure(workload, past)
         case Kind.DUE if _term_pending(status) and past:
@@ -328,13 +346,25 @@ def _save(workload: Workload, told: Input, now_ns: int) -> Event | Refused:
     return Event.KILL if late else Event.SAVE
 
 
-def _flushed(workload: Workload, past: bool) -> Event:
+def _ended_early(workload: Workload, told: Input, now_ns: int) -> Event:
+    """What the end of one that was let run on, or started again, a moment ago means."""
+    spec, status, at_ns = workload.spec, workload.status, told.at_ns or now_ns
+    if at_ns < status.quit_ns:
+        return Event.SAVED_AGAIN
+    failed = spec.unit and told.exit_code != 0
+    return Event.BACK_FAILED if failed and at_ns < status.back_ns else Event.EXITED
+
+
+def _flushed(workload: Workload, past: bool, *, stopped: bool) -> Event:
     status = workload.status
     if status.gone:
-        return Event.SAVED_PARKED if status.then is Then.PARK else Event.SAVED_GONE
+        if status.then is Then.PARK:
+            return Event.SAVED_PARKED
+        stays = status.then in _IN_PASSING and not past and not stopped
+        return Event.SAVED_AGAIN if stays else Event.SAVED_GONE
     if status.by is Way.DUMP and (past or status.then is Then.END):
         return _failure(workload, past)
-    return Event.SAVED_THAW if status.then in (Then.THAW, Then.PROVE) and not past else Event.SAVED_END
+    return Event.SAVED_THAW if status.then in _IN_PASSING and not past else Event.SAVED_END
 
 
 def _last_run_ns(spec: Spec, status: Status) -> int:
@@ -428,10 +458,12 @@ def _begun(workload: Workload, status: Status) -> Status:
 
 def _noted_outcome(status: Status, event: Event, told: Input, now_ns: int) -> Status:
     match event:
-        case Event.MARKED if told.problem:
+        case Event.MARKED if told.problem or status.by is Way.HOOK:
             return replace(status, flaw=told.problem)
         case Event.STARTED:
-            return replace(status, pid=told.pid, start_ticks=told.start_ticks, dumped_ns=0, gone=False)
+            back_ns = now_ns + BACK_NS if status.saved_ns or status.dumped_ns else 0
+            status = replace(status, dumped_ns=0, gone=False, back_ns=back_ns)
+            return replace(status, pid=told.pid, start_ticks=told.start_ticks)
         case Event.NEVER_RAN:
             return replace(status, pid=0, start_ticks=0, held=Held.NO)
         case Event.START_FAILED:
@@ -444,25 +476,30 @@ def _noted_outcome(status: Status, event: Event, told: Input, now_ns: int) -> St
             cause = status.cause or (Cause.TERM if over else Cause.START_FAILED if told.problem else Cause.NONE)
             problem = told.problem or status.problem
             return replace(status, exit_code=told.exit_code, cause=cause, problem=problem, gone=True)
-        case Event.GONE_PARKED | Event.RESTORE_FAILED:
+        case Event.GONE_PARKED | Event.RESTORE_FAILED | Event.BACK_FAILED:
             return replace(status, **_PARKED, problem=told.problem)
-        case Event.SAVED_END | Event.SAVED_PARKED | Event.SAVED_THAW | Event.SAVED_GONE:
-            return _noted_saved(_saved(status, now_ns), event)
+        case Event.SAVED_AGAIN if status.state is State.RUNNING:
+            return replace(status, **_PARKED, quits=True, quit_ns=now_ns)
+        case Event.SAVED_END | Event.SAVED_PARKED | Event.SAVED_THAW | Event.SAVED_GONE | Event.SAVED_AGAIN:
+            return _noted_saved(_saved(status, now_ns), event, now_ns)
         case _:
             return status
 
 
-def _noted_saved(status: Status, event: Event) -> Status:
+def _noted_saved(status: Status, event: Event, now_ns: int) -> Status:
     match event:
         case Event.SAVED_END:
             return replace(status, cause=_why_ended(status))
         case Event.SAVED_PARKED:
             return replace(status, **_PARKED, problem="")
+        case Event.SAVED_AGAIN:
+            return replace(status, **_PARKED, quits=True)
         case Event.SAVED_THAW:
-            return replace(status, held=Held.NO, dumped_ns=0)
+            status = replace(status, held=Held.NO, dumped_ns=0)
+            first = status.by is Way.HOOK and (not status.quit_ns or status.quits)
+            return replace(status, quit_ns=now_ns + QUIT_NS) if first else status
         case _:
-            passing = status.then in (Then.THAW, Then.PROVE)
-            return replace(status, cause=Cause.EXITED if passing else Cause.ASKED)
+            return replace(status, cause=Cause.EXITED if status.then in _IN_PASSING else Cause.ASKED)
 
 
 def _saved(status: Status, now_ns: int) -> Status:
@@ -470,7 +507,7 @@ def _saved(status: Status, now_ns: int) -> Status:
     status = replace(status, proof=Proof.PROVED, proof_ns=now_ns, way=status.by)
     if status.by is Way.DUMP:
         return replace(status, dumped_ns=now_ns)
-    return replace(status, saved_ns=now_ns, flaw="")
+    return replace(status, saved_ns=now_ns)
 
 
 def _first(spec: Spec) -> Way:
@@ -552,6 +589,8 @@ def _effects(was: Status, event: Event, status: Status, told: Input) -> tuple[Ef
         return (Effect(Act.GO),)
     if event is Event.SIGNAL:
         return (Effect(Act.SIGNAL, told.signum),)
+    if event is Event.SAVED_AGAIN:
+        return (Effect(Act.CLEAR), Effect(Act.START))
     again = event in (Event.THAW, Event.FREEZE, Event.NEXT) or (event is Event.DEADLINE and after is State.KILLING)
     entry = _entry(after, status.by) if before is not after or again else ()
     useless = was.by is Way.DUMP and before in (State.SAVING, State.FLUSHING) and not status.dumped_ns
@@ -564,6 +603,7 @@ _TELLS = {
     Event.SAVED_END: "saved",
     Event.SAVED_THAW: "saved",
     Event.SAVED_GONE: "saved",
+    Event.SAVED_AGAIN: "saved",
     Event.FAILED_HOLD: "save_failed",
     Event.FAILED_RUN: "save_failed",
     Event.FAILED_GONE: "save_failed",
@@ -576,6 +616,8 @@ def _told(before: State, event: Event, status: Status) -> tuple[str, ...]:
     told = [_TELLS[event]] if event in _TELLS else []
     if status.then is Then.PROVE and event in (Event.SAVED_THAW, Event.FAILED_RUN):
         told = {Proof.PROVED: ["proved"], Proof.FAILED: ["unsavable"]}.get(status.proof, [])
+    if event is Event.SAVED_AGAIN:
+        told.append("again")
     if status.state is not before:
         if status.state is State.FROZEN:
             told.append("frozen")

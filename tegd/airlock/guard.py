@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
@@ -20,7 +20,7 @@ from tegd.airlock.adapters.memory import GroupMemory, GroupReader, MemoryReader
 from tegd.airlock.adapters.parts import PartReader
 from tegd.airlock.adapters.reclaim import expose, shield, unbound
 from tegd.airlock.adapters.room import Room
-from tegd.airlock.adapters.units import Slice, unstartable
+from tegd.airlock.adapters.units import Slice
 from tegd.airlock.core import Input, Kind
 from tegd.airlock.model import Cause, Held, Proof, Spec, Status, Then, Way, Workload
 from tegd.airlock.phases import Phase, Sign
@@ -174,6 +174,19 @@ class Guard:
                 if not entry.spec.unit and entry.status.bound_bytes:
                     unbound(group)
 
+    def told(self, workload: Workload, events: Collection[str], now_ns: int) -> None:
+        """What people are to know of a comeback, in the history of decisions and the log."""
+        name, status = workload.spec.workload, workload.status
+        if "again" in events:
+            why = "it ended after the mark of a save in passing, and is started again from its checkpoint"
+        elif "parked" in events and status.problem:
+            why = status.problem
+        else:
+            return
+        acts = [f"{'start' if 'again' in events else 'keep'} {name}"]
+        self.history.append({"at_ns": now_ns, "phase": self._airlock.phase, "acts": acts, "why": why})
+        self._tell(f"{name}: {why}")
+
     def forget(self, workload: Workload) -> None:
         """A workload that is no more."""
         name = workload.spec.workload
@@ -214,19 +227,19 @@ class Guard:
         except ConfigError as error:
             self._problems[name] = str(error)
             said = AirlockSettings().of_unit(name, {})
-        problem = unstartable(unit.argv)
-        if problem and said.hook is not None:
-            self._problems[name] = f"{name}: not saved by its hook, for it could not be started again: {problem}"
+        returns = name.endswith(".service")
+        if not returns and said.hook is not None:
+            self._problems[name] = f"{name}: not saved by its hook: systemd starts no scope again, make it a service"
         spec = Spec(
             workload=name,
             lease=0,
             token=0,
-            argv=() if problem else unit.argv,
+            argv=(),
             env={},
             cwd=unit.cwd,
             uid=unit.uid,
             gid=unit.gid,
-            hook=None if problem else said.hook,
+            hook=said.hook if returns else None,
             notice_ns=NOTICE_NS,
             save_ns=SAVE_NS,
             resume=False,
@@ -234,7 +247,7 @@ class Guard:
             rank=said.rank,
             unit=name,
             group=str(unit.group),
-            dump=said.dump and self._hands.can_dump,
+            dump=said.dump and returns and self._hands.can_dump,
             watchdog="WATCHDOG_USEC" in unit.environment,
         )
         self._tell(f"{name}: found, rank {said.rank:g}, {'with' if spec.hook else 'without'} a hook")

@@ -163,6 +163,10 @@ class Status:
         flaw: Why it cannot be saved, or not by its hook, for people.
         dumped_ns: When the image that it is to be restored from became durable; 0: there is none.
         gone: Its processes ended while its checkpoint was made durable.
+        quits: It is known to end itself after its mark.
+        quit_ns: Until when its end means that: it was let run on after its mark a moment before. Once it is over and it
+            does not quit, it is known to go on; 0: not known.
+        back_ns: Until when its failure means that it could not be started again from its checkpoint.
     """
 
     state: State
@@ -187,6 +191,9 @@ class Status:
     flaw: str = ""
     dumped_ns: int = 0
     gone: bool = False
+    quits: bool = False
+    quit_ns: int = 0
+    back_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -306,6 +306,7 @@ def view(workload: Workload, log: str) -> dict[str, Any]:
         "exit_code": status.exit_code,
         "checkpoint": spec.hook.checkpoint if spec.hook else "",
         "saved_ns": status.saved_ns,
+        "quits": status.quits,
         "savable": workload.way or "",
         "by": status.by,
         "proof": status.proof,

@@ -210,6 +210,8 @@ class Airlock:
             for _, step in steps:
                 self._act(step.workload, step.effects)
             for _, step in steps:
+                if self._guard is not None:
+                    self._guard.told(step.workload, step.told, self._clock.now_ns())
                 for event in step.told:
                     self._server.broadcast(protocol.encode({"event": event, **self._view(step.workload)}))
         for asker, name in self._answers:

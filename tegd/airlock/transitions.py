@@ -7,7 +7,8 @@ an error of whoever sent the event: a request is refused with a reason, an outco
 `FROZEN` is held: by request, for memory, or at the end of its term. `SAVING` runs for its hook alone, or is frozen
 while its processes are dumped; `FLUSHING` is frozen while that is made durable. `ENDING` has been asked to end,
 `KILLING` is being killed, in `ENDED` nothing is left.
-`PARKED` was saved and ended for memory, and is started again from its checkpoint when there is room.
+`PARKED` was saved and ended for memory, and is started again from its checkpoint when there is room. Who ends after the
+mark of a save in passing is started again from it at once: `SAVED_AGAIN`.
 """
 
 from enum import StrEnum
@@ -49,6 +50,7 @@ class Event(StrEnum):
     SAVED_END = "saved_end"
     SAVED_THAW = "saved_thaw"
     SAVED_GONE = "saved_gone"
+    SAVED_AGAIN = "saved_again"
     FAILED_HOLD = "failed_hold"
     FAILED_RUN = "failed_run"
     FAILED_GONE = "failed_gone"
@@ -58,6 +60,7 @@ class Event(StrEnum):
     SAVED_PARKED = "saved_parked"
     RESTORE = "restore"
     RESTORE_FAILED = "restore_failed"
+    BACK_FAILED = "back_failed"
     THIN = "thin"
     BOUND = "bound"
     NEXT = "next"
@@ -75,6 +78,8 @@ _ROWS = {
     State.RUNNING: {
         Event.NEVER_RAN: State.STARTING,
         Event.EXITED: State.ENDED,
+        Event.SAVED_AGAIN: State.STARTING,
+        Event.BACK_FAILED: State.PARKED,
         Event.FREEZE: State.FROZEN,
         Event.THIN: State.RUNNING,
         Event.THAW: State.RUNNING,
@@ -127,6 +132,7 @@ _ROWS = {
         Event.SAVED_END: State.KILLING,
         Event.SAVED_THAW: State.RUNNING,
         Event.SAVED_GONE: State.ENDED,
+        Event.SAVED_AGAIN: State.STARTING,
         Event.SAVED_PARKED: State.PARKED,
         Event.FAILED_HOLD: State.FROZEN,
         Event.FAILED_RUN: State.RUNNING,

@@ -253,3 +253,103 @@ def test_what_never_ran_before_its_term_was_over_has_ended_with_it() -> None:
     late = core.step(at(State.RUNNING, term_end_ns=10), Input(Kind.NEVER_RAN), 20)
     assert isinstance(late, Step)
     assert (late.workload.status.state, late.workload.status.cause) == (State.ENDED, Cause.TERM)
+
+
+# --- work comes back --------------------------------------------------------------------------------------------------
+
+S = 10**9
+UNIT = replace(SPEC, unit="a.service", group="/sys/fs/cgroup/a.service")
+
+
+@pytest.mark.parametrize("then", [Then.PROVE, Then.THAW])
+@pytest.mark.parametrize("spec", [SPEC, UNIT], ids=["work", "unit"])
+def test_who_ends_after_the_mark_of_a_save_in_passing_is_saved_and_started_again(then: Then, spec: Spec) -> None:
+    """A proof is no end: its program may exit after its mark, and has then done what was asked of it."""
+    marked = at(State.FLUSHING, spec, then=then)
+    gone = go(marked, Kind.EXITED, exit_code=0)
+    again = go(gone.workload, Kind.FLUSHED)
+    status = again.workload.status
+    assert (status.state, status.cause, status.pid, status.exit_code) == (State.STARTING, Cause.NONE, 0, None)
+    assert (status.saved_ns, acts(again)) == (10, [Act.CLEAR, Act.START])
+    assert {"saved", "again"} <= set(again.told)
+    assert status.flaw == ""
+
+
+def test_who_ends_after_its_last_mark_is_saved_and_has_ended() -> None:
+    gone = go(at(State.FLUSHING, then=Then.END), Kind.EXITED, exit_code=0)
+    assert go(gone.workload, Kind.FLUSHED).workload.status.state is State.ENDED
+    late = go(at(State.FLUSHING, then=Then.PROVE), Kind.EXITED, exit_code=0)
+    assert go(late.workload, Kind.FLUSHED, now_ns=2000).workload.status.state is State.ENDED, "its term is over"
+
+
+def test_who_ends_a_moment_after_a_proof_let_it_run_on_ended_for_the_proof() -> None:
+    """It is frozen at its mark, so that its exit comes when it is thawed."""
+    forever = at(State.FLUSHING, then=Then.PROVE, term_end_ns=0)
+    proved = go(forever, Kind.FLUSHED, now_ns=S)
+    assert proved.workload.status.state is State.RUNNING
+    again = go(proved.workload, Kind.EXITED, now_ns=S + core.QUIT_NS - 1, exit_code=0)
+    assert (again.workload.status.state, again.workload.status.quits) == (State.STARTING, True)
+    assert acts(again) == [Act.CLEAR, Act.START]
+    late = go(proved.workload, Kind.EXITED, now_ns=2 * S + core.QUIT_NS, at_ns=S + core.QUIT_NS - 1, exit_code=0)
+    assert late.workload.status.state is State.STARTING, "it counts when it ended, not when that was heard"
+    over = go(proved.workload, Kind.EXITED, now_ns=S + core.QUIT_NS, exit_code=0)
+    assert (over.workload.status.state, over.workload.status.cause) == (State.ENDED, Cause.EXITED)
+
+
+@pytest.mark.parametrize(
+    ("known", "after"),
+    [
+        ({}, State.STARTING),
+        ({"quits": True, "quit_ns": 5}, State.STARTING),
+        ({"quit_ns": 5}, State.ENDED),
+    ],
+    ids=["not known", "quits", "goes on"],
+)
+def test_who_went_on_after_a_save_in_passing_ends_by_itself_from_then_on(
+    known: dict[str, object], after: State
+) -> None:
+    """What ends well after that is over, and is not started again."""
+    passing = at(State.FLUSHING, then=Then.THAW, term_end_ns=0, **known)
+    saved = go(passing, Kind.FLUSHED, now_ns=S)
+    assert go(saved.workload, Kind.EXITED, now_ns=S + 1, exit_code=0).workload.status.state is after
+
+
+@pytest.mark.parametrize("state", [State.RUNNING, State.FLUSHING])
+def test_a_unit_that_its_operator_stops_in_the_midst_of_a_proof_is_not_started_again(state: State) -> None:
+    workload = at(state, UNIT, then=Then.PROVE, quit_ns=S, term_end_ns=0)
+    over = go(workload, Kind.EXITED, stopped=state is State.RUNNING)
+    over = over if state is State.RUNNING else go(over.workload, Kind.FLUSHED, stopped=True)
+    assert over.workload.status.state is State.ENDED
+
+
+def started_again(spec: Spec = UNIT) -> Workload:
+    parked = at(State.PARKED, spec, saved_ns=5, pid=0, start_ticks=0, term_end_ns=0)
+    return go(go(parked, Kind.RESTORE).workload, Kind.STARTED, now_ns=S, pid=9, start_ticks=9).workload
+
+
+@pytest.mark.parametrize("code", [2, 137, None])
+def test_a_unit_that_fails_within_seconds_of_its_comeback_is_parked_with_the_problem(code: int | None) -> None:
+    failed = go(started_again(), Kind.EXITED, now_ns=S + core.BACK_NS - 1, exit_code=code, problem="exit code 2")
+    status = failed.workload.status
+    assert (status.state, status.problem, status.saved_ns) == (State.PARKED, "exit code 2", 5)
+    assert "parked" in failed.told
+    assert go(failed.workload, Kind.RESTORE).workload.status.state is State.STARTING, "it is tried again"
+
+
+def test_a_unit_that_ends_well_or_later_or_by_its_operator_has_ended() -> None:
+    early = S + core.BACK_NS - 1
+    assert go(started_again(), Kind.EXITED, now_ns=early, exit_code=0).workload.status.state is State.ENDED
+    assert go(started_again(), Kind.EXITED, now_ns=early + 1, exit_code=2).workload.status.state is State.ENDED
+    stopped = go(started_again(), Kind.EXITED, now_ns=early, exit_code=143, stopped=True)
+    assert stopped.workload.status.state is State.ENDED
+    first = go(at(State.STARTING, UNIT, pid=0, term_end_ns=0), Kind.STARTED, now_ns=S, pid=9, start_ticks=9)
+    assert go(first.workload, Kind.EXITED, now_ns=S + 1, exit_code=2).workload.status.state is State.ENDED
+
+
+def test_what_a_proof_found_of_the_comeback_is_told_beside_it() -> None:
+    """That a shell would keep the words of a resume to itself does not make the save fail."""
+    marked = go(at(State.SAVING, then=Then.PROVE), Kind.MARKED, problem="its shell keeps the words to itself")
+    proved = go(marked.workload, Kind.FLUSHED).workload.status
+    assert (proved.proof, proved.flaw) == ("proved", "its shell keeps the words to itself")
+    clean = go(at(State.SAVING, then=Then.PROVE, flaw="hook: no mark"), Kind.MARKED)
+    assert go(clean.workload, Kind.FLUSHED).workload.status.flaw == ""

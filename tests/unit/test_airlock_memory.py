@@ -8,7 +8,8 @@ import pytest
 from tegd.airlock.adapters import launch
 from tegd.airlock.adapters.marks import Marks
 from tegd.airlock.adapters.memory import GroupMemory, GroupReader, HostMemory, MemoryReader
-from tegd.airlock.adapters.units import Slice, _quoted
+from tegd.airlock.adapters.units import Slice
+from tegd.airlock.comeback import word_of_command
 from tegd.airlock.guard import life
 from tegd.airlock.model import Cause, Held, Hook, Spec, Status, Then
 from tegd.airlock.readings import Life
@@ -77,7 +78,7 @@ def test_a_mark_is_heard_the_moment_it_is_made_and_not_after_it_was_forgotten(tm
 
 
 def test_words_of_a_command_are_quoted_for_systemd() -> None:
-    assert _quoted('a "b" $HOME %n \\') == '"a \\"b\\" $$HOME %%n \\\\"'
+    assert word_of_command('a "b" $HOME %n \\') == '"a \\"b\\" $$HOME %%n \\\\"'
 
 
 def test_a_slice_lists_its_leaf_units(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from tegcore.clock import VirtualClock
 from tegcore.errors import ConfigError, JournalError
 from tegd.airlock import __main__ as wiring
-from tegd.airlock import deadman, guard, protocol
+from tegd.airlock import comeback, deadman, guard, protocol
 from tegd.airlock.adapters import beside, flush, launch, memory, procfs, reclaim, room, units
 from tegd.airlock.adapters.cgroupfs import Cgroups
 from tegd.airlock.adapters.containment import Leader, Sessions, command_process, send
@@ -268,43 +268,31 @@ def unquoted(line: str) -> list[str]:
 def test_no_word_of_a_command_ends_its_line_or_means_anything_to_the_manager(words: list[bytes]) -> None:
     """Also a CR ends a line of a unit, and bytes that are no text are still the command's."""
     argv = [os.fsdecode(word) for word in words]
-    assert unquoted(" ".join(map(units._quoted, argv))) == argv
+    assert unquoted(" ".join(map(comeback.word_of_command, argv))) == argv
 
 
-@pytest.mark.parametrize("first", ["+/bin/sh", "!x", "-x", ":x", "@x", "|x", "", "(x)", "\r", "é"])
-def test_a_command_that_the_manager_would_read_as_more_than_a_program_is_not_started(
-    tmp_path: Path, first: str
-) -> None:
-    """`+` before the program starts it as root, whoever the unit runs as, and a process writes its own command line."""
-    found = units.Slice("teg.slice", tmp_path, tmp_path / "units")
-    with pytest.raises(PermissionError):
-        found.start_again("web.service", (first, "-c", "id"))
-    assert not (tmp_path / "units").exists()
-
-
-def adopted(tmp_path: Path, argv: tuple[str, ...], environment: dict[str, str]) -> tuple[Workload | None, Any]:
+def adopted(tmp_path: Path, environment: dict[str, str], name: str = "a.service") -> tuple[Workload | None, Any]:
     main = procfs.process(os.getpid())
     assert main is not None
-    unit = units.Unit("a.service", tmp_path, main, argv, environment, 0, 0, "/")
+    unit = units.Unit(name, tmp_path, main, environment, 0, 0, "/")
     made = guard.Guard.__new__(guard.Guard)
     made._units = SimpleNamespace(unit=lambda _name: unit)  # type: ignore[assignment]
     made._settings = AirlockSettings()
     made._hands = SimpleNamespace(can_dump=False)  # type: ignore[assignment]
     made._problems = {}
     made._lines = SimpleQueue()
-    return made._adopted("a.service", 1), made
+    return made._adopted(name, 1), made
 
 
-def test_a_unit_that_could_not_be_started_again_is_not_saved_by_its_hook(tmp_path: Path) -> None:
+def test_a_scope_is_not_saved_by_its_hook_for_nothing_could_start_it_again(tmp_path: Path) -> None:
     said = {"TEG_CHECKPOINT": "/c"}
-    entry, _ = adopted(tmp_path, ("/bin/work",), said)
+    entry, _ = adopted(tmp_path, said)
     assert entry is not None
     assert entry.spec.hook == Hook(10, "/c", "/c")
-    for argv in (("+/bin/work",), ("/bin/work", "x" * 20_000)):
-        entry, made = adopted(tmp_path, argv, said)
-        assert entry is not None
-        assert (entry.spec.hook, entry.spec.argv) == (None, ())
-        assert "hook" in made._problems["a.service"]
+    entry, made = adopted(tmp_path, said, "a.scope")
+    assert entry is not None
+    assert entry.spec.hook is None
+    assert "scope" in made._problems["a.scope"]
 
 
 @pytest.mark.parametrize(

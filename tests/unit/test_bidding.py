@@ -84,3 +84,9 @@ ENTRY = {
 def test_a_hook_has_failed_where_a_save_or_its_proof_by_it_did(changes: dict, failed: str, proved: bool) -> None:
     run = run_of(ENTRY | changes)
     assert (run.hook_failed, run.hook_proved) == (failed, proved)
+    assert (run.comeback, run.quits) == ("", False)
+
+
+def test_what_a_proof_showed_of_the_comeback_is_no_failure() -> None:
+    run = run_of(ENTRY | {"proof": "proved", "flaw": "its shell keeps the words", "quits": True})
+    assert (run.hook_failed, run.hook_proved, run.comeback, run.quits) == ("", True, "its shell keeps the words", True)

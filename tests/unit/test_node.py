@@ -479,6 +479,18 @@ def test_a_hook_that_did_not_prove_itself_is_none_and_one_that_did_later_is_one_
     assert work.hook == work.spec.hook
 
 
+def test_what_a_save_showed_of_the_comeback_is_said_once_and_its_hook_counts() -> None:
+    world = World()
+    work = world.submit()
+    world.cycle(60)
+    for _ in range(2):
+        world.tell(work.airlock_id, "running", hook_proved=True, comeback="its shell keeps the words", quits=True)
+    said = [text for _, text in work.history]
+    assert said.count("its shell keeps the words") == 1
+    assert sum("ends after its mark" in text for text in said) == 1
+    assert work.hook == work.spec.hook
+
+
 def test_a_default_limit_follows_the_price_up_and_down_and_no_purse_is_made_for_it() -> None:
     world = World()
     work = world.submit(limit_ucr=0)

@@ -25,6 +25,8 @@ async def answer(peer: Peer, request: control.AnyRequest) -> control.Reply:
     asked.append(request)
     if isinstance(request, control.Submit):
         told = {"name": "w1", "ref": 1, "overridden": sorted({"CUDA_VISIBLE_DEVICES"} & set(request.spec.env))}
+        if request.spec.hook is not None and request.spec.argv[0] == "sh":
+            told["warnings"] = ["the words that tell it to resume do not reach it"]
         return control.Reply(data=told)
     if isinstance(request, control.Why):
         return control.Reply(data={"market": "fixed"})
@@ -238,3 +240,11 @@ def test_help_of_run_names_each_option_once() -> None:
     run = command.get_command(click.Context(command), "run")  # type: ignore[attr-defined]
     names = [name for param in run.params for name in param.opts]
     assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("hooked", [True, False])
+def test_a_shell_that_keeps_the_words_of_a_resume_to_itself_is_told(state: Path, *, hooked: bool) -> None:
+    """Only where there is a resume."""
+    result = typed(state, "run", "-d", *(["--hook"] if hooked else []), "--", "sh", "-c", "python a.py > out")
+    assert result.exit_code == 0
+    assert ("the words that tell it to resume" in result.output) is hooked

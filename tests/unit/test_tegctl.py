@@ -491,13 +491,39 @@ def test_work_on_a_host_alone_is_refused_with_a_reason(
     systemd_run.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(TegError, match=text):
-        alone.start(order)
+        alone.start(order, tmp_path / "none.sock")
+
+
+def test_work_on_a_host_alone_has_environment_mask_and_limits_of_where_it_was_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a file for the manager alone: its words are everybody's to see."""
+    systemd_run = tmp_path / "systemd-run"
+    systemd_run.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > {tmp_path}/words\n')
+    systemd_run.chmod(0o755)
+    monkeypatch.setattr(alone, "RUNTIME", tmp_path / "run")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "")
+    monkeypatch.delenv("SUDO_UID", raising=False)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    env = {"FOO": 'a "b" $c `d` \\\ne', "HOME": "/home/ada"}
+    before = os.umask(0o027)
+    try:
+        unit = alone.start(alone.Order(("true",), "a", 1.0, hook=True, env=env), tmp_path / "none.sock")
+    finally:
+        os.umask(before)
+    words = (tmp_path / "words").read_text().splitlines()
+    kept = tmp_path / "run" / f"{unit}.environment"
+    assert {f"--property=EnvironmentFile={kept}", "--property=UMask=0027"} <= set(words)
+    assert any(word.startswith("--property=LimitNOFILE=") for word in words)
+    assert "FOO" not in "".join(words)
+    assert (kept.stat().st_mode & 0o777, kept.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+    assert 'FOO="a \\"b\\" \\$c \\`d\\` \\\\\ne"\nHOME="/home/ada"\n' in kept.read_text()
 
 
 def test_without_systemd_or_ssh_that_is_what_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UnavailableError, match="there is no systemd-run here"):
-        alone.start(alone.Order(("true",), "", 1.0, hook=False))
+        alone.start(alone.Order(("true",), "", 1.0, hook=False), tmp_path / "none.sock")
     with pytest.raises(UnavailableError, match="far cannot be asked: there is no ssh here"):
         command.main(["--on", "far", "leases"], standalone_mode=False)
 

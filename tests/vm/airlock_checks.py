@@ -30,7 +30,8 @@ PLAIN = 'mode = "act"\nslice = "teg.slice"\nuid_min = 0\n'
 PYTHON = "/usr/bin/python3"
 SECOND_NS = 1_000_000_000
 RECOVERY_S = 2.0
-LIMIT_S = 90.0
+LIMIT_S = 180.0
+"""Of a wait, on a host that others use too."""
 CONNECTED = """
 import socket, time
 heard = socket.socket()
@@ -712,9 +713,9 @@ CHECKS = (
 )
 
 
-def main() -> None:
-    RUN.mkdir(exist_ok=True)
-    check = {check.__name__: check for check in CHECKS}[sys.argv[1]]
+def run_named(checks: tuple[Callable[[], dict[str, Any]], ...], name: str) -> None:
+    """Run one of these checks, and print what it measured."""
+    check = {check.__name__: check for check in checks}[name]
     end_all()
     began = time.monotonic()
     try:
@@ -726,4 +727,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    RUN.mkdir(exist_ok=True)
+    run_named(CHECKS, sys.argv[1])

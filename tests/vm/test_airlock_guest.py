@@ -11,8 +11,12 @@ ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 SOURCES = (
     *("tegd/__init__.py", "tegd/airlock"),
-    *("tegcore/__init__.py", "tegcore/errors.py", "tegcore/clock.py", "tegcore/units.py"),
+    *("tegcore/__init__.py", "tegcore/errors.py", "tegcore/clock.py", "tegcore/shells.py", "tegcore/units.py"),
     *("tegio/__init__.py", "tegio/clock.py", "tegio/notify.py", "tegio/seqpacket.py"),
+)
+PROGRAMS = (
+    *("airlock_driver.py", "airlock_worker.py", "airlock_checks.py"),
+    *("comeback_checks.py", "comeback_program.py"),
 )
 UNITS = ("teg-criu", "teg-deadman", "teg-airlock")
 SET_UP = r"""
@@ -39,7 +43,7 @@ def airlock(boot: Callable[..., Guest], booted: Path) -> Iterator[Guest]:
     guest = boot(booted)
     for name in SOURCES:
         guest.put(ROOT / name, f"/opt/teg/{Path(name).parent}/")
-    for name in ("airlock_driver.py", "airlock_worker.py", "airlock_checks.py"):
+    for name in PROGRAMS:
         guest.put(HERE / name, f"/opt/teg/{name}")
     for unit in UNITS:
         guest.put(ROOT / f"systemd/{unit}.service", f"/etc/systemd/system/{unit}.service")
@@ -65,3 +69,20 @@ def test_on_a_real_kernel(airlock: Guest, check: str, record_property: Callable[
     said = airlock.run(f"python3 /opt/teg/airlock_checks.py {check}", limit_s=900)
     for key, value in json.loads(said.splitlines()[-1]).items():
         record_property(key, value)
+
+
+COMEBACKS = (
+    *("wrapper_of_tegctl_run", "forgotten_by_systemd", "start_that_fails", "ends_after_its_mark", "stopped_in_a_save"),
+    *("work_that_ends_after_its_mark", "title_of_its_own", "kept_by_its_shell"),
+)
+COMEBACKS_LONG = (
+    *("wrapper_in_a_unit_file", "wrapper_that_is_slow", "wrapper_with_its_own_output", "drops_its_rights"),
+    *("the_command_itself", "output_that_begins_anew", "dumped_and_forgotten"),
+)
+
+
+@pytest.mark.parametrize(
+    "check", [*COMEBACKS, *(pytest.param(check, marks=pytest.mark.vm_long) for check in COMEBACKS_LONG)]
+)
+def test_what_was_saved_comes_back_as_it_was(airlock: Guest, check: str) -> None:
+    airlock.run(f"python3 /opt/teg/comeback_checks.py {check}", limit_s=1200)

@@ -106,6 +106,18 @@ def test_alone_work_runs_by_rank_under_the_airlock(host: Host) -> None:
     host.guest.run("systemctl stop teg-long")
 
 
+def test_alone_work_has_environment_mask_limits_and_folder_of_where_it_was_typed(host: Host) -> None:
+    host.guest.run("systemctl start tegd")
+    typed = "cd /tmp && umask 027 && ulimit -S -n 700 && FOO='a \"b\" $c' tegctl run --rank 1 --detach --name typed"
+    host.guest.run(f"{typed} -- sh -c 'echo \"$FOO\"; umask; ulimit -S -n; pwd; exec sleep 100'")
+    journal = "journalctl --quiet --output=cat _SYSTEMD_UNIT=teg-typed.service"
+    host.guest.until(lambda: host.guest.run(journal).count("\n") >= 4, 30, "it says how it runs")
+    said = host.guest.run(journal).splitlines()[:4]
+    assert said == ['a "b" $c', "0027", "700", "/tmp"]
+    assert '"b"' not in host.guest.run("systemctl show teg-typed"), "it stands where everybody could see it"
+    host.guest.run("systemctl stop teg-typed")
+
+
 def test_zram_is_made_of_the_systems_own_tools(host: Host) -> None:
     host.guest.run("systemctl start teg-zram")
     swap = host.guest.run("swapon --noheadings --bytes --show=NAME,SIZE,PRIO")

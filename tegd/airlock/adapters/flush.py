@@ -28,12 +28,17 @@ class Job(NamedTuple):
         before: What was in the checkpoint's place when the hook was asked; None: nothing, or not known.
         image: Folder of the image, where the save is a dump.
         members: The pids of its processes.
+        uid: User that it runs as by now; None: as its spec says.
+        look_after: Says why it could not be started again, and whether it was stopped by an operator; it may ask the
+            service manager.
     """
 
     workload: Workload
     before: launch.Identity
     image: Path
     members: Callable[[], list[int]]
+    uid: int | None = None
+    look_after: Callable[[], tuple[str, bool]] = lambda: ("", False)
 
 
 class Flushed(NamedTuple):
@@ -43,11 +48,13 @@ class Flushed(NamedTuple):
         workload: Whose checkpoint.
         since_ns: Which flush of it: when it came to that state.
         problem: Why it is not durable, for people; empty: it is.
+        stopped: An operator had it stopped meanwhile.
     """
 
     workload: str
     since_ns: int
     problem: str
+    stopped: bool = False
 
 
 class Flusher:
@@ -83,11 +90,14 @@ class Flusher:
 
 def flushed(job: Job) -> Flushed:
     """Make one durable here and now."""
+    stopped = False
     try:
         problem = _image(job) if job.workload.status.by is Way.DUMP else _checkpoint(job)
+        if not problem and job.workload.status.by is Way.HOOK:
+            problem, stopped = job.look_after()
     except OSError as error:
         problem = f"the checkpoint {error.filename or ''}: {error.strerror}"
-    return Flushed(job.workload.spec.workload, job.workload.status.since_ns, problem)
+    return Flushed(job.workload.spec.workload, job.workload.status.since_ns, problem, stopped)
 
 
 def _discarded(folder: Path, before_ns: int) -> None:
@@ -127,11 +137,11 @@ def _checkpoint(job: Job) -> str:
 
 
 def _not_whole(job: Job, about: os.stat_result) -> str:
-    spec = job.workload.spec
     if not stat.S_ISREG(about.st_mode) or about.st_size == 0:
         return "the checkpoint is empty or not a file"
-    if about.st_uid != spec.uid:
-        return f"the checkpoint belongs to uid {about.st_uid}, the workload runs as {spec.uid}"
+    uid = job.workload.spec.uid if job.uid is None else job.uid
+    if about.st_uid != uid:
+        return f"the checkpoint belongs to uid {about.st_uid}, the workload runs as {uid}"
     said = _size_in_mark(job)
     if said is not None and said != about.st_size:
         return f"the checkpoint has {about.st_size} bytes, and its mark says {said}"

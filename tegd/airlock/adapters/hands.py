@@ -6,12 +6,17 @@ Every act may be done twice, and on a process that has gone meanwhile it does no
 import os
 import select
 import signal
+import time
+from collections import deque
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from tegd.airlock.adapters import launch, procfs
+from tegcore.shells import loses
+from tegd.airlock import comeback
+from tegd.airlock.adapters import context, launch, procfs, units
+from tegd.airlock.adapters.beside import Beside
 from tegd.airlock.adapters.cgroupfs import FREEZE_NS, Cgroups, listed
 from tegd.airlock.adapters.containment import Containment, Leader, Sessions, command_process, send
 from tegd.airlock.adapters.dump import Answered, Dumper
@@ -28,6 +33,10 @@ from tegd.airlock.transitions import State
 
 LOOK_NS, LOOK_HEARD_NS = 5_000_000, 50_000_000
 """How soon to look for a mark again: one that nobody hears, and one that the kernel tells of."""
+SAID_NS = 20_000_000_000
+"""How long the manager may take to say what a unit is, before a save of it has failed."""
+_SAID, _SEEN = "said", "seen"
+"""Files of a unit: what the manager said of it, and what was to be seen of its process when it was asked to save."""
 
 
 class Hands:
@@ -37,7 +46,7 @@ class Hands:
         folder: The airlock's state folder.
         containment: What holds processes together.
         epoll: What tells the ends of processes.
-        units: The slice whose units are looked after, and what holds them.
+        slice_units: The slice whose units are looked after, and what holds them.
         dumper: What dumps and restores processes, where that can be done.
     """
 
@@ -46,14 +55,20 @@ class Hands:
         folder: Path,
         containment: Containment,
         epoll: select.epoll,
-        units: tuple[Slice, Cgroups] | None = None,
+        slice_units: tuple[Slice, Cgroups] | None = None,
         dumper: Dumper | None = None,
     ) -> None:
         self._folder = folder
         self._containment = containment
         self._epoll = epoll
-        self._slice: Slice | None = units[0] if units else None
-        self._groups: Cgroups | None = units[1] if units else None
+        self._slice: Slice | None = slice_units[0] if slice_units else None
+        self._groups: Cgroups | None = slice_units[1] if slice_units else None
+        self._asking = Beside("ask")
+        self._ended: deque[tuple[str, Input]] = deque()
+        self._ended_ready = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._epoll.register(self._ended_ready, select.EPOLLIN)
+        self._inquiring: set[str] = set()
+        self._notes: dict[str, str] = {}
         self._watched: dict[int, tuple[str, int]] = {}
         self._starting: dict[int, str] = {}
         self._flusher = Flusher()
@@ -77,7 +92,7 @@ class Hands:
             if act is Act.START:
                 outcomes += self._start_unit(workload) if workload.spec.unit else self._start(workload)
             elif act is Act.GO:
-                self._go_on(workload)
+                outcomes += self._go_on(workload)
             elif act is Act.FLUSH:
                 self._flush(workload)
             elif act is Act.DUMP:
@@ -97,6 +112,7 @@ class Hands:
         spec, status = workload.spec, workload.status
         if spec.unit and self._groups is not None:
             self._groups.adopted[spec.workload] = Path(spec.group)
+            self._ask_manager(spec.workload)
         elif spec.group and isinstance(self._containment, Cgroups):
             self._containment.placed[spec.workload] = Path(spec.group)
         if not status.pid or status.exit_code is not None or self._watch(_leader(workload)):
@@ -147,6 +163,8 @@ class Hands:
         """Whether it has a handler for the signal of its hook, if it would be saved by that."""
         if workload.spec.hook is None or workload.way is Way.DUMP:
             return True
+        if not self._is_described(workload.spec.workload, unit=bool(workload.spec.unit)):
+            return False
         main = self._main(workload)
         return main is not None and procfs.catches(main.pid, workload.spec.hook.signum)
 
@@ -155,24 +173,29 @@ class Hands:
         assert self._groups is not None
         self._groups.adopted[workload.spec.workload] = Path(workload.spec.group)
         self._watch(_leader(workload))
+        self._ask_manager(workload.spec.workload)
 
     def owns(self, descriptor: int) -> bool:
         """Whether a ready descriptor is one of ours."""
         return descriptor in self._watched
 
     def done(self, descriptor: int, workloads: Mapping[str, Workload]) -> list[tuple[str, Input]]:
-        """What came of flushes, dumps and restores, if that is what a ready descriptor says."""
+        """What came of flushes, dumps and restores, and how units ended, if that is what a ready descriptor says."""
         if self._dumper is not None and descriptor == self._dumper.ready:
             told = [_of_answer(answered, workloads.get(answered.workload)) for answered in self._dumper.answered()]
             return [found for found in told if found is not None]
+        if descriptor == self._ended_ready:
+            with suppress(BlockingIOError):
+                os.eventfd_read(self._ended_ready)
+            return [self._ended.popleft() for _ in range(len(self._ended))]
         if descriptor != self._flusher.ready:
             return []
         flushed = []
-        for name, since_ns, problem in self._flusher.done():
+        for name, since_ns, problem, stopped in self._flusher.done():
             if self._flushing.get(name) == since_ns:
                 del self._flushing[name]
                 kind = Kind.FLUSH_FAILED if problem else Kind.FLUSHED
-                flushed.append((name, Input(kind, problem=problem)))
+                flushed.append((name, Input(kind, problem=problem, stopped=stopped)))
         return flushed
 
     def whose(self, descriptor: int) -> str:
@@ -208,12 +231,12 @@ class Hands:
         """
         if workload.status.by is not Way.HOOK:
             return []
-        if workload.spec.workload in self._unasked:
-            self._try_to_ask(workload)
+        if workload.spec.workload in self._unasked and (problem := self._try_to_ask(workload)):
+            return [Input(Kind.SAVE_FAILED, problem=problem)]
         if not self._has_mark(workload):
             return []
         self._containment_of(workload).freeze(_leader(workload))
-        return [Input(Kind.MARKED)]
+        return [self._marked(workload)]
 
     def look_ns(self, workload: Workload) -> int:
         """How soon to look after a hook at work again: one whose mark is heard is frozen without a look."""
@@ -247,6 +270,9 @@ class Hands:
         self._flushing.pop(name, None)
         self._heard.discard(name)
         self._logs.forget(self.log(name))
+        self._notes.pop(name, None)
+        if self._slice is not None and (said := units.said_from(self._home(name) / _SAID)) is not None:
+            self._slice.forget(name, said)
         for groups in (self._groups, self._containment):
             if isinstance(groups, Cgroups):
                 groups.forget(name)
@@ -290,8 +316,13 @@ class Hands:
         spec = workload.spec
         if workload.status.dumped_ns:
             return self._restore(workload)
+        home = self._home(spec.workload)
+        said, seen = units.said_from(home / _SAID), units.seen_from(home / _SEEN)
+        if said is None or seen is None:
+            return [Input(Kind.START_FAILED, problem=f"{spec.unit}: what it was started by is not known")]
         try:
-            pid = self._slice.start_again(spec.unit, (*spec.argv, *spec.resume_args))
+            self._slice.put_back(spec.unit, said)
+            pid = self._slice.start_again(spec.unit, seen.chosen, said, spec.resume_args, home / _SEEN)
         except OSError as error:
             return [Input(Kind.START_FAILED, problem=f"{error.filename or spec.unit}: {error.strerror}")]
         return self._starts(workload, pid)
@@ -304,6 +335,8 @@ class Hands:
         command, pid_file = criu.restore_command(image), image / "pid"
         try:
             if spec.unit and self._slice is not None:
+                if (said := units.said_from(self._home(spec.workload) / _SAID)) is not None:
+                    self._slice.put_back(spec.unit, said)
                 pid = self._slice.restore(spec.unit, command, pid_file)
             elif isinstance(self._containment, Services):
                 pid = self._containment.restore(spec.workload, command, pid_file)
@@ -326,23 +359,25 @@ class Hands:
 
     def _unit_started(self, workload: Workload, code: int | None) -> list[Input]:
         spec = workload.spec
-        if spec.unit and self._slice is not None:
-            self._slice.started(spec.unit)
         restored = workload.status.dumped_ns > 0
         found = self._restored(workload) if restored else main_process(Path(spec.group))
+        if code == 0 and found is None and not restored and self._slice is not None:
+            # It has ended already: how, is told once it was taken for started.
+            return [Input(Kind.STARTED, pid=self._slice.main_pid(spec.unit), start_ticks=0)]
         if code != 0 or found is None:
             said = criu.said(self._image(workload) / "restore.log") if restored else "see its status"
             return [Input(Kind.START_FAILED, problem=f"starting {spec.unit or spec.workload} failed: {said}")]
         return [Input(Kind.STARTED, pid=found.pid, start_ticks=found.start_ticks)]
 
-    def _go_on(self, workload: Workload) -> None:
+    def _go_on(self, workload: Workload) -> list[Input]:
+        """Let what was started run, and hear of its end, which may have come already."""
         if workload.status.by is Way.DUMP:
             self._discard(workload)
             self._continue(workload)
         if workload.spec.unit or workload.spec.workload not in self._go:
-            self._watch(_leader(workload))
-        else:
-            launch.go(self._go.pop(workload.spec.workload))
+            return [] if self._watch(_leader(workload)) else self._exit(workload, None)
+        launch.go(self._go.pop(workload.spec.workload))
+        return []
 
     def _continue(self, workload: Workload) -> None:
         """What CRIU restored is stopped until it is written down that it is there."""
@@ -383,7 +418,8 @@ class Hands:
     def _ask(self, workload: Workload, *, afresh: bool) -> None:
         assert workload.spec.hook is not None
         if afresh:
-            launch.clear_mark(workload.spec)
+            uid, gid = self._user(workload)
+            launch.clear_mark(replace(workload.spec, uid=uid, gid=gid))
         self._before[workload.spec.workload] = launch.identity(workload.spec.hook.checkpoint) if afresh else None
         own = workload.spec.hook.mark == workload.spec.hook.checkpoint
         old = afresh or own or launch.older(workload.spec.hook.mark, workload.status.since_ns)
@@ -395,12 +431,90 @@ class Hands:
         self._try_to_ask(workload)
         self._containment_of(workload).thaw(_leader(workload))
 
-    def _try_to_ask(self, workload: Workload) -> None:
-        """Ask for a checkpoint once the command has a handler: before that, the signal would end it."""
-        hook = workload.spec.hook
+    def _try_to_ask(self, workload: Workload) -> str:
+        """Ask for a checkpoint once the command has a handler: before that, the signal would end it.
+
+        Returns:
+            Why it is never asked, for people; empty: it was, or is later.
+        """
+        spec, hook = workload.spec, workload.spec.hook
         assert hook is not None
-        if self._signal_main(workload, hook.signum, only_caught=True):
-            self._unasked.discard(workload.spec.workload)
+        main = self._main(workload)
+        if main is None or not procfs.catches(main.pid, hook.signum):
+            return ""
+        if not self._is_described(spec.workload, unit=bool(spec.unit)):
+            late = time.clock_gettime_ns(time.CLOCK_BOOTTIME) > workload.status.since_ns + SAID_NS
+            return "the service manager does not say how it was started" if late else ""
+        try:
+            self._see(workload, main)
+        except OSError as error:
+            return f"how it runs cannot be seen: {error.strerror}"
+        send(main, hook.signum)
+        self._unasked.discard(spec.workload)
+        return ""
+
+    def _is_described(self, name: str, *, unit: bool) -> bool:
+        """Whether the manager has said what there is to say of a unit: what saves may end by itself after it."""
+        if not unit or (self._home(name) / _SAID).exists():
+            return True
+        self._ask_manager(name)
+        return False
+
+    def _see(self, workload: Workload, main: procfs.Process) -> None:
+        """Keep what the process that is asked to save is to be started again from, before it can end."""
+        spec, home = workload.spec, self._home(workload.spec.workload)
+        if not spec.unit:
+            with suppress(OSError):
+                words = context.command(main.pid)
+                same = words[1 : len(spec.argv)] == spec.argv[1:] and words[0].endswith(spec.argv[0])
+                self._notes[spec.workload] = _loss(spec.argv, same=same)
+        elif (said := units.said_from(home / _SAID)) is not None:
+            chosen, note, about = units.seen_of(main.pid, said, spec.resume_args)
+            units.keep(home / _SEEN, {"chosen": chosen, **about})
+            self._notes[spec.workload] = note
+
+    def _ask_manager(self, name: str) -> None:
+        """Ask it of a unit, beside the loop; what is known already stays: a start of ours changes what it says."""
+        if name not in self._inquiring and not (self._home(name) / _SAID).exists():
+            self._inquiring.add(name)
+            self._asking.do(name, lambda: self._hear_manager(name))
+
+    def _hear_manager(self, name: str) -> None:
+        with suppress(OSError):
+            self._said(name)
+        self._inquiring.discard(name)
+
+    def _said(self, name: str) -> comeback.Said:
+        assert self._slice is not None
+        said = self._slice.ask(name)
+        if said.line:
+            units.keep(self._home(name) / _SAID, comeback.data(said))
+        return said
+
+    def _user(self, workload: Workload) -> tuple[int, int]:
+        """User and group of its process: of a unit, also one that gave up root since it was found."""
+        spec, kept = workload.spec, units.seen_from(self._home(workload.spec.workload) / _SEEN)
+        if not spec.unit:
+            return spec.uid, spec.gid
+        if found := procfs.user(workload.status.pid):
+            return found
+        return (kept.uid, kept.gid) if kept else (spec.uid, spec.gid)
+
+    def _look_after(self, workload: Workload) -> tuple[str, bool]:
+        """Why a unit that was saved could not be started again, and whether it was stopped; in a thread."""
+        spec, home = workload.spec, self._home(workload.spec.workload)
+        said = units.said_from(home / _SAID)
+        if said is None or not (home / _SEEN).exists():
+            return "it could not be started again: how it was started is not known", False
+        if said.problem:
+            return f"it could not be started again: {said.problem}", False
+        gone = _leader(workload).here() is None and workload.status.then is not Then.PARK
+        if not gone or self._slice is None:
+            return "", False
+        return "", self._slice.ended(spec.unit, workload.status.pid, workload.status.start_ticks).stopped
+
+    def _marked(self, workload: Workload) -> Input:
+        return Input(Kind.MARKED, problem=self._notes.get(workload.spec.workload, ""))
 
     def _freeze_marked(self, workload: Workload) -> None:
         if self._has_mark(workload):
@@ -410,12 +524,9 @@ class Hands:
         by_hook = workload.status.by is Way.HOOK
         return by_hook and launch.has_mark(workload.spec, self._marks.get(workload.spec.workload))
 
-    def _signal_main(self, workload: Workload, signum: int, *, only_caught: bool = False) -> bool:
-        main = self._main(workload)
-        if main is None or (only_caught and not procfs.catches(main.pid, signum)):
-            return False
-        send(main, signum)
-        return True
+    def _signal_main(self, workload: Workload, signum: int) -> None:
+        if (main := self._main(workload)) is not None:
+            send(main, signum)
 
     def _main(self, workload: Workload) -> procfs.Process | None:
         leader = _leader(workload)
@@ -428,13 +539,19 @@ class Hands:
         def members() -> list[int]:
             return [found.pid for found in held.members(leader, list(procfs.processes()))]
 
-        self._flusher.flush(Job(workload, self._before.get(name), self._image(workload), members))
+        def look_after() -> tuple[str, bool]:
+            return self._look_after(workload) if workload.spec.unit else ("", False)
+
+        uid, _ = self._user(workload)
+        self._flusher.flush(Job(workload, self._before.get(name), self._image(workload), members, uid, look_after))
 
     def _discard(self, workload: Workload) -> None:
         self._flusher.discard(workload.spec.workload, self._image(workload), workload.status.since_ns)
 
     def _watch(self, leader: Leader) -> bool:
         """Watch for the end of a leader; whether it lives."""
+        if not leader.pid:
+            return False
         try:
             descriptor = os.pidfd_open(leader.pid)
         except ProcessLookupError:
@@ -454,8 +571,13 @@ class Hands:
         """What the end of a leader means."""
         state = workload.status.state
         if workload.spec.unit:
+            now_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+            if state is State.RUNNING and now_ns < max(workload.status.quit_ns, workload.status.back_ns):
+                # How it ended decides what becomes of it: the manager is not asked for nothing.
+                self._asking.do(workload.spec.workload, lambda: self._tell_end(workload, now_ns))
+                return []
             marked = state is State.SAVING and self._has_mark(workload)
-            return [Input(Kind.MARKED)] * marked + [Input(Kind.EXITED)]
+            return [self._marked(workload)] * marked + [Input(Kind.EXITED)]
         ran, code = launch.exit_status(self._home(workload.spec.workload))
         if not ran and (absent := launch.absent(self._home(workload.spec.workload))):
             return [Input(Kind.EXITED, exit_code=code, problem=f"{workload.spec.argv[0]} {absent}")]
@@ -465,13 +587,32 @@ class Hands:
             killed = 128 + signal.SIGKILL if state is State.KILLING else None
             code = reaped if reaped is not None else killed
         marked = state is State.SAVING and self._has_mark(workload)
-        return [Input(Kind.MARKED)] * marked + [Input(Kind.EXITED, exit_code=code)]
+        return [self._marked(workload)] * marked + [Input(Kind.EXITED, exit_code=code)]
+
+    def _tell_end(self, workload: Workload, at_ns: int) -> None:
+        """Hear from the manager how a unit ended, in a thread: it may be slow, and holds nobody up."""
+        assert self._slice is not None
+        spec, status = workload.spec, workload.status
+        code, stopped, how = self._slice.ended(spec.unit, status.pid, status.start_ticks)
+        failed = status.back_ns and code != 0
+        problem = f"it ended soon after it was started again: {how}; `systemctl status` says more" if failed else ""
+        exited = Input(Kind.EXITED, exit_code=code, stopped=stopped, at_ns=at_ns, problem=problem)
+        self._ended.append((spec.workload, exited))
+        os.eventfd_write(self._ended_ready, 1)
 
     def _image(self, workload: Workload) -> Path:
         return self._home(workload.spec.workload) / "image"
 
     def _home(self, name: str) -> Path:
         return self._folder / "workloads" / name
+
+
+def _loss(argv: tuple[str, ...], *, same: bool) -> str:
+    """What people are to know of a comeback in the market, where the whole command is given again."""
+    lost = loses(argv)
+    if not lost or same:
+        return lost
+    return f"the program that saves is not the one that would be started again: {lost}"
 
 
 def _leader(workload: Workload) -> Leader:

@@ -30,6 +30,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple, NoReturn
 
+from tegd.airlock import comeback
 from tegd.airlock.adapters import procfs
 from tegd.airlock.model import Spec
 
@@ -299,7 +300,8 @@ def environment(spec: Spec, brought: Mapping[str, str] = MappingProxyType({})) -
     name, _, value = marker(spec.workload).partition("=")
     hook = {"TEG_CHECKPOINT": spec.hook.checkpoint, "TEG_MARK": spec.hook.mark} if spec.hook else {}
     told = {entry: text for entry, text in spec.env.items() if entry not in YIELDS or entry not in brought}
-    return {**brought, **told, name: value, **hook}
+    resumes = dict(entry.split("=", 1) for entry in comeback.told(spec.resume_args)) if spec.resume else {}
+    return {**brought, **told, name: value, **hook, **resumes}
 
 
 def brought(spec: Spec) -> dict[str, str]:

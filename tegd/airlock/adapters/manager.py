@@ -171,29 +171,52 @@ def run(words: list[str], limit_ms: int) -> str:
     Returns:
         What went wrong, in the program's own words; nothing where it ended well.
     """
+    try:
+        code, said = _spoken(words, limit_ms, 2, _WORDS_MAX)
+    except OSError as error:
+        return f"{words[0]}: {error.strerror}"
+    return "" if code == 0 else said.strip() or f"{words[0]} failed"
+
+
+def heard(words: list[str], limit_ms: int) -> tuple[int, str]:
+    """Run a program of the system's, for a bounded time.
+
+    Returns:
+        Its exit code, and what it says on its standard output.
+
+    Raises:
+        OSError: If there is none.
+    """
+    return _spoken(words, limit_ms, 1, _ANSWER_MAX)
+
+
+_WORDS_MAX, _ANSWER_MAX = 4 << 10, 4 << 20
+
+
+def _spoken(words: list[str], limit_ms: int, stream: int, most: int) -> tuple[int, str]:
     ear, mouth = os.pipe2(os.O_CLOEXEC)
     quiet = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-    actions = [(os.POSIX_SPAWN_DUP2, quiet, 0), (os.POSIX_SPAWN_DUP2, quiet, 1), (os.POSIX_SPAWN_DUP2, mouth, 2)]
+    actions = [(os.POSIX_SPAWN_DUP2, mouth if each == stream else quiet, each) for each in range(3)]
     try:
         pid = os.posix_spawnp(words[0], words, {"PATH": os.defpath}, file_actions=actions)
-    except OSError as error:
+    except OSError:
         os.close(ear)
-        return f"{words[0]}: {error.strerror}"
+        raise
     finally:
         os.close(mouth)
         os.close(quiet)
-    said = _heard(ear, pid, limit_ms)
+    said = _heard(ear, pid, limit_ms, most)
     os.close(ear)
     _, status = os.waitpid(pid, 0)
-    return "" if os.waitstatus_to_exitcode(status) == 0 else said.strip() or f"{words[0]} failed"
+    return os.waitstatus_to_exitcode(status), said
 
 
-def _heard(ear: int, pid: int, limit_ms: int) -> str:
+def _heard(ear: int, pid: int, limit_ms: int, most: int) -> str:
     """What a program says until it ends; one that does not is killed."""
     poll, said = select.poll(), b""
     poll.register(ear, select.POLLIN)
     until_s = time.monotonic() + limit_ms / 1000
-    while len(said) < 4096:
+    while len(said) < most:
         if not poll.poll(max(0.0, until_s - time.monotonic()) * 1000):
             os.kill(pid, signal.SIGKILL)
             return f"no answer within {limit_ms} ms"

@@ -107,6 +107,20 @@ def _status(pid: int) -> bytes:
         return b""
 
 
+def user(pid: int) -> tuple[int, int] | None:
+    """The effective user and group of a process; None: it is gone."""
+    found = lines(pid)
+    with suppress(KeyError, IndexError, ValueError):
+        return int(found["Uid"].split()[1]), int(found["Gid"].split()[1])
+    return None
+
+
+def lines(pid: int) -> dict[str, str]:
+    """What /proc/PID/status says, by name; nothing when it is gone."""
+    pairs = (line.decode(errors="replace").partition(":") for line in _status(pid).split(b"\n"))
+    return {name: value.strip() for name, _, value in pairs}
+
+
 def _word(text: bytes, name: bytes) -> bytes:
     """The first word of a line; nothing where there is none."""
     found = text.partition(b"\n" + name)[2].split(None, 1)
