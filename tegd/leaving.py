@@ -32,6 +32,7 @@ class Leaving(Roster):
             self.travel.noticed(body, now_ns)
         if work is None or work.token != body.token or work.life is not Life.SEATED:
             return []
+        self.agents[work.ref].notice_tick = body.deadline_tick
         return self._leave(work, Reason(body.why), body.deadline_tick)
 
     def _leave(self, work: Workload, why: Reason, deadline_tick: int) -> list[Effect]:
@@ -52,6 +53,8 @@ class Leaving(Roster):
         if self.tick < agent.leave_tick:
             return []
         agent.leaving_told = True
+        if self.travel is not None:
+            self.travel.saves_at_last(work, agent.notice_tick)
         return [SaveAndEnd(work, save=work.hook is not None and not work.cancelled)]
 
     def _withdrawn(self, body: Any) -> list[Effect]:

@@ -47,15 +47,17 @@ class Source(msgspec.Struct, frozen=True, array_like=True, gc=False, order=True)
 
     Attributes:
         token: Of the lease under which it was made; with `number`, greater is newer.
-        number: Count of saves under that lease.
+        number: Which save under that lease: see `tegd.generations`.
         rank: Whose part of a gang it is.
         holder: Host that holds it.
+        ranks: How many the lease had.
     """
 
     token: int
     number: int
     rank: int
     holder: str
+    ranks: int = 1
 
     @property
     def generation(self) -> tuple[int, int]:
@@ -78,6 +80,7 @@ class Brief(Said, frozen=True, tag="brief"):
         files: Names of the input files that the home holds.
         sources: Where the checkpoint of this rank is held, best first; all of one generation.
         submitted_tick: When the workload was submitted.
+        together: Whether the seat is to wait for `Begin` when it has all that it needs.
     """
 
     ref: int
@@ -95,6 +98,7 @@ class Brief(Said, frozen=True, tag="brief"):
     files: list[str] = []
     sources: list[Source] = []
     submitted_tick: int = 0
+    together: bool = False
 
 
 class Report(Said, frozen=True, tag="report"):
@@ -102,13 +106,16 @@ class Report(Said, frozen=True, tag="report"):
 
     Attributes:
         ref: The workload's number at its home.
-        saves: How many checkpoints were made under this lease; the last one is whole and durable at the seat.
+        saves: How many checkpoints were made under this lease.
         over: Whether the part is over here.
         ran: Whether it ever ran here.
         done: Whether it came to its end by itself.
         problem: What kept it from starting, for people.
         hook_failed: Why its hook is of no use, for people; empty: it is.
         base, log2: Where the seat's host has its slots, for who is to avoid it; base -1: it does not say.
+        kept: Numbers of the checkpoints of this lease that are whole and durable at the seat.
+        ready: Whether it has all that it needs to begin.
+        gone: Checkpoints that it was to fetch, and that their holders do not have.
     """
 
     ref: int
@@ -124,6 +131,17 @@ class Report(Said, frozen=True, tag="report"):
     hook_failed: str = ""
     base: int = -1
     log2: int = 0
+    kept: list[int] = []
+    ready: bool = False
+    gone: list[Source] = []
+
+
+class Begin(Said, frozen=True, tag="begin"):
+    """Every rank of a lease has what it needs: the part is to start."""
+
+    ref: int
+    token: int
+    rank: int
 
 
 class Bundle(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -200,6 +218,7 @@ class Answer(Said, frozen=True, tag="answer"):
 
     Attributes:
         base, log2: As in `Report`.
+        floor: To a report: the number of the oldest checkpoint of its lease that is still needed there.
     """
 
     ok: bool
@@ -207,9 +226,10 @@ class Answer(Said, frozen=True, tag="answer"):
     message: str = ""
     base: int = -1
     log2: int = 0
+    floor: int = 0
 
 
-AnyAsk = Brief | Report | List | Read | ReadLog | Drop
+AnyAsk = Brief | Report | List | Read | ReadLog | Drop | Begin
 AnySaid = AnyAsk | Listing | Chunk | Answer
 
 NOT_YET = "NOT_YET"
@@ -219,6 +239,10 @@ CANNOT = "CANNOT"
 """It can never run here."""
 GONE = "GONE"
 """There is no such bundle here."""
+WAITS = "WAITS"
+"""With a brief that was taken: the seat says when it is ready, and starts when it is told to."""
+KEPT_TOLD_MAX = 16
+"""Checkpoints that a report names, of those that are there and of those that are gone."""
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[AnySaid] = msgspec.msgpack.Decoder(AnySaid)
@@ -338,6 +362,9 @@ def check(message: AnySaid) -> None:
                 raise DecodeError(f"a report of rank {message.rank} with {message.saves} saves")
             if max(len(message.problem), len(message.hook_failed)) > PROBLEM_MAX:
                 raise DecodeError(f"a problem of {len(message.problem)} characters: at most {PROBLEM_MAX}")
+            told = max(len(message.kept), len(message.gone))
+            if told > KEPT_TOLD_MAX or min(message.kept, default=0) < 0:
+                raise DecodeError(f"a report of {told} checkpoints: at most {KEPT_TOLD_MAX}, numbered from 0")
         case Listing():
             _check_listing(message)
         case Read():
