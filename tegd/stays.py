@@ -263,7 +263,7 @@ class Stays(Errands):
                     effects += self.node.run_ended(part, Reason(part.why_leaving), now_ns)
         elif part.stay is Stay.READY:
             effects += self._wait_for_others(part, now_ns)
-        elif part.stay is Stay.SEATED and part.in_gang and not busy:
+        if part.stay is Stay.SEATED and part.in_gang and not busy:
             effects += self._save_together(part)
         if part.stay in {Stay.READY, Stay.SEATED, Stay.OVER}:
             again = part.stay is Stay.READY and self._passed(part.ref, "ready") >= READY_AGAIN_CYCLES

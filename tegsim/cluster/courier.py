@@ -27,10 +27,11 @@ Asked = Brief | Report | Drop | Begin
 
 
 class Saved(NamedTuple):
-    """A checkpoint: work done, and the true time at which it was asked for."""
+    """A checkpoint: work done, the true time at which it was asked for, and the run that made it, on which host."""
 
     done_ns: int
     asked_ns: int
+    made_by: tuple[str, str] = ("", "")
 
 
 Shelf = dict[tuple[int, int, int], Saved]
@@ -162,7 +163,8 @@ class Courier:
         problem = "there is no checkpoint" if done_ns is None else ""
         shelf = self.shelves.setdefault(work.ref, {})
         if done_ns is not None:
-            shelf[token, number, work.rank] = Saved(done_ns, self._part.asked_ns.get(str(work.ref), 0))
+            made_by = (self._part.host, f"{work.ref}.{token}")
+            shelf[token, number, work.rank] = Saved(done_ns, self._part.asked_ns.get(str(work.ref), 0), made_by)
         effects = self._travel.collected(work.ref, token, number, problem)
         self._part.carry_out(effects)
         if work.home:
