@@ -51,14 +51,15 @@ def floor(sources: Collection[Source]) -> Generation:
     return max(whole(sources, lambda source: source.holder == HOME), default=BEGINNING)
 
 
-def kept_on(sources: Collection[Source], hopeful: int) -> list[Source]:
-    """Those that are of any use: the floor, what is newer and whole, and what may still become whole.
+def kept_on(sources: Collection[Source], hopeful: int, least: Generation) -> list[Source]:
+    """Those that are of any use: of the floor on, what is whole, and what may still become whole.
 
     Args:
         sources: All that are known.
         hopeful: Token of the lease of which more may be heard.
+        least: The floor, or what is older and still needed.
     """
-    least, full = floor(sources), set(whole(sources))
+    full = set(whole(sources))
     useful = (s for s in sources if s.generation >= least and (s.generation in full or s.token == hopeful))
     return sorted(set(useful), reverse=True)
 

@@ -157,8 +157,15 @@ class Trips(Errands):
     @staticmethod
     def _floor(work: Workload, token: int) -> int:
         """The number from which on checkpoints of a lease are needed at its seats."""
-        at_home = generations.floor(work.sources)
-        return at_home[1] if at_home[0] == token else 0
+        least = Trips.least(work)
+        return least[1] if least[0] == token else 0
+
+    @staticmethod
+    def least(work: Workload) -> generations.Generation:
+        """The oldest generation that is needed, by its seats or at home: the floor, or what its seats are fetching."""
+        floor = generations.floor(work.sources)
+        fetching = work.basis and work.trip in {Trip.TELLING, Trip.GATHERING}
+        return min(floor, work.basis) if work.basis and fetching else floor
 
     def copied(self, ref: int, source: Source, problem: str, *, gone: bool = False) -> list[Effect]:
         """A checkpoint is whole and durable at home, or could not be copied; or its holder does not have it."""
@@ -182,7 +189,7 @@ class Trips(Errands):
     def _sort_out(work: Workload) -> None:
         """Of what is known to be kept, forget what is of no use any more."""
         hopeful = work.token if work.basis is not None else work.last_token
-        work.sources = generations.kept_on(work.sources, hopeful)
+        work.sources = generations.kept_on(work.sources, hopeful, Trips.least(work))
 
     def dropped(self, ref: int, host: str, rank: int, token: int, *, ok: bool) -> list[Effect]:
         """A seat has let its part go, or could not be told."""
@@ -281,6 +288,10 @@ class Trips(Errands):
                 return self._happened(work, TripEvent.MISSING, now_ns)
             work.basis = chosen
             self._sort_out(work)
+        held = {kept.rank for kept in work.sources if kept.generation == work.basis}
+        if work.basis != generations.BEGINNING and len(held) < len(work.seats):
+            self._lacks(work, self._wanting(work, work.basis), "no rank begins without it")
+            return [*effects, *self._happened(work, TripEvent.MISSING, now_ns)]
         untold = [rank for rank in range(len(work.seats)) if rank not in work.taken]
         due = [rank for rank in untold if self._due("brief", work.ref, work.token, rank)]
         return [*effects, *(TellSeat(work, rank) for rank in due)]
@@ -499,6 +510,10 @@ class Trips(Errands):
     def _droppable(self, work: Workload, host: str, rank: int, token: int) -> bool:
         if work.life is Life.ENDED:
             return True
-        least = generations.floor(work.sources)
+        least = self.least(work)
         there = [kept for kept in work.sources if (kept.holder, kept.rank, kept.token) == (host, rank, token)]
-        return all(kept.generation <= least for kept in there)
+        return all(kept.generation < least or self._is_here(work, kept) for kept in there)
+
+    @staticmethod
+    def _is_here(work: Workload, kept: Source) -> bool:
+        return msgspec.structs.replace(kept, holder=HOME) in work.sources

@@ -15,7 +15,6 @@ from tegcore.errors import DecodeError, RefusedError, TegError, UnavailableError
 from tegcore.wire import peer
 from tegcore.wire.peer import Answer, AnySaid, Bundle, Chunk, Listing, Report, Source
 from tegcore.wire.signing import Key, sealed
-from tegd import generations
 from tegd.adapters import bundles
 from tegd.adapters.airlock_client import AirlockClient
 from tegd.adapters.bundles import BundleError, Gathering
@@ -212,7 +211,7 @@ class Courier:
 
     async def _prune_home(self, work: Workload) -> None:
         """What is older than the newest generation that is whole here goes, where that is on disk."""
-        least = generations.floor(work.sources)
+        least = self._travel.least(work)
         await asyncio.to_thread(bundles.prune, self._places.shelf(work), least, (), self._being_read())
 
     async def _copy(self, work: Workload, source: Source) -> None:

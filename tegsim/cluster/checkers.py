@@ -21,7 +21,7 @@ from tegd.airlock.transitions import State as RunState
 from tegd.handover import Stay
 from tegd.modes import Mode
 from tegd.node import Node
-from tegd.workload import Life
+from tegd.workload import Life, Workload
 from tegsim.cluster.machine import Process
 from tegsim.kernel import REST_CYCLES
 from zone_ledger.engine import Engine
@@ -129,6 +129,7 @@ class Checkers:
     _escrowed: set[int] = field(default_factory=set)
     _in_vain: dict[tuple[int, int], int] = field(default_factory=dict)
     _gangs: dict[tuple[str, int], dict[int, "_Ranks"]] = field(default_factory=dict)
+    _whole: dict[tuple[str, int], generations.Generation] = field(default_factory=dict)
 
     # --- the ledger -------------------------------------------------------------------------------------------------
 
@@ -323,6 +324,8 @@ class Checkers:
             if host.airlock.up:
                 self._nothing_left_frozen(host.name, host.airlock.workloads.values(), host.machine.clock.now_ns())
 
+        self._whole_stays_whole()
+
     def _given_back_is_free(self, host: str, node: Node) -> None:
         """Where RELEASE is acknowledged, the lease is over, unless other hosts have to give back their part."""
         ledger = self.cluster.ledger.ledger
@@ -378,6 +381,34 @@ class Checkers:
             said = bool(work.missing or work.hook_failed) or any(TOLD in text for _, text in work.history)
             what = f"{where}: {from_[part.rank]} after {newest}, and nobody was told: {work.history}"
             hold("what a gang went on from is kept until there is a newer one, or it is told", said, what)
+
+    def _whole_stays_whole(self) -> None:
+        """What all ranks of a gang have saved lies on some disk, whole, until they have saved anew or it is over.
+
+        Looked at on the disks, which outlive whoever is down. Where a seat's bound was reached, as its home was away,
+        that is not asked.
+        """
+        kept: dict[tuple[str, int], set[tuple[int, int, int]]] = {}
+        parts: dict[tuple[str, int], list[Workload]] = {}
+        for host in self.cluster.hosts if self._gangs else ():
+            for ref, shelf in host.agent.courier.shelves.items():
+                if (work := self.cluster.stored(host.name, ref)) is not None:
+                    name = (work.home or host.name, work.home_ref or ref)
+                    kept.setdefault(name, set()).update(shelf)
+                    parts.setdefault(name, []).append(work)
+        for name, leases in self._gangs.items():
+            work = self.cluster.stored(*name)
+            bounded = any(len(part.kept) >= generations.KEPT_MAX for part in parts.get(name, []))
+            if work is None or work.life is Life.ENDED or work.hook_failed or bounded:
+                self._whole.pop(name, None)
+                continue
+            world = max(len(ranks) for ranks in leases.values())
+            held = {key[:2] for key in kept.get(name, ())}
+            full = [g for g in held if {rank for *there, rank in kept[name] if tuple(there) == g} >= set(range(world))]
+            newest, before = max(full, default=generations.BEGINNING), self._whole.get(name, generations.BEGINNING)
+            what = f"{name}: {before} was whole, and {newest} is the newest that is; {sorted(kept.get(name, ()))}"
+            hold("a whole generation stays until there is a newer one", newest >= before, what)
+            self._whole[name] = newest
 
     def _are_of_one_moment(self, one: "Saved", other: "Saved") -> bool:
         """Whether two ranks saved for one request: between the two asks neither was asked for another save.

@@ -171,7 +171,7 @@ class Courier:
             kept = {(token, number) for number in work.kept}
             self._prune(shelf, max(kept, default=generations.BEGINNING), kept)
         else:
-            self._prune(shelf, generations.floor(work.sources))
+            self._prune(shelf, self._travel.least(work))
         return []
 
     @staticmethod
@@ -210,7 +210,7 @@ class Courier:
     def _copy_home(self, work: Workload, source: Source) -> None:
         def copied(problem: str, gone: bool) -> list[Effect]:
             self._part.carry_out(self._travel.copied(work.ref, source, problem, gone=gone))
-            self._prune(self.shelves[work.ref], generations.floor(work.sources))
+            self._prune(self.shelves[work.ref], self._travel.least(work))
             return []
 
         self._bring((self._part.host, work.ref), source, work.ref, copied)

@@ -19,6 +19,7 @@ from tegd.airlock import core as airlock
 from tegd.airlock.transitions import State as RunState
 from tegd.link import Link
 from tegd.node import Node
+from tegd.travel import Travel
 from tegsim.cluster import host as simulated_host
 from tegsim.kernel import Clock
 from zone_ledger import clearing, door, settlement, snapshot, waiting
@@ -40,6 +41,8 @@ REPLAY = "replay is equal"
 ONCE = "events are delivered once, in order"
 FROZEN = "nothing stays frozen within its term"
 FREE = "a seat that is given back is free"
+COMMON = "a gang goes on from one save of all its ranks"
+WHOLE = "a whole generation stays until there is a newer one"
 OWN = "no program breaks an invariant of its own"
 
 Patch = pytest.MonkeyPatch
@@ -253,6 +256,45 @@ def only_the_oldest_is_looked_at(patch: Patch) -> None:
     patch.setattr(Heads, "drop_kind", lambda self: self._heads.clear())
 
 
+def each_rank_its_newest(patch: Patch) -> None:
+    """Each rank of a gang goes on from the newest save of its own."""
+    right = Travel.brief
+
+    def brief(self: Travel, work: Any, rank: int, user: str) -> Any:
+        chosen = work.basis
+        work.basis = max((kept.generation for kept in work.sources if kept.rank == rank), default=chosen)
+        try:
+            return right(self, work, rank, user)
+        finally:
+            work.basis = chosen
+
+    patch.setattr(Travel, "brief", brief)
+
+
+def saves_counted_by_each_seat(patch: Patch) -> None:
+    """Ranks count their saves, each for itself, and take those with one count for one save (as it was)."""
+    right = Travel.saves_at_last
+
+    def together(self: Travel, part: Any) -> Any:
+        every = 20 * part.spec.checkpoint_every_s
+        running = part.life == "seated" and self.node.runs.get(part.airlock_id) == "running"
+        if not every or part.hook is None or not running or self._passed(part.ref, "save", part.saves) < every:
+            return []
+        part.asked = [part.saves + 1]
+        return [simulated_host.Keep(part), simulated_host.SaveInPassing(part)]
+
+    def at_last(self: Travel, part: Any, number: int) -> None:
+        right(self, part, part.saves + 1)
+
+    patch.setattr(Travel, "_save_together", together)
+    patch.setattr(Travel, "saves_at_last", at_last)
+
+
+def parts_dropped_at_once(patch: Patch) -> None:
+    """A part that is over is let go, whoever has a copy of what it saved (as it was for one on its own home)."""
+    patch.setattr(Travel, "_droppable", lambda *_: True)
+
+
 IDLE = "no slot is idle while work that fits waits"
 BUGS = {
     "nobody is woken": Bug(nobody_is_woken, (IDLE,), "swarm"),
@@ -277,5 +319,8 @@ BUGS = {
     "purse forgotten": Bug(purse_forgotten, (CREDITS, OWN), "disk"),
     "welcome not awaited": Bug(welcome_not_awaited, (AGREE,), "lossy"),
     "notice answered at once": Bug(notice_answered_at_once, (FENCED, SLOTS), "disk"),
+    "each rank its newest": Bug(each_rank_its_newest, (COMMON,), "gangs"),
+    "saves counted by each seat": Bug(saves_counted_by_each_seat, (COMMON,), "gangs"),
+    "parts dropped at once": Bug(parts_dropped_at_once, (WHOLE,), "gangs"),
     "renewal counted from its answer": Bug(renewal_counted_from_its_answer, (FENCED, SLOTS), "terms"),
 }
