@@ -63,7 +63,7 @@ IDLE_TICKS_MAX = 20
 """Free slots that fit work which waits are told to it within a second."""
 
 
-MOMENT_NS = 2 * NS_PER_S
+MOMENT_NS = 5 * NS_PER_S // 4
 """Ranks that save for one request are asked within so long, unless one of them is cut off."""
 TOLD = "missing since"
 """What a home says of a checkpoint without which its gang goes on from an older one."""

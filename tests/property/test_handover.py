@@ -400,6 +400,7 @@ class Zone:
                 "saved_ns": 0,
                 "units": resumed,
                 "piece": piece,
+                "rank": work.rank,
                 "ref": work.ref,
                 "hook": work.spec.hook is not None,
                 "term_end_ns": work.term_end_ns,
@@ -465,15 +466,13 @@ class Zone:
     # --- what must hold ---------------------------------------------------------------------------------------------
 
     def check(self) -> None:
-        running: dict[tuple[str, str], str] = {}
+        running: dict[tuple[str, int], str] = {}
         for machine in self.hosts.values():
-            for name, run in machine.runs.items():
+            for run in machine.runs.values():
                 if run["state"] == "running":
-                    ranks = (run["piece"], name.rpartition(".")[2] if self.gangs else "")
+                    ranks = (run["piece"], run["rank"])
                     assert ranks not in running, f"{run['piece']} runs on {running[ranks]} and {machine.name}"
                     running[ranks] = machine.name
-
-    gangs = False
 
 
 def settle(zone: Zone, cycles: int = 6000) -> None:

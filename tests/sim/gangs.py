@@ -23,8 +23,9 @@ from tegcore.wire.records import Drain, Op
 from tegd.handover import Stay, Trip
 from tegd.workload import Life, Workload
 from tegsim.__main__ import find
+from tegsim.cluster.checkers import ViolationError
 from tegsim.cluster.machine import Habit
-from tegsim.cluster.world import Cluster, Host
+from tegsim.cluster.world import Cluster, Host, Result
 from tegsim.kernel import Stream
 from tegsim.scenario import read
 
@@ -112,11 +113,11 @@ class Course:
         if self.step not in IN_PASSING:
             self.drain(draws.one_of(self.parts())[0], on=True)
         self.until(lambda: STEPS[self.step](self), 60)
-        cluster.kernel.run_until(cluster.kernel.now_ns + int(draws.draw() * NS_PER_S / 2))
+        self.wait(draws.draw() / 2)
         told = self.happen()
         if self.step in IN_PASSING:
             self.drain(draws.one_of(self.parts())[0], on=True)
-        cluster.kernel.run_until(cluster.kernel.now_ns + 15 * NS_PER_S)
+        self.wait(15.0)
         for host in cluster.hosts:
             self.drain(host, on=False)
         self.until(lambda: self.work().life is Life.ENDED, ENDS_S)
@@ -136,6 +137,11 @@ class Course:
             assert kernel.now_ns < end_ns, (self.seed, self.step, self.fault, self.work().history, self.work().missing)
             kernel.run_until(kernel.now_ns + LOOK_NS)
             self.cluster.checkers.look()
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass."""
+        end_ns = self.cluster.kernel.now_ns + int(seconds * NS_PER_S)
+        self.until(lambda: self.cluster.kernel.now_ns >= end_ns, seconds + 1)
 
     def drain(self, host: Host, *, on: bool) -> None:
         """An operator drains a host, or offers it again."""
@@ -260,6 +266,19 @@ def rows(seeds: Iterable[int] = SEEDS) -> Iterator[Row]:
     for seed in seeds:
         with tempfile.TemporaryDirectory() as folder:
             yield Course(seed, Path(folder) / "disk").run()
+
+
+def result(seed: int) -> Result:
+    """What came of a course, as a scenario's run says it: the rule that did not hold, if one did not."""
+    came = Result(seed)
+    with tempfile.TemporaryDirectory() as folder:
+        course = Course(seed, Path(folder) / "disk")
+        try:
+            course.run()
+        except ViolationError as broken:
+            came.rule, came.what = broken.rule, str(broken)
+            course.cluster.close()
+    return came
 
 
 def table(seeds: Iterable[int] = SEEDS) -> Iterator[str]:

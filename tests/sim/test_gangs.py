@@ -17,7 +17,7 @@ def test_each_fault_comes_at_each_step(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "seed", [seed if seed in QUICK else pytest.param(seed, marks=pytest.mark.slow) for seed in SEEDS]
+    "seed", [*QUICK, *FOUND, *(pytest.param(seed, marks=pytest.mark.slow) for seed in SEEDS if seed not in QUICK)]
 )
 def test_ranks_go_on_from_one_save_or_it_is_told(seed: int, tmp_path: Path) -> None:
     row = Course(seed, tmp_path / "disk").run()
