@@ -17,6 +17,8 @@ from tegd.workload import CANNOT_EXECUTE, HOOK_FAILED_MAX, Life, Low, Missing, W
 
 LATE_CYCLES = 300
 """A seat that could not be told for so long is given up."""
+GATHERING_CYCLES = 200
+"""A seat that has not said for so long that it is ready is told again: it may start by itself, and say nothing."""
 HEAR_SOON_CYCLES = 60
 """How long a last word is awaited from seats that never said that they have it."""
 HEAR_CYCLES = 1200
@@ -106,7 +108,8 @@ class Trips(Errands):
                 work.begun = sorted({*work.begun, rank})
             if len(work.taken) < len(work.seats):
                 return [Keep(work)]
-            work.note(self.node.tick, f"handed to {', '.join(work.seats)}")
+            if work.trip is Trip.TELLING:
+                work.note(self.node.tick, f"handed to {', '.join(work.seats)}")
             return self._happened(work, TripEvent.TAKEN, now_ns) + self._gathered(work, now_ns)
         self._failed(*key)
         if answer.reason != CANNOT:
@@ -252,7 +255,12 @@ class Trips(Errands):
         match work.trip:
             case Trip.TELLING:
                 return self._tell_seats(work, now_ns)
-            case Trip.AWAY:
+            case Trip.GATHERING if self._passed(work.ref, Trip.GATHERING) >= GATHERING_CYCLES:
+                self._since[work.ref, Trip.GATHERING] = self.node.cycle
+                waited_for = [rank for rank in range(len(work.seats)) if not work.words.get(rank, Word()).ready]
+                due = [rank for rank in waited_for if self._due("brief", work.ref, work.token, rank)]
+                return [TellSeat(work, rank) for rank in due]
+            case Trip.AWAY if work.in_gang:
                 untold = [rank for rank in range(len(work.seats)) if rank not in work.begun]
                 due = [rank for rank in untold if self._due("begin", work.ref, work.token, rank)]
                 return [TellBegin(work, rank) for rank in due]
@@ -439,7 +447,7 @@ class Trips(Errands):
         problem = next((word.problem for word in words if word.problem), "")
         fetched_badly = bool(problem) and not ran
         goes_on = not work.cancelled and self._could_not_start(work, words)
-        if work.in_gang and work.hook is not None and not done:
+        if work.in_gang and work.hook is not None and not (done or work.cancelled or why is Reason.TIME):
             self._note_unsaved(work, words, ran=ran)
         work.trip, work.taken, work.basis = Trip.NONE, [], None
         work.unseat()

@@ -273,7 +273,7 @@ class Gathering:
 
 
 def lay_out(source: Path, target: Path, uid: int, gid: int) -> None:
-    """Copy the files of a bundle into a working folder, for its user; what is there already gives way.
+    """Copy the files of a bundle into a working folder, for its user; what is there gives way. Durable on return.
 
     Raises:
         OSError: If it cannot be written.
@@ -286,9 +286,12 @@ def lay_out(source: Path, target: Path, uid: int, gid: int) -> None:
             here.parent.mkdir(parents=True, exist_ok=True)
             fresh = here.with_name(f".{here.name}.fresh")
             shutil.copy2(path, fresh)
+            _sync(fresh)
             fresh.replace(here)
         if os.geteuid() == 0:
             os.chown(here, uid, gid)
+    for folder in [target, *(target / path.relative_to(source) for path in source.rglob("*") if path.is_dir())]:
+        _sync(folder)
 
 
 def prune(

@@ -1,5 +1,6 @@
 """Gangs between home and seats, on the zone of `property.test_handover`: what begins, what is kept, what is told."""
 
+import msgspec
 from property.test_handover import Zone, run_through, settle
 
 from tegcore.wire.control import Hook
@@ -122,3 +123,20 @@ def test_seats_forsaken_by_their_home_give_their_slots_back() -> None:
     zone.hosts["h0"].up, zone.hosts["h0"].down_until = False, zone.tick + 10**6
     zone.until(lambda: part.stay in {Stay.OVER, Stay.KEPT}, 2000)
     assert not part.ran
+
+
+def test_a_seat_that_starts_by_itself_and_says_nothing_is_not_waited_for_for_ever() -> None:
+    """As one of an earlier version does, whose brief was handed over by a home of that version."""
+    zone = Gangs()
+    work = zone.gang()
+    for host in zone.hosts.values():
+        travel = host.node.travel
+        travel.briefed = lambda sender, brief, *rest, right=travel.briefed: right(
+            sender, msgspec.structs.replace(brief, together=False), *rest
+        )
+        travel.report = lambda part, right=travel.report: msgspec.structs.replace(right(part), ready=False, ran=False)
+    zone.until(lambda: work.trip is Trip.AWAY)
+    work.trip, work.words, work.begun = Trip.GATHERING, {}, []
+    zone.until(lambda: work.trip is Trip.AWAY, 900)
+    settle(zone)
+    assert zone.work("h0", work.ref).exit_code == 0
