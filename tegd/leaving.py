@@ -139,6 +139,8 @@ class Leaving(Roster):
             if work.life is Life.SEATED and (state or self.travel is None or self.travel.may_start(work)):
                 effects += [Extend(work), Bound(work)] if state else [Start(work)]
             elif work.life is Life.LEAVING and state not in {None, "ended"} and self.agents[work.ref].leaving_told:
+                if self.travel is not None:
+                    self.travel.saves_at_last(work, self.agents[work.ref].notice_tick)
                 effects.append(SaveAndEnd(work, save=work.hook is not None and not work.cancelled))
         return effects
 

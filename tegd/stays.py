@@ -19,6 +19,8 @@ FORSAKEN_CYCLES = 1200
 """For so long it waits for a home that does not answer."""
 LATE_TICKS = 20
 """A save in passing is not made so long after its tick: it would be of another moment than that of the other ranks."""
+UNANSWERED_TICKS = 300
+"""For so long a save that was asked for may come; what was asked for and not heard by then is not made any more."""
 _AT_WORK = frozenset({"saving", "flushing"})
 
 
@@ -291,7 +293,9 @@ class Stays(Errands):
             return []
         if self.node.runs.get(part.airlock_id) != "running" or due_tick <= max(part.kept, default=0):
             return []
-        part.asked = [due_tick]
+        if self._is_awaited(part):
+            return []
+        self._asks(part, due_tick)
         return [Keep(part), SaveInPassing(part)]
 
     def saves_at_last(self, part: Workload, number: int) -> None:
@@ -307,17 +311,28 @@ class Stays(Errands):
             return
         if self.node.runs.get(part.airlock_id) in _AT_WORK:
             part.asked = part.asked or [0]
+        elif self._is_awaited(part) and part.asked != [number]:
+            part.asked = [0]  # which of the two a save would be is not known
         elif number or part.life is not Life.LEAVING:
-            part.asked = [number]
+            self._asks(part, number)
+
+    def _asks(self, part: Workload, number: int) -> None:
+        part.asked, part.asked_ns = [number], self.node.beat_ns
+
+    def _is_awaited(self, part: Workload) -> bool:
+        """Whether a save that a part was asked for may still come, or may have come unheard."""
+        recent = bool(part.asked) and self.node.tick - part.asked[0] < UNANSWERED_TICKS
+        return recent and part.airlock_id not in self._collecting
 
     def _collect_next(self, part: Workload) -> list[Effect]:
         """Where a run of a part has saved: which save is that, and is it to be kept?"""
         saved_ns = self._heard_saved.get(part.airlock_id, 0)
         if saved_ns <= part.saved_ns or part.airlock_id in self._collecting:
             return []
-        number = (part.asked[0] if part.asked else 0) if part.in_gang else part.saves + 1
+        answers = saved_ns >= part.asked_ns
+        number = (part.asked[0] if part.asked and answers else 0) if part.in_gang else part.saves + 1
         if not number:
-            part.asked, part.saved_ns = [], saved_ns
+            part.asked, part.saved_ns = [] if answers else part.asked, saved_ns
             return [Keep(part)]
         self._collecting[part.airlock_id] = saved_ns
         return [Collect(part, number)]

@@ -133,7 +133,7 @@ class Travel(Trips, Stays):
             if not work.home and (work.sources or work.owed):
                 effects += self._tend_copies(work)
             if work.life is Life.SEEKING and work.strayed:
-                effects += self._tend_held_back(work)
+                effects += self._tend_held_back(work, now_ns)
             if not work.in_gang:
                 effects += self._save_alone(work)
         return effects

@@ -317,10 +317,16 @@ class Trips(Errands):
         had = generations.whole(work.sources, self._has) if ranks else whole
         return bool(ranks) and not had
 
-    def _tend_held_back(self, work: Workload) -> list[Effect]:
+    def _tend_held_back(self, work: Workload, now_ns: int) -> list[Effect]:
         """Ask now and then whether who holds what a gang lacks is back; say whose checkpoint that is."""
+        asked = ("holders", work.ref) in self._errands
         if not self.held_back(work):
+            if asked:
+                self._done("holders", work.ref)
+                self.node.seek_again(work)
             return []
+        if not asked:
+            self.node.link.put(Op.CANCEL, Cancel(work.ref), now_ns)  # no room is kept for who would not take it
         effects: list[Effect] = []
         if work.missing is None or not work.missing.holder:
             self._say_missing(work, None)

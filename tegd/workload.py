@@ -171,6 +171,7 @@ class Workload(msgspec.Struct):
         kept: Of a part: numbers of the checkpoints of its lease that are kept here.
         asked: Of a part of a gang: numbers of the saves that it was asked for and has yet to make, the first in front;
             0: of none that all ranks were asked for.
+        asked_ns: No later than when it was asked for that.
         saved_ns: Of a part: when the last save was made that was looked at.
         gone: Of a part: what it was to fetch, and its holder does not have.
         together: Of a part: whether it starts when its home says that every rank is ready.
@@ -243,6 +244,7 @@ class Workload(msgspec.Struct):
     missing: Missing | None = None
     kept: list[int] = msgspec.field(default_factory=list)
     asked: list[int] = msgspec.field(default_factory=list)
+    asked_ns: int = 0
     saved_ns: int = 0
     gone: list[Source] = msgspec.field(default_factory=list)
     together: bool = False

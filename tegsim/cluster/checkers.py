@@ -396,13 +396,13 @@ class Checkers:
                     name = (work.home or host.name, work.home_ref or ref)
                     kept.setdefault(name, set()).update(shelf)
                     parts.setdefault(name, []).append(work)
-        for name, leases in self._gangs.items():
+        for name in self._gangs:
             work = self.cluster.stored(*name)
             bounded = any(len(part.kept) >= generations.KEPT_MAX for part in parts.get(name, []))
             if work is None or work.life is Life.ENDED or work.hook_failed or bounded:
                 self._whole.pop(name, None)
                 continue
-            world = max(len(ranks) for ranks in leases.values())
+            world = max((len(part.seats) for part in parts.get(name, ())), default=2)
             held = {key[:2] for key in kept.get(name, ())}
             full = [g for g in held if {rank for *there, rank in kept[name] if tuple(there) == g} >= set(range(world))]
             newest, before = max(full, default=generations.BEGINNING), self._whole.get(name, generations.BEGINNING)
