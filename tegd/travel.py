@@ -96,6 +96,9 @@ class Travel(Trips, Stays):
         self._starting.discard(run.airlock_id)
         if run.saved and not work.home:
             work.strayed, work.sources = False, []
+        if work.home and work.asked and (run.hook_failed or run.cause == "term"):
+            work.asked = []  # what was asked for was not made, and a save that comes is the airlock's own
+            effects.append(Keep(work))
         if work.home and run.saved:
             self._heard_saved[run.airlock_id] = run.saved_ns
             effects += self._collect_next(work)

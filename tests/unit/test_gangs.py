@@ -6,6 +6,7 @@ from property.test_handover import Zone, run_through, settle
 from tegcore.wire.control import Hook
 from tegcore.wire.peer import Source
 from tegd import reasons, views
+from tegd.effects import Run
 from tegd.generations import HOME
 from tegd.handover import Stay, Trip
 from tegd.workload import Life, Workload
@@ -140,3 +141,19 @@ def test_a_seat_that_starts_by_itself_and_says_nothing_is_not_waited_for_for_eve
     zone.until(lambda: work.trip is Trip.AWAY, 900)
     settle(zone)
     assert zone.work("h0", work.ref).exit_code == 0
+
+
+def test_a_save_that_failed_is_not_taken_for_one_that_the_airlock_makes_later() -> None:
+    """As at the end of a term: it is of another moment than what the other ranks have saved."""
+    zone = Gangs()
+    zone.gang(checkpoint_every_s=3)
+    zone.until(lambda: len(zone.parts(Stay.SEATED)) == 2)
+    seat = zone.hosts["h1"]
+    (part,) = [work for work in seat.node.workloads.values() if work.home]
+    part.asked = [zone.tick]
+    seat.node.run_changed(Run(part.airlock_id, "running", hook_failed="no mark"), zone.now_ns)
+    assert part.asked == []
+    part.asked = [zone.tick]
+    seat.node.run_changed(Run(part.airlock_id, "ended", "term", saved=True, saved_ns=zone.now_ns), zone.now_ns)
+    assert (part.asked, part.kept) == ([], [])
+    assert not seat.node.travel._collecting
