@@ -276,23 +276,14 @@ def each_rank_its_newest(patch: Patch) -> None:
     patch.setattr(Travel, "_sort_out", lambda *_: None)
 
 
-def saves_counted_by_each_seat(patch: Patch) -> None:
-    """Ranks count their saves, each for itself, and take those with one count for one save (as it was)."""
-    right = Travel.saves_at_last
+def late_save_taken_for_what_was_asked(patch: Patch) -> None:
+    """What the airlock saves at the end of a term bears the number of a save never made (as it was: seed 2)."""
+    right = Travel.run_changed
 
-    def together(self: Travel, part: Any) -> Any:
-        every = 20 * part.spec.checkpoint_every_s
-        running = part.life == "seated" and self.node.runs.get(part.airlock_id) == "running"
-        if not every or part.hook is None or not running or self._passed(part.ref, "save", part.saves) < every:
-            return []
-        part.asked = [part.saves + 1]
-        return [simulated_host.Keep(part), simulated_host.SaveInPassing(part)]
+    def changed(self: Travel, work: Any, run: Any) -> Any:
+        return right(self, work, run._replace(hook_failed="", cause=""))
 
-    def at_last(self: Travel, part: Any, number: int) -> None:
-        right(self, part, part.saves + 1)
-
-    patch.setattr(Travel, "_save_together", together)
-    patch.setattr(Travel, "saves_at_last", at_last)
+    patch.setattr(Travel, "run_changed", changed)
 
 
 def parts_dropped_at_once(patch: Patch) -> None:
@@ -325,7 +316,7 @@ BUGS = {
     "welcome not awaited": Bug(welcome_not_awaited, (AGREE,), "lossy"),
     "notice answered at once": Bug(notice_answered_at_once, (FENCED, SLOTS), "disk"),
     "each rank its newest": Bug(each_rank_its_newest, (COMMON,), COURSE, 6),
-    "saves counted by each seat": Bug(saves_counted_by_each_seat, (COMMON,), "gangs", 4),
+    "late save taken for what was asked": Bug(late_save_taken_for_what_was_asked, (COMMON,), "gangs", 2),
     "parts dropped at once": Bug(parts_dropped_at_once, (WHOLE,), COURSE),
     "renewal counted from its answer": Bug(renewal_counted_from_its_answer, (FENCED, SLOTS), "terms"),
 }
