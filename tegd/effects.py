@@ -99,6 +99,13 @@ class TellSeat(NamedTuple):
     rank: int
 
 
+class TellBegin(NamedTuple):
+    """Tell a seat of a gang to start its part; the answer goes to `Travel.begin_answered`."""
+
+    workload: Workload
+    rank: int
+
+
 class TellHome(NamedTuple):
     """Report to a part's home; the answer goes to `Travel.home_answered`."""
 
@@ -157,6 +164,7 @@ Effect = (
     | Rejoin
     | AskPeers
     | TellSeat
+    | TellBegin
     | TellHome
     | Fetch
     | Collect

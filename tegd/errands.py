@@ -17,6 +17,7 @@ from tegd.effects import AskPeers, Effect
 if TYPE_CHECKING:
     from tegd.node import Node
 
+CYCLES_PER_S = 20
 RETRY_CYCLES = 20
 """At most, before what failed is tried again; it doubles to `RETRY_CYCLES_MAX`."""
 RETRY_CYCLES_MAX = 400

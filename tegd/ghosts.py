@@ -42,6 +42,8 @@ class Ghosts(Roster):
         out = sum(work.life is Life.ORDERED for work in self.workloads.values())
         room = min(RUNNING_MAX - self.busy, ORDERS_OUT_MAX - out, ASKED_PER_CYCLE_MAX)
         due = [ref for ref in self.ghosts() if self.agents[ref].search.may_ask(self.cycle)]
+        if self.travel is not None:
+            due = [ref for ref in due if not self.travel.held_back(self.workloads[ref])]
         if len(due) > max(0, room):
             after = bisect_right(due, self.asked_last)
             due = (due[after:] + due[:after])[: max(0, room)]
@@ -146,6 +148,8 @@ class Ghosts(Roster):
         """There is room, held for a moment: order it, wherever it is."""
         work = self.workloads.get(body.ref)
         if work is None or self.zone is None or work.life is not Life.SEEKING:
+            return []
+        if self.travel is not None and self.travel.held_back(work):
             return []
         self._order(work, self._own_region(work) or Region(0, 2 * self.zone.zone_k), now_ns)
         return []

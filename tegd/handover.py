@@ -4,8 +4,11 @@ The home keeps a *trip* for each lease of its work that sits elsewhere. Each sea
 the workload before anything is done about them, and what is to be done follows from the state alone: after a crash it
 is done again, and each act may be done twice.
 
-    home:  TELLING ──taken──> AWAY ──lease over──> HEARING ──last word──> OVER: it is decided how the work goes on
-    seat:  FETCHING ──fetched──> SEATED ──run over──> OVER ──home has heard──> KEPT ──dropped──> GONE
+    home:  TELLING ──taken──> GATHERING ──all ready──> AWAY ──lease over──> HEARING ──last word──> OVER: it is decided
+    seat:  FETCHING ──fetched──> READY ──begin──> SEATED ──run over──> OVER ──home has heard──> KEPT ──dropped──> GONE
+
+No rank of a gang starts before each has what it is to go on from: a seat that is ready waits for its home's word. What
+sits alone waits for nobody.
 
 The seat acts only under a lease and token that the ledger told it of. From the moment it has the brief it renews for
 itself, whether its home is there or not; it tells the home how it ended until the home answers, and keeps the
@@ -21,7 +24,8 @@ class Trip(StrEnum):
 
     NONE = ""
     TELLING = "telling"  # the seats are being told
-    AWAY = "away"  # all have taken it
+    GATHERING = "gathering"  # all have taken it, and bring there what they need
+    AWAY = "away"  # all may begin
     CALLED = "called"  # the ledger was asked to have the seats leave
     HEARD = "heard"  # all parts are over, the lease is not yet
     HEARING = "hearing"  # the lease is over, a last word is missing
@@ -33,7 +37,9 @@ class TripEvent(StrEnum):
 
     TAKEN = "taken"  # every seat has its brief
     REFUSED = "refused"  # a seat can never run it
+    READY = "ready"  # every seat has what it needs
     LATE = "late"  # a seat could not be told in time
+    MISSING = "missing"  # a rank's checkpoint cannot be had
     BROKEN = "broken"  # one part of a gang ended badly
     CANCELLED = "cancelled"  # its owner wants it over
     LAST_WORD = "last word"  # every seat has said how it ended
@@ -42,13 +48,19 @@ class TripEvent(StrEnum):
 
 
 TRIP: dict[tuple[Trip, TripEvent], Trip] = {
-    (Trip.TELLING, TripEvent.TAKEN): Trip.AWAY,
+    (Trip.TELLING, TripEvent.TAKEN): Trip.GATHERING,
     (Trip.TELLING, TripEvent.REFUSED): Trip.CALLED,
     (Trip.TELLING, TripEvent.LATE): Trip.CALLED,
+    (Trip.TELLING, TripEvent.MISSING): Trip.CALLED,
     (Trip.TELLING, TripEvent.BROKEN): Trip.CALLED,
     (Trip.TELLING, TripEvent.CANCELLED): Trip.CALLED,
     (Trip.TELLING, TripEvent.LAST_WORD): Trip.HEARD,
     (Trip.TELLING, TripEvent.LEASE_OVER): Trip.HEARING,
+    (Trip.GATHERING, TripEvent.READY): Trip.AWAY,
+    (Trip.GATHERING, TripEvent.BROKEN): Trip.CALLED,
+    (Trip.GATHERING, TripEvent.CANCELLED): Trip.CALLED,
+    (Trip.GATHERING, TripEvent.LAST_WORD): Trip.HEARD,
+    (Trip.GATHERING, TripEvent.LEASE_OVER): Trip.HEARING,
     (Trip.AWAY, TripEvent.BROKEN): Trip.CALLED,
     (Trip.AWAY, TripEvent.CANCELLED): Trip.CALLED,
     (Trip.AWAY, TripEvent.LAST_WORD): Trip.HEARD,
@@ -67,6 +79,7 @@ class Stay(StrEnum):
 
     NONE = ""
     FETCHING = "fetching"  # its files and checkpoint are on their way
+    READY = "ready"  # it has all that it needs, and waits for the others
     SEATED = "seated"  # it may be started, and runs
     OVER = "over"  # its run is over or never began, and its home has not heard it
     KEPT = "kept"  # the home has heard; its checkpoint is kept
@@ -78,6 +91,8 @@ class StayEvent(StrEnum):
 
     FETCHED = "fetched"
     UNFETCHED = "unfetched"  # its files cannot be had
+    BEGIN = "begin"  # all ranks are ready
+    FORSAKEN = "forsaken"  # it was ready, and its home said nothing for long
     LEAVE = "leave"  # notice, or the lease is over
     RUN_OVER = "run over"
     HEARD = "heard"  # the home has answered the last word
@@ -85,10 +100,13 @@ class StayEvent(StrEnum):
 
 
 STAY: dict[tuple[Stay, StayEvent], Stay] = {
-    (Stay.FETCHING, StayEvent.FETCHED): Stay.SEATED,
+    (Stay.FETCHING, StayEvent.FETCHED): Stay.READY,
     (Stay.FETCHING, StayEvent.UNFETCHED): Stay.OVER,
     (Stay.FETCHING, StayEvent.LEAVE): Stay.OVER,
     (Stay.FETCHING, StayEvent.RUN_OVER): Stay.OVER,
+    (Stay.READY, StayEvent.BEGIN): Stay.SEATED,
+    (Stay.READY, StayEvent.LEAVE): Stay.OVER,
+    (Stay.READY, StayEvent.FORSAKEN): Stay.OVER,
     (Stay.SEATED, StayEvent.RUN_OVER): Stay.OVER,
     (Stay.OVER, StayEvent.HEARD): Stay.KEPT,
     (Stay.OVER, StayEvent.DROPPED): Stay.GONE,

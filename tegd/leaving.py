@@ -33,6 +33,7 @@ class Leaving(Roster):
             self.travel.noticed(body, now_ns)
         if work is None or work.token != body.token or work.life is not Life.SEATED:
             return []
+        self.agents[work.ref].notice_tick = body.deadline_tick
         return self._leave(work, Reason(body.why), body.deadline_tick)
 
     def _leave(self, work: Workload, why: Reason, deadline_tick: int) -> list[Effect]:
@@ -61,6 +62,8 @@ class Leaving(Roster):
 
     def _asked_to_leave(self, work: Workload, agent: Agent) -> SaveAndEnd:
         """Saved, or asked to end; at its time limit it has the rest of its notice for that."""
+        if self.travel is not None:
+            self.travel.saves_at_last(work, agent.notice_tick)
         save, grace_ns = work.hook is not None and not work.cancelled, END_GRACE_NS
         if work.why_leaving == Reason.TIME and not work.cancelled:
             left = agent.deadline_tick - LEAVE_MARGIN_TICKS - self.tick

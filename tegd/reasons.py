@@ -10,11 +10,13 @@ from typing import Any, NamedTuple
 from tegcore.units import GIB, MIB, NS_PER_S, TICK_NS, TICKS_PER_HOUR, UCR_PER_CREDIT, credits_text
 from tegcore.wire.messages import ClassStock, Stock
 from tegcore.wire.records import Market, Reason
+from tegd import generations
+from tegd.generations import BEGINNING
 from tegd.ghosts import RUNNING_MAX
 from tegd.modes import Mode
 from tegd.node import Node
 from tegd.possible import cores, gib
-from tegd.workload import Life, Workload
+from tegd.workload import Life, Missing, Workload
 
 LEAVING_FOR = {
     Reason.CANCELLED: "cancelling",
@@ -92,7 +94,13 @@ def state_of(node: Node, work: Workload) -> str:
         case Life.SEATED:
             return RUN_STATES.get(node.runs.get(work.airlock_id, ""), "running")
         case Life.AWAY:
-            return "starting" if work.trip.value == "telling" else "cancelling" if work.cancelled else "running"
+            return (
+                "starting"
+                if work.trip.value in {"telling", "gathering"}
+                else "cancelling"
+                if work.cancelled
+                else "running"
+            )
         case Life.LEAVING:
             return "cancelling" if work.cancelled else LEAVING_FOR.get(Reason(work.why_leaving), "ending")
         case Life.ENDED:
@@ -172,7 +180,32 @@ def _warnings(node: Node, work: Workload) -> list[Row]:
         text = f"its hook did not save it ({work.hook_failed}): it runs on, but when it has to leave, it {after}"
         more = "to have it saved, mend its hook as docs/reference/hook.md says, and submit it again; else nothing"
         rows.append(Row("save_failed", text, more))
+    if work.missing is not None:
+        rows.append(_missing(node, work, work.missing))
     return rows
+
+
+def _missing(node: Node, work: Workload, missing: Missing) -> Row:
+    """Whose checkpoint a gang lacks, since when, and what it does without it."""
+    since = max(0, node.tick - missing.tick)
+    what = f"the checkpoint of rank {missing.rank}"
+    anew = f"to have it start from its beginning: `tegctl cancel {work.name}`, and submit it again"
+    if missing.ranks:
+        text = f"its checkpoints are of {missing.ranks} hosts, and {seconds(since)} ago it won slots of {missing.seats}"
+        return Row("missing", f"{text}: it waits for as many hosts", f"nothing; or, {anew}", since, "ticks")
+    if missing.holder:
+        what += f" is on {missing.holder}, which has not answered for {seconds(since)}"
+        more = f"see that {missing.holder} comes back (`tegctl hosts`): nothing else holds it; or, {anew}"
+    else:
+        what += f" is missing since {seconds(since)}"
+        more = "nothing; --checkpoint-every has all ranks save now and then, so that less is done again"
+    if node.travel is not None and node.travel.held_back(work):
+        return Row("missing", f"{what}: without it no rank goes on, and the job waits", more, since, "ticks")
+    basis = work.basis or BEGINNING
+    then = "all ranks go on from the last save that they have in common"
+    if basis == BEGINNING and not generations.whole(work.sources):
+        then = "as they have no save in common, all ranks start from the beginning"
+    return Row("missing", f"{what}: {then}", more, since, "ticks")
 
 
 def _away(node: Node, work: Workload, now_ns: int) -> Row:

@@ -34,7 +34,8 @@ class Agent:
         last_use: What its run was last seen to use.
         period_use: What it used when it was last renewed.
         released: Whether the ledger was told that its slots are clear.
-        deadline_tick: When it must have left, as its notice says.
+        notice_tick: The deadline that its notice named, the same for every host of its lease; 0: it had none.
+        deadline_tick: When it must have left, where that is still to come.
         leave_tick: When it is to be saved and ended.
         leaving_told: Whether the airlock side was asked to.
         weighs: Whether it is to ask what a seat elsewhere would cost.
@@ -52,6 +53,7 @@ class Agent:
     last_use: Usage | None = None
     period_use: Usage | None = None
     released: bool = False
+    notice_tick: int = 0
     deadline_tick: int = 0
     leave_tick: int = 0
     leaving_told: bool = False

@@ -46,7 +46,7 @@ class Seats(Leaving):
         work.mass_micro, work.waits = body.mass_micro, Waits()
         if fresh:
             work.held_bytes = work.spec.mem_bytes * work.slots_here
-            work.promised_tick = -1
+            work.promised_tick, work.seats = -1, []
             agent.released, agent.renew_cycle, agent.leave_tick = False, self.cycle, 0
             work.paid_ucr, work.cost_ucr, work.low = 0, work.charge_ucr(work.price_ucr), Low()
             work.become(Life.SEATED, self.tick, f"seated{self.at_price(work)}")

@@ -10,13 +10,13 @@ from typing import Any
 from tegcore.wire.messages import Peers
 from tegcore.wire.peer import Source
 from tegcore.wire.records import Cancel, Op, Reason, Region, unpack_blocks
-from tegd.effects import Collect, Effect, Forget, Keep, Run, SaveAndEnd, SaveInPassing
+from tegd.effects import Effect, Forget, Keep, Run, SaveAndEnd, SaveInPassing
+from tegd.errands import CYCLES_PER_S
+from tegd.generations import HOME
 from tegd.handover import Stay, Trip, TripEvent
 from tegd.stays import Stays
 from tegd.trips import Trips
 from tegd.workload import Life, Workload
-
-CYCLES_PER_S = 20
 
 
 @dataclass
@@ -96,12 +96,15 @@ class Travel(Trips, Stays):
         self._starting.discard(run.airlock_id)
         if run.saved and not work.home:
             work.strayed, work.sources = False, []
-        if work.home and run.saved and run.saved_ns > self._saved_ns.get(run.airlock_id, 0):
-            self._saved_ns[run.airlock_id] = run.saved_ns
-            self._collecting.add(run.airlock_id)
-            effects.append(Collect(work, work.saves + 1))
+        if work.home and work.asked and (run.hook_failed or run.cause == "term"):
+            work.asked = []  # what was asked for was not made, and a save that comes is the airlock's own
+            effects.append(Keep(work))
+        if work.home and run.saved:
+            self._heard_saved[run.airlock_id] = run.saved_ns
+            effects += self._collect_next(work)
         alive = run.state not in {"ended", "saving", "flushing", "ending", "killing"}
         if work.home and alive and (work.lease_why or work.stay in {Stay.OVER, Stay.KEPT, Stay.GONE}):
+            self.saves_at_last(work, 0)
             effects.append(SaveAndEnd(work, save=work.hook is not None))
         if work.home and work.life is Life.ENDED and run.state == "ended":
             effects.append(Forget(run.airlock_id))
@@ -118,40 +121,42 @@ class Travel(Trips, Stays):
                 work.note(self.node.tick, f"its checkpoint cannot be read, and is left behind: {problem}")
                 work.resume = False
                 return [Keep(work)]
-            work.strayed, work.sources = True, [Source(work.last_token, number, 0, self.node.host)]
+            work.strayed, work.sources = True, [Source(work.last_token, number, 0, HOME)]
             return [Keep(work)]
-        self._collecting.discard(work.airlock_id)
-        if not problem and token == work.token:
-            work.saves = max(work.saves, number)
-        elif problem:
-            work.note(self.node.tick, f"its checkpoint could not be kept: {problem}")
-        return [Keep(work)]
+        return self._collected_of_part(work, number, problem) if token == work.token else []
 
     def step(self, now_ns: int) -> list[Effect]:
         """One cycle: whatever is due."""
         effects: list[Effect] = []
         for work in self.node.in_order():
-            ref = work.ref
             if work.home and work.stay not in {Stay.NONE, Stay.GONE}:
                 effects += self._tend_stay(work, now_ns)
             elif not work.home and work.trip:
                 effects += self._tend_trip(work, now_ns)
             if not work.home and (work.sources or work.owed):
                 effects += self._tend_copies(work)
-            every = work.spec.checkpoint_every_s * CYCLES_PER_S
-            running = every and work.life is Life.SEATED and self.node.runs.get(work.airlock_id) == "running"
-            if running and work.hook is not None and self._passed(ref, "save", work.token) >= every:
-                self._since[ref, "save", work.token] = self.node.cycle
-                effects.append(SaveInPassing(work))
+            if work.life is Life.SEEKING and work.strayed:
+                effects += self._tend_held_back(work, now_ns)
+            if not work.in_gang:
+                effects += self._save_alone(work)
         return effects
+
+    def _save_alone(self, work: Workload) -> list[Effect]:
+        """Save in passing what has one rank, so long after the save before; a gang does it together."""
+        every = work.spec.checkpoint_every_s * CYCLES_PER_S
+        running = every and work.life is Life.SEATED and self.node.runs.get(work.airlock_id) == "running"
+        if not running or work.hook is None or self._passed(work.ref, "save", work.token) < every:
+            return []
+        self._since[work.ref, "save", work.token] = self.node.cycle
+        return [SaveInPassing(work)]
 
     def forget(self, work: Workload) -> None:
         """A workload is known no more."""
         self._forget_errands(work.ref)
         self._reported.pop(work.ref, None)
-        self._saved_ns.pop(work.airlock_id, None)
         self._starting.discard(work.airlock_id)
-        self._collecting.discard(work.airlock_id)
+        self._collecting.pop(work.airlock_id, None)
+        self._heard_saved.pop(work.airlock_id, None)
 
     def _all_here(self, blocks: tuple[Region, ...]) -> bool:
         assert self.node.zone is not None

@@ -85,6 +85,25 @@ class Word(msgspec.Struct):
     base: int = -1
     log2: int = 0
     hook_failed: str = ""
+    ready: bool = False
+
+
+class Missing(msgspec.Struct):
+    """A checkpoint of one rank without which a gang does not go on from where it was.
+
+    Attributes:
+        rank: Whose.
+        tick: Since when it is missing.
+        holder: Host that has it and does not answer; empty: nobody is known to have it.
+        ranks: Where what was won has another number of hosts: how many the checkpoint is of; else 0.
+        seats: How many that lease had.
+    """
+
+    rank: int
+    tick: int
+    holder: str = ""
+    ranks: int = 0
+    seats: int = 0
 
 
 def shape_of(spec: WorkloadSpec) -> Shape:
@@ -146,6 +165,16 @@ class Workload(msgspec.Struct):
         homebound_why: Which host, and what it said.
         promised_tick: Since when slots are kept for it: the tick in which they are free as declared, 0: when they
             drain; -1: none are.
+        basis: The generation that all ranks of its present lease begin from; None: not chosen yet.
+        begun: Ranks that were told to begin.
+        missing: Whose checkpoint it lacks to go on from its newest save.
+        kept: Of a part: numbers of the checkpoints of its lease that are kept here.
+        asked: Of a part of a gang: numbers of the saves that it was asked for and has yet to make, the first in front;
+            0: of none that all ranks were asked for.
+        asked_ns: No later than when it was asked for that.
+        saved_ns: Of a part: when the last save was made that was looked at.
+        gone: Of a part: what it was to fetch, and its holder does not have.
+        together: Of a part: whether it starts when its home says that every rank is ready.
         avoided: Hosts that could not run it: first slot, log2 of how many, and why.
         top_ups: Keys of the latest top-ups.
         last_top_up: Number of the latest that was meant for a lease.
@@ -215,6 +244,15 @@ class Workload(msgspec.Struct):
     homebound_why: str = ""
     last_top_up: int = 0
     unfilled: list[tuple[int, int]] = msgspec.field(default_factory=list)
+    basis: tuple[int, int] | None = None
+    begun: list[int] = msgspec.field(default_factory=list)
+    missing: Missing | None = None
+    kept: list[int] = msgspec.field(default_factory=list)
+    asked: list[int] = msgspec.field(default_factory=list)
+    asked_ns: int = 0
+    saved_ns: int = 0
+    gone: list[Source] = msgspec.field(default_factory=list)
+    together: bool = False
 
     @property
     def hook(self) -> Hook | None:
@@ -225,6 +263,11 @@ class Workload(msgspec.Struct):
     def named(self) -> bool:
         """Whether a person named its bid."""
         return self.spec.limit_ucr > 0
+
+    @property
+    def in_gang(self) -> bool:
+        """Whether its lease, or the one that it is a part of, is over several hosts."""
+        return len(self.seats) > 1
 
     @property
     def has_budget(self) -> bool:
@@ -357,7 +400,7 @@ class Workload(msgspec.Struct):
     def begin_anew(self) -> None:
         """Nothing of what it has done is left: it starts from its beginning."""
         self.resume = self.strayed = False
-        self.sources = []
+        self.sources, self.missing = [], None
         self.exit_code, self.outcome = None, ""
 
     def become(self, life: Life, tick: int, text: str) -> None:

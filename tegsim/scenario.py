@@ -107,7 +107,8 @@ class Work(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         lasts_s: How long each must run.
         limit: Its limit over the reserve.
         periods: For how many periods at that limit it is endowed.
-        sizes: log2 of its slots at most.
+        sizes_min, sizes: log2 of its slots, at least and at most.
+        checkpoint_s: Seconds between its saves in passing; 0: none are made.
         savable: Share with a hook.
         here: Share that may sit on the host of its submission only.
         hook_s: What the hook takes.
@@ -120,7 +121,9 @@ class Work(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     lasts_s: Span = (1.0, 15.0)
     limit: Span = (1.0, 4.0)
     periods: Span = (1.0, 12.0)
+    sizes_min: Annotated[int, Meta(ge=0, le=8)] = 0
     sizes: Annotated[int, Meta(ge=0, le=8)] = 2
+    checkpoint_s: Span = (0, 0)
     savable: Annotated[float, Meta(ge=0, le=1)] = 0.7
     here: Annotated[float, Meta(ge=0, le=1)] = 0.3
     hook_s: Span = (0.05, 0.8)

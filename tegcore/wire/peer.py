@@ -49,15 +49,17 @@ class Source(msgspec.Struct, frozen=True, array_like=True, gc=False, order=True)
 
     Attributes:
         token: Of the lease under which it was made; with `number`, greater is newer.
-        number: Count of saves under that lease.
+        number: Which save under that lease: see `tegd.generations`.
         rank: Whose part of a gang it is.
         holder: Host that holds it.
+        ranks: How many the lease had.
     """
 
     token: int
     number: int
     rank: int
     holder: str
+    ranks: int = 1
 
     @property
     def generation(self) -> tuple[int, int]:
@@ -80,6 +82,7 @@ class Brief(Said, frozen=True, tag="brief"):
         files: Names of the input files that the home holds.
         sources: Where the checkpoint of this rank is held, best first; all of one generation.
         submitted_tick: When the workload was submitted.
+        together: Whether the seat is to wait for `Begin` when it has all that it needs.
     """
 
     ref: int
@@ -97,6 +100,7 @@ class Brief(Said, frozen=True, tag="brief"):
     files: list[str] = []
     sources: list[Source] = []
     submitted_tick: int = 0
+    together: bool = False
 
 
 class Report(Said, frozen=True, tag="report"):
@@ -104,13 +108,16 @@ class Report(Said, frozen=True, tag="report"):
 
     Attributes:
         ref: The workload's number at its home.
-        saves: How many checkpoints were made under this lease; the last one is whole and durable at the seat.
+        saves: How many checkpoints were made under this lease.
         over: Whether the part is over here.
         ran: Whether it ever ran here.
         done: Whether it came to its end by itself.
         problem: What kept it from starting, for people.
         hook_failed: Why its hook is of no use, for people; empty: it is.
         base, log2: Where the seat's host has its slots, for who is to avoid it; base -1: it does not say.
+        kept: Numbers of the checkpoints of this lease that are whole and durable at the seat.
+        ready: Whether it has all that it needs to begin.
+        gone: Checkpoints that it was to fetch, and that their holders do not have.
     """
 
     ref: int
@@ -126,6 +133,17 @@ class Report(Said, frozen=True, tag="report"):
     hook_failed: str = ""
     base: int = -1
     log2: int = 0
+    kept: list[int] = []
+    ready: bool = False
+    gone: list[Source] = []
+
+
+class Begin(Said, frozen=True, tag="begin"):
+    """Every rank of a lease has what it needs: the part is to start."""
+
+    ref: int
+    token: int
+    rank: int
 
 
 class Bundle(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -230,6 +248,7 @@ class Answer(Said, frozen=True, tag="answer"):
 
     Attributes:
         base, log2: As in `Report`.
+        floor: To a report: the number of the oldest checkpoint of its lease that is still needed there.
     """
 
     ok: bool
@@ -237,9 +256,10 @@ class Answer(Said, frozen=True, tag="answer"):
     message: str = ""
     base: int = -1
     log2: int = 0
+    floor: int = 0
 
 
-AnyAsk = Brief | Report | List | Read | ReadLog | Drop
+AnyAsk = Brief | Report | List | Read | ReadLog | Drop | Begin
 AnySaid = AnyAsk | Listing | Chunk | Answer
 
 NOT_YET = "NOT_YET"
@@ -249,6 +269,10 @@ CANNOT = "CANNOT"
 """It can never run here."""
 GONE = "GONE"
 """There is no such bundle here."""
+WAITS = "WAITS"
+"""With a brief that was taken: the seat says when it is ready, and starts when it is told to."""
+KEPT_TOLD_MAX = 16
+"""Checkpoints that a report names, of those that are there and of those that are gone."""
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[AnySaid] = msgspec.msgpack.Decoder(AnySaid)
@@ -364,10 +388,7 @@ def check(message: AnySaid) -> None:
         case Brief():
             _check_brief(message)
         case Report():
-            if min(message.ref, message.lease, message.token, message.rank, message.saves) < 0:
-                raise DecodeError(f"a report of rank {message.rank} with {message.saves} saves")
-            if max(len(message.problem), len(message.hook_failed)) > PROBLEM_MAX:
-                raise DecodeError(f"a problem of {len(message.problem)} characters: at most {PROBLEM_MAX}")
+            _check_report(message)
         case Listing():
             _check_listing(message)
         case Read():
@@ -393,6 +414,16 @@ def _check_brief(brief: Brief) -> None:
         raise DecodeError("names of files that lie outside their folder, or too many of them")
     if len(brief.sources) > SEATS_MAX:
         raise DecodeError(f"{len(brief.sources)} checkpoints of one part: at most {SEATS_MAX}")
+
+
+def _check_report(report: Report) -> None:
+    if min(report.ref, report.lease, report.token, report.rank, report.saves) < 0:
+        raise DecodeError(f"a report of rank {report.rank} with {report.saves} saves")
+    if max(len(report.problem), len(report.hook_failed)) > PROBLEM_MAX:
+        raise DecodeError(f"a problem of {len(report.problem)} characters: at most {PROBLEM_MAX}")
+    told = max(len(report.kept), len(report.gone))
+    if told > KEPT_TOLD_MAX or min(report.kept, default=0) < 0:
+        raise DecodeError(f"a report of {told} checkpoints: at most {KEPT_TOLD_MAX}, numbered from 0")
 
 
 def _check_listing(listing: Listing) -> None:

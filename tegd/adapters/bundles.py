@@ -273,7 +273,7 @@ class Gathering:
 
 
 def lay_out(source: Path, target: Path, uid: int, gid: int) -> None:
-    """Copy the files of a bundle into a working folder, for its user; what is there already gives way.
+    """Copy the files of a bundle into a working folder, for its user; what is there gives way. Durable on return.
 
     Raises:
         OSError: If it cannot be written.
@@ -286,15 +286,27 @@ def lay_out(source: Path, target: Path, uid: int, gid: int) -> None:
             here.parent.mkdir(parents=True, exist_ok=True)
             fresh = here.with_name(f".{here.name}.fresh")
             shutil.copy2(path, fresh)
+            _sync(fresh)
             fresh.replace(here)
         if os.geteuid() == 0:
             os.chown(here, uid, gid)
+    for folder in [target, *(target / path.relative_to(source) for path in source.rglob("*") if path.is_dir())]:
+        _sync(folder)
 
 
-def prune(shelf: Path, before: tuple[int, int], rank: int, spared: Collection[Path] = ()) -> None:
-    """Remove the kept checkpoints of a rank that are older than a generation, but for some that are being read."""
+def prune(
+    shelf: Path, before: tuple[int, int], kept: Collection[tuple[int, int]], spared: Collection[Path] = ()
+) -> None:
+    """Remove checkpoints of all ranks that are older than a generation, but for some generations, and for some places.
+
+    Args:
+        shelf: Where they are.
+        before: The generation.
+        kept: Generations that stay.
+        spared: What is being read.
+    """
     for place in shelf.glob("[0-9]*"):
         with suppress(ValueError):
-            token, number, of_rank = map(int, place.name.split("."))
-            if of_rank == rank and (token, number) < before and place not in spared:
+            token, number, _ = map(int, place.name.split("."))
+            if (token, number) < before and (token, number) not in kept and place not in spared:
                 shutil.rmtree(place, ignore_errors=True)

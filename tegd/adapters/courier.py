@@ -22,7 +22,7 @@ from tegd.adapters.peers import PeerLink, PeerServer
 from tegd.adapters.places import Output, Places
 from tegd.airlock.adapters import logs
 from tegd.calls import ENVIRONMENT
-from tegd.effects import Clear, Collect, Copy, DropThere, Effect, Fetch, TellHome, TellSeat
+from tegd.effects import Clear, Collect, Copy, DropThere, Effect, Fetch, TellBegin, TellHome, TellSeat
 from tegd.node import Node
 from tegd.settings import HostSettings
 from tegd.travel import Travel
@@ -36,6 +36,10 @@ READ_S = 30.0
 """For so long after its last part was read a checkpoint counts as being read."""
 LOG_BYTES_MAX = 1 << 30
 """What is taken of a part's output: more than the airlock side of an honest host keeps of one."""
+
+
+class GoneError(BundleError):
+    """Who was thought to hold a bundle says that it does not."""
 
 
 class Courier:
@@ -153,7 +157,11 @@ class Courier:
             case TellHome(work):
                 report = self._travel.report(work)
                 answer = await self._taken(work.home, report)
-                self._carry_out(self._travel.home_answered(work.ref, report, ok=answer.ok))
+                self._carry_out(self._travel.home_answered(work.ref, report, answer))
+            case TellBegin(work, rank):
+                token = work.token
+                answer = await self._taken(work.seats[rank], peer.Begin(work.ref, token, rank))
+                self._carry_out(self._travel.begin_answered(work.ref, token, rank, ok=answer.ok))
             case Fetch(work):
                 await self._fetch(work)
             case Collect(work, number):
@@ -201,30 +209,40 @@ class Courier:
         except (OSError, TegError) as error:
             problem = str(error)
         self._carry_out(self._travel.collected(work.ref, token, number, problem))
-        await asyncio.to_thread(bundles.prune, shelf, (token, number), work.rank, self._being_read())
+        if not work.home:
+            await self._prune_home(work)
+            return
+        kept = {(token, kept) for kept in work.kept}
+        await asyncio.to_thread(bundles.prune, shelf, max(kept, default=(0, 0)), kept, self._being_read())
+
+    async def _prune_home(self, work: Workload) -> None:
+        """What is older than the newest generation that is whole here goes, where that is on disk."""
+        least = self._travel.least(work)
+        await asyncio.to_thread(bundles.prune, self._places.shelf(work), least, (), self._being_read())
 
     async def _copy(self, work: Workload, source: Source) -> None:
-        problem, shelf = "", self._places.shelf(work)
+        problem, gone, shelf = "", False, self._places.shelf(work)
         bundle = Bundle(self._settings.host, work.ref, work.ticket, source.token, source.number, source.rank)
         try:
             await self._gather(source.holder, bundle, bundles.kept_folder(shelf, *source.generation, source.rank))
         except (OSError, TegError) as error:
-            problem = str(error)
+            problem, gone = str(error), isinstance(error, GoneError)
             event("checkpoint.not_copied", workload=work.name, holder=source.holder, why=problem)
-        self._carry_out(self._travel.copied(work.ref, source, problem))
+        self._carry_out(self._travel.copied(work.ref, source, problem, gone=gone))
         if not problem:
-            await asyncio.to_thread(bundles.prune, shelf, source.generation, source.rank)
+            await self._prune_home(work)
 
     async def _fetch(self, part: Workload) -> None:
-        token, problem = part.token, ""
+        token, problem, gone = part.token, "", list[Source]()
         try:
-            await self._fetched(part)
+            await self._fetched(part, gone)
         except (OSError, TegError) as error:
             problem = str(error)
             event("part.not_fetched", workload=part.name, home=part.home, why=problem)
-        self._carry_out(self._travel.fetched(part.ref, token, problem, self._now_ns()))
+        self._carry_out(self._travel.fetched(part.ref, token, problem, self._now_ns(), gone))
 
-    async def _fetched(self, part: Workload) -> None:
+    async def _fetched(self, part: Workload, gone: list[Source]) -> None:
+        """Bring here what a part needs; `gone` gets what its holders do not have."""
         shelf = self._places.shelf(part)
         if not self.closed:
             await asyncio.to_thread(self._places.make_folder, part)
@@ -242,6 +260,7 @@ class Courier:
                 await self._gather(source.holder, bundle, place)
             except TegError as error:
                 problems.append(str(error))
+                gone += [source] if isinstance(error, GoneError) else []
                 continue
             await self.lay_out(part, place / "files")
             return
@@ -265,7 +284,10 @@ class Courier:
         """Bring a bundle here, from where an earlier try ended."""
         try:
             async with self._link(holder) as link:
-                listing = _expect(await link.ask(peer.List(bundle)), Listing)
+                listed = await link.ask(peer.List(bundle))
+                if isinstance(listed, Answer) and listed.reason == peer.GONE:
+                    raise GoneError(f"{holder}: {listed.message}")
+                listing = _expect(listed, Listing)
                 gathering = await asyncio.to_thread(Gathering, place, listing.files)
                 if gathering.complete:
                     return
@@ -312,6 +334,10 @@ class Courier:
             case peer.Drop():
                 self._carry_out(self._travel.drop(sender, said.ref, said.token, said.rank))
                 return Answer(ok=True)
+            case peer.Begin():
+                effects, answer = self._travel.begin(sender, said.ref, said.token, said.rank)
+                self._carry_out(effects)
+                return answer
             case _:
                 raise DecodeError(f"{type(said).__name__} is no question")
 
@@ -331,7 +357,9 @@ class Courier:
             return self._travel.cannot(f"there is no folder {brief.spec.cwd} on it")
         self._carry_out(self._travel.briefed(sender, brief, self._next_ref(), entry.pw_uid, entry.pw_gid))
         event("part.taken", workload=brief.name, home=sender, lease=brief.lease, token=brief.token, rank=brief.rank)
-        return Answer(ok=True)
+        part = self._travel.part(brief.lease, brief.token)
+        assert part is not None, "it was taken"
+        return self._travel.taken(part)
 
     async def _take_log(self, sender: str, report: Report) -> None:
         """A run is over: its output comes home before its end counts; a long one takes more than one report.

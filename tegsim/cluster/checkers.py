@@ -8,19 +8,21 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, combinations
 from typing import TYPE_CHECKING
 
 from governor.controller import Controller
 from tegcore.units import NS_PER_S
 from tegcore.wire.records import Market, Op, Record, unpack_all
+from tegd import generations
 from tegd.airlock.model import Held
 from tegd.airlock.model import Workload as Run
 from tegd.airlock.transitions import State as RunState
 from tegd.handover import Stay
 from tegd.modes import Mode
 from tegd.node import Node
-from tegd.workload import Life
+from tegd.workload import Life, Workload
+from tegsim.cluster.machine import Process
 from tegsim.kernel import REST_CYCLES
 from zone_ledger.engine import Engine
 from zone_ledger.journal.store import Journal
@@ -30,6 +32,7 @@ from zone_ledger.replay import replay
 from zone_ledger.state import State
 
 if TYPE_CHECKING:
+    from tegsim.cluster.courier import Saved
     from tegsim.cluster.host import AgentPart
     from tegsim.cluster.ledger import LedgerPart
     from tegsim.cluster.world import Cluster
@@ -60,6 +63,12 @@ IDLE_TICKS_MAX = 20
 """Free slots that fit work which waits are told to it within a second."""
 
 
+MOMENT_NS = 5 * NS_PER_S // 4
+"""Ranks that save for one request are asked within so long, unless one of them is cut off."""
+TOLD = "missing since"
+"""What a home says of a checkpoint without which its gang goes on from an older one."""
+
+
 class ViolationError(Exception):
     """Something does not hold that must.
 
@@ -77,6 +86,10 @@ def hold(rule: str, fine: bool, what: object) -> None:
     """See that something holds."""
     if not fine:
         raise ViolationError(rule, str(what))
+
+
+_Ranks = dict[int, "tuple[generations.Generation, Saved] | None"]
+"""What the ranks of a lease were begun from; None: from nothing."""
 
 
 @dataclass
@@ -115,6 +128,8 @@ class Checkers:
     _pushed: float = 0.0
     _escrowed: set[int] = field(default_factory=set)
     _in_vain: dict[tuple[int, int], int] = field(default_factory=dict)
+    _gangs: dict[tuple[str, int], dict[int, "_Ranks"]] = field(default_factory=dict)
+    _whole: dict[tuple[str, int], generations.Generation] = field(default_factory=dict)
 
     # --- the ledger -------------------------------------------------------------------------------------------------
 
@@ -309,6 +324,8 @@ class Checkers:
             if host.airlock.up:
                 self._nothing_left_frozen(host.name, host.airlock.workloads.values(), host.machine.clock.now_ns())
 
+        self._whole_stays_whole()
+
     def _given_back_is_free(self, host: str, node: Node) -> None:
         """Where RELEASE is acknowledged, the lease is over, unless other hosts have to give back their part."""
         ledger = self.cluster.ledger.ledger
@@ -334,6 +351,88 @@ class Checkers:
             if (running or about_term) and held_ns > STILL_NS_MAX:
                 what = f"{host}: {run.spec.workload} is {status.state} and has been stopped for {held_ns / 1e9:.1f} s"
                 raise ViolationError("nothing stays frozen within its term", what)
+
+    # --- gangs ------------------------------------------------------------------------------------------------------
+
+    def began(self, host: str, process: Process) -> None:
+        """A process begins: if it is a rank of a gang, all ranks of its lease go on from one save, or from nothing.
+
+        And that is none before the one they went on from last, unless their home has told why.
+        """
+        part = self.cluster.stored(host, int(process.name.partition(".")[0]))
+        if part is None or not part.home or not part.in_gang:
+            return
+        leases = self._gangs.setdefault((part.home, part.home_ref), {})
+        ranks = leases.setdefault(part.token, {})
+        if part.rank in ranks:
+            return
+        brought = self.cluster.brought(host, part.ref) if process.done_ns else None
+        ranks[part.rank] = brought
+        rule, where = "a gang goes on from one save of all its ranks", f"{part.home}: {part.name}, lease {part.lease}"
+        from_ = {rank: found[0] if found else generations.BEGINNING for rank, found in ranks.items()}
+        hold(rule, len(set(from_.values())) == 1, f"{where}: {from_}")
+        for one, other in combinations([found[1] for found in ranks.values() if found], 2):
+            hold(rule, self._are_of_one_moment(one, other), f"{where}: {one} and {other}")
+        earlier = [found for token, began in leases.items() if token < part.token for found in began.values() if found]
+        newest = max((generation for generation, _ in earlier), default=generations.BEGINNING)
+        if from_[part.rank] < newest:
+            work = self.cluster.stored(part.home, part.home_ref)
+            assert work is not None, "it has seats"
+            said = bool(work.missing or work.hook_failed) or any(TOLD in text for _, text in work.history)
+            what = f"{where}: {from_[part.rank]} after {newest}, and nobody was told: {work.history}"
+            hold("what a gang went on from is kept until there is a newer one, or it is told", said, what)
+
+    def _whole_stays_whole(self) -> None:
+        """What all ranks of a gang have saved lies on some disk, whole, until they have saved anew or it is over.
+
+        Looked at on the disks, which outlive whoever is down. Where a seat's bound was reached, as its home was away,
+        that is not asked.
+        """
+        kept: dict[tuple[str, int], set[tuple[int, int, int]]] = {}
+        parts: dict[tuple[str, int], list[Workload]] = {}
+        for host in self.cluster.hosts if self._gangs else ():
+            for ref, shelf in host.agent.courier.shelves.items():
+                if (work := self.cluster.stored(host.name, ref)) is not None:
+                    name = (work.home or host.name, work.home_ref or ref)
+                    kept.setdefault(name, set()).update(shelf)
+                    parts.setdefault(name, []).append(work)
+        for name in self._gangs:
+            work = self.cluster.stored(*name)
+            bounded = any(len(part.kept) >= generations.KEPT_MAX for part in parts.get(name, []))
+            if work is None or work.life is Life.ENDED or work.hook_failed or bounded:
+                self._whole.pop(name, None)
+                continue
+            world = max((len(part.seats) for part in parts.get(name, ())), default=2)
+            held = {key[:2] for key in kept.get(name, ())}
+            full = [g for g in held if {rank for *there, rank in kept[name] if tuple(there) == g} >= set(range(world))]
+            newest, before = max(full, default=generations.BEGINNING), self._whole.get(name, generations.BEGINNING)
+            what = f"{name}: {before} was whole, and {newest} is the newest that is; {sorted(kept.get(name, ()))}"
+            hold("a whole generation stays until there is a newer one", newest >= before, what)
+            self._whole[name] = newest
+
+    def _are_of_one_moment(self, one: "Saved", other: "Saved") -> bool:
+        """Whether two ranks saved for one request: between the two asks neither was asked for another save.
+
+        Who is cut off may be asked late.
+        """
+        first, last = sorted((one, other), key=lambda saved: saved.asked_ns)
+        if last.asked_ns - first.asked_ns <= MOMENT_NS:
+            return True
+        again = (asked for asked in self._asks(first) if first.asked_ns < asked <= last.asked_ns)
+        before = (asked for asked in self._asks(last) if first.asked_ns <= asked < last.asked_ns)
+        return not any(again) and not any(before)
+
+    def _asks(self, saved: "Saved") -> list[int]:
+        host, run = saved.made_by
+        return self.cluster.machine(host).asks_ns.get(run, [])
+
+    def begun_by(self, home: str, ref: int) -> list[dict[int, float]]:
+        """What the ranks of a gang went on from, lease by lease: seconds of work, by rank."""
+        leases = sorted(self._gangs.get((home, ref), {}).items())
+        return [
+            {rank: found[1].done_ns / NS_PER_S if found else 0.0 for rank, found in ranks.items()}
+            for _, ranks in leases
+        ]
 
     # --- the governor -----------------------------------------------------------------------------------------------
 

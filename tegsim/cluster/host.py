@@ -161,6 +161,15 @@ class AgentPart(Part):
         """What the hooks of its work have saved."""
         return self._machine.checkpoints
 
+    @property
+    def asked_ns(self) -> dict[str, int]:
+        """When they were asked for."""
+        return self._machine.saved_for_ns
+
+    def lay_out(self, ref: int, done_ns: int, asked_ns: int) -> None:
+        """Put a checkpoint that came from elsewhere into a workload's folder."""
+        self.checkpoints[str(ref)], self.asked_ns[str(ref)] = done_ns, asked_ns
+
     def now_ns(self) -> int:
         """Boot-time clock."""
         return self._machine.clock.now_ns()
@@ -464,7 +473,8 @@ def _is_settled(node: Node, work: Workload) -> bool:
         return False
     match work.life:
         case Life.AWAY:
-            return work.trip in {Trip.AWAY, Trip.HEARD}
+            begun = len(work.begun) == len(work.seats)
+            return work.trip is Trip.HEARD or (work.trip is Trip.AWAY and begun)
         case Life.SEATED:
             return not node.agents[work.ref].weighs and work.stay in {Stay.NONE, Stay.SEATED} and not work.saves
         case _:

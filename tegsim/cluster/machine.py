@@ -112,6 +112,9 @@ class Machine:
 
     Attributes:
         habit_of: How the work of a run behaves, by its name.
+        saved_for_ns: The true time at which each checkpoint was asked for, by workload.
+        asks_ns: True times at which a run was asked for one.
+        on_begin: Told of each process that begins.
         on_exit: Told of each process that ends.
         ran: Processes that have begun.
     """
@@ -125,6 +128,9 @@ class Machine:
     boot_id: int = 1
     processes: dict[str, Process] = field(default_factory=dict)
     checkpoints: dict[str, int] = field(default_factory=dict)
+    saved_for_ns: dict[str, int] = field(default_factory=dict)
+    asks_ns: dict[str, list[int]] = field(default_factory=dict)
+    on_begin: Callable[[Process], None] = lambda _: None
     on_exit: Callable[[Process], None] = lambda _: None
     on_mark: Callable[[Process], None] = lambda _: None
     killed_for_memory: int = 0
@@ -147,7 +153,9 @@ class Machine:
 
     def go(self, process: Process) -> None:
         """It begins."""
-        self.ran += process.alive and not process.go
+        if process.alive and not process.go:
+            self.ran += 1
+            self.on_begin(process)
         self._changed(process, go=True)
 
     def stop(self, process: Process) -> None:
@@ -163,6 +171,7 @@ class Machine:
     def ask(self, process: Process) -> None:
         """Its hook is asked for a checkpoint."""
         hangs = self.draws.chance(process.habit.hangs)
+        self.asks_ns.setdefault(process.name, []).append(self.kernel.now_ns)
         self._changed(process, asked_ns=1 << 62 if hangs else process.habit.hook_ns, marked=False)
 
     def end(self, process: Process, code: int | None) -> None:
@@ -212,7 +221,8 @@ class Machine:
             self._settle(process)
             if hook_ns <= left_ns:
                 process.marked, process.asked_ns = True, -1
-                self.checkpoints[process.name.partition(".")[0]] = process.done_ns
+                ref = process.name.partition(".")[0]
+                self.checkpoints[ref], self.saved_for_ns[ref] = process.done_ns, self.asks_ns[process.name][-1]
                 process.version += 1
                 self._plan(process)
                 self.on_mark(process)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from governor.barrier import Barrier
 from governor.controller import Policy
@@ -31,9 +32,11 @@ from tegcore.wire.records import (
 )
 from tegcore.wire.signing import Key, Keyring, governor_key, host_key, members_key, tenant_token
 from tegd.agent import Place
+from tegd.generations import Generation
 from tegd.workload import Workload
 from tegsim.cluster.airlock import AirlockPart
 from tegsim.cluster.checkers import Checkers, ViolationError, disagreement
+from tegsim.cluster.courier import Saved
 from tegsim.cluster.governor import GovernorPart
 from tegsim.cluster.host import AgentPart
 from tegsim.cluster.ledger import LedgerPart
@@ -197,6 +200,7 @@ class Cluster:
             self.kernel.stream(f"machine {name}"),
             lambda run: self._habit(name, int(run.partition(".")[0])),
         )
+        machine.on_begin = partial(self.checkers.began, name)
         place = Place(name, number * slots, self.scenario.log2_slots, 0, 1000 * slots, MEMORY_BYTES * slots)
         agent = AgentPart(
             self.kernel,
@@ -219,10 +223,18 @@ class Cluster:
 
     def _habit(self, host: str, ref: int) -> Habit:
         """How the work behaves that a host knows by a number; a part behaves like its whole."""
-        if (raw := self._agents[host].store.works.get(ref)) is not None:
-            work = msgspec.msgpack.decode(raw, type=Workload)
-            host, ref = (work.home, work.home_ref) if work.home else (host, ref)
+        if (work := self.stored(host, ref)) is not None and work.home:
+            host, ref = work.home, work.home_ref
         return self._habits[host, ref]
+
+    def stored(self, host: str, ref: int) -> Workload | None:
+        """A workload, or a part of one, as its host has it on disk."""
+        raw = self._agents[host].store.works.get(ref)
+        return msgspec.msgpack.decode(raw, type=Workload) if raw is not None else None
+
+    def brought(self, host: str, ref: int) -> tuple[Generation, Saved] | None:
+        """What a part was brought to go on from."""
+        return self._agents[host].courier.origins.get(ref)
 
     def machine(self, name: str) -> Machine:
         """The machine of a host."""
@@ -255,14 +267,18 @@ class Cluster:
             result.counts = self._counts()
             if self.ledger.ledger is not None:
                 result.state_hash = self.ledger.engine.state.hash().hex()
-            self._close()
+            self.close()
         return result
 
-    def _storm(self) -> None:
-        for part in self.parts:
+    def begin(self, *, governed: bool = True) -> None:
+        """Start all programs, the governor among them or not, with money on the accounts."""
+        for part in self.parts if governed else [part for part in self.parts if part is not self.governor]:
             part.restart_ns = lambda: NS_PER_S // 10
             part.start()
         self._open_accounts()
+
+    def _storm(self) -> None:
+        self.begin()
         self._plan_work()
         self._plan_faults()
         self._look()
@@ -293,7 +309,8 @@ class Cluster:
         assert ledger.journal is not None, "it runs"
         self.checkers.journal(ledger.journal, ledger.engine)
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """End all programs."""
         for part in self.parts:
             part.restart_ns = lambda: -1
             part.kill()
@@ -329,7 +346,7 @@ class Cluster:
     def _piece(self, draws: Stream) -> tuple[WorkloadSpec, Habit]:
         work, hooks = self.scenario.work, self.moods.get(Name.HOOKS)
         wrong = hooks.share if hooks else 0.0
-        sizes = tuple(draws.whole(0, work.sizes) for _ in range(2 if draws.chance(0.1) else 1))
+        sizes = tuple(draws.whole(work.sizes_min, work.sizes) for _ in range(2 if draws.chance(0.1) else 1))
         slots = sum(1 << size for size in sizes)
         limit_ucr = int(100_000 * draws.between(*work.limit))
         mem_bytes = int(draws.between(*work.mem_mib)) * MIB if draws.chance(0.5) else 0
@@ -345,6 +362,8 @@ class Cluster:
             hook=control.Hook() if draws.chance(work.savable) else None,
             here=draws.chance(work.here),
         )
+        if work.checkpoint_s[1]:
+            spec = replace(spec, checkpoint_every_s=round(draws.between(*work.checkpoint_s)))
         habit = Habit(
             int(draws.between(*work.lasts_s) * NS_PER_S),
             mem_bytes,
@@ -357,12 +376,16 @@ class Cluster:
         )
         return spec, habit
 
-    def _submit(self, host: Host, tenant: str, spec: WorkloadSpec, habit: Habit) -> None:
-        """People try again until it is taken."""
+    def submit(self, host: Host, tenant: str, spec: WorkloadSpec, habit: Habit) -> int:
+        """Run this; returns its number, or 0 if nobody answers."""
         if ref := host.agent.submit(tenant, spec):
             self._habits[host.name, ref] = habit
             self._submitted.append((host, ref))
-        elif self.storming:
+        return ref
+
+    def _submit(self, host: Host, tenant: str, spec: WorkloadSpec, habit: Habit) -> None:
+        """People try again until it is taken."""
+        if not self.submit(host, tenant, spec, habit) and self.storming:
             self.kernel.after(NS_PER_S // 2, partial(self._submit, host, tenant, spec, habit))
 
     # --- operators and owners ---------------------------------------------------------------------------------------
@@ -390,7 +413,8 @@ class Cluster:
             told=lambda _: self.checkers.answered(key, amount_ucr),
         )
 
-    def _command(self, op: Op, body: object) -> None:
+    def command(self, op: Op, body: object) -> None:
+        """An operator asks for this, until it is told what came of it."""
         key = self._key()
         self._order(lambda: [Record(op, 0, 0, key, body)])
 
@@ -401,7 +425,7 @@ class Cluster:
         self.checkers.expected.transfers[zone, number] = amount_ucr
         body = Transfer(number, 1, zone, amount_ucr)
         for _ in range(draws.whole(1, 3)):
-            self.kernel.after(draws.wait_ns(1.0), partial(self._command, Op.TRANSFER_IN, body))
+            self.kernel.after(draws.wait_ns(1.0), partial(self.command, Op.TRANSFER_IN, body))
 
     def _operate(self, draws: Stream, _mood: Mood) -> None:
         if not self.ledger.well:
@@ -416,20 +440,20 @@ class Cluster:
             case 3 if state.hosts:
                 host = draws.whole(1, len(state.hosts))
                 self._drained.add(host)
-                self._command(Op.DRAIN, Drain(host, draws.whole(0, 1)))
+                self.command(Op.DRAIN, Drain(host, draws.whole(0, 1)))
             case 4:
                 slot = draws.whole(0, (len(self.hosts) << self.scenario.log2_slots) - 1)
                 self._cordoned.add(slot)
-                self._command(Op.CORDON, Cordon(slot, draws.whole(0, 1)))
+                self.command(Op.CORDON, Cordon(slot, draws.whole(0, 1)))
             case 5 if leases:
-                self._command(Op.PIN, Pin(draws.one_of(leases), draws.whole(0, 1)))
+                self.command(Op.PIN, Pin(draws.one_of(leases), draws.whole(0, 1)))
             case 6 if leases:
-                self._command(Op.EVICT, Evict(draws.one_of(leases)))
+                self.command(Op.EVICT, Evict(draws.one_of(leases)))
             case 7:
                 self.market_changed = True
-                self._command(Op.MODE, SetMode(draws.one_of((Market.FIXED, Market.AUCTION))))
+                self.command(Op.MODE, SetMode(draws.one_of((Market.FIXED, Market.AUCTION))))
             case _:
-                self._command(Op.TRANSFER_OUT, Transfer(self._key(), 1, 9, draws.whole(1, 10**6)))
+                self.command(Op.TRANSFER_OUT, Transfer(self._key(), 1, 9, draws.whole(1, 10**6)))
 
     def _own(self, draws: Stream, _mood: Mood) -> None:
         if not self._submitted:
@@ -547,9 +571,9 @@ class Cluster:
             part.restart_ns = lambda: NS_PER_S // 10
             part.start()
         for number in sorted(self._drained):
-            self._command(Op.DRAIN, Drain(number, 0))
+            self.command(Op.DRAIN, Drain(number, 0))
         for slot in sorted(self._cordoned):
-            self._command(Op.CORDON, Cordon(slot, 0))
+            self.command(Op.CORDON, Cordon(slot, 0))
 
 
 _Happen = Callable[[Cluster, Stream, Mood], None]

@@ -12,7 +12,7 @@ from tegcore import rng
 from tegcore.field.geometry import slots_at
 from tegcore.units import GIB, NS_PER_S, TICK_NS
 from tegcore.wire.messages import Sample
-from tegcore.wire.peer import NOT_YET, Answer, Brief, Drop, Report
+from tegcore.wire.peer import NOT_YET, Answer, Begin, Brief, Drop, Report
 from tegcore.wire.records import Record
 from tegd import effects as asked
 from tegd.agent import AgentSide, Place
@@ -315,7 +315,11 @@ class Host:
             case asked.TellHome(work):
                 report = travel.report(work)
                 answer = self._ask(work.home, report)
-                self.carry_out(travel.home_answered(work.ref, report, ok=answer.ok))
+                self.carry_out(travel.home_answered(work.ref, report, answer))
+            case asked.TellBegin(work, rank):
+                token = work.token
+                answer = self._ask(work.seats[rank], Begin(work.ref, token, rank))
+                self.carry_out(travel.begin_answered(work.ref, token, rank, ok=answer.ok))
             case asked.Fetch(work):
                 self.carry_out(travel.fetched(work.ref, work.token, "", self.now_ns))
             case asked.Collect(work, number):
@@ -330,13 +334,13 @@ class Host:
             case _:
                 raise AssertionError(f"nobody carries out {type(effect).__name__}")
 
-    def _ask(self, host: str, said: Brief | Report | Drop) -> Answer:
+    def _ask(self, host: str, said: Brief | Report | Drop | Begin) -> Answer:
         if host != self.name and host not in self.agent.travel.peers:
             self.carry_out(self.agent.travel.unreached(host))
             return NOBODY
         return self.others[host].asked_by(self.name, said)
 
-    def asked_by(self, sender: str, said: Brief | Report | Drop) -> Answer:
+    def asked_by(self, sender: str, said: Brief | Report | Drop | Begin) -> Answer:
         """Answer another host, or this one."""
         travel = self.agent.travel
         match said:
@@ -346,9 +350,13 @@ class Host:
                 if refused is None:
                     self._ref += 1
                     self.carry_out(travel.briefed(sender, said, self._ref, UID, UID))
-                return refused or Answer(ok=True)
+                return refused or travel.refusal(sender, said) or NOBODY
             case Report():
                 effects, answer = travel.reported(sender, said, self.now_ns)
+                self.carry_out(effects)
+                return answer
+            case Begin():
+                effects, answer = travel.begin(sender, said.ref, said.token, said.rank)
                 self.carry_out(effects)
                 return answer
             case Drop():

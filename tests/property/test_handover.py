@@ -19,7 +19,7 @@ from tegcore.units import GIB, TICK_NS
 from tegcore.wire.codec import encode
 from tegcore.wire.control import Hook, WorkloadSpec
 from tegcore.wire.messages import EVENTS_OF_RULES, SCHEMA, Ask, Events, Hello, Orders, Status
-from tegcore.wire.peer import CANNOT, GONE, Answer, Brief, Report
+from tegcore.wire.peer import CANNOT, GONE, Answer, Begin, Brief, Report
 from tegcore.wire.records import (
     Drain,
     Genesis,
@@ -50,6 +50,7 @@ from tegd.effects import (
     SaveAndEnd,
     SaveInPassing,
     Start,
+    TellBegin,
     TellHome,
     TellSeat,
 )
@@ -128,7 +129,7 @@ class Machine:
     cut_until: int = 0
     store: dict[int, bytes] = field(default_factory=dict)
     runs: dict[str, dict] = field(default_factory=dict)
-    shelf: dict[tuple, int] = field(default_factory=dict)
+    shelves: dict[int, dict[tuple, int]] = field(default_factory=dict)
     own: dict[int, int] = field(default_factory=dict)
     last_ref: int = 0
     unfit: bool = False
@@ -364,32 +365,29 @@ class Zone:
             case TellHome(work):
                 report = travel.report(work)
                 answer = self.question(machine, work.home, report)
-                self.carry_out(machine, travel.home_answered(work.ref, report, ok=answer.ok))
+                self.carry_out(machine, travel.home_answered(work.ref, report, answer))
+            case TellBegin(work, rank):
+                token = work.token
+                answer = self.question(machine, work.seats[rank], Begin(work.ref, token, rank))
+                self.carry_out(machine, travel.begin_answered(work.ref, token, rank, ok=answer.ok))
             case Fetch(work):
-                problem = self.fetch(machine, work)
-                self.carry_out(machine, travel.fetched(work.ref, work.token, problem, self.now_ns))
+                problem, gone = self.fetch(machine, work)
+                self.carry_out(machine, travel.fetched(work.ref, work.token, problem, self.now_ns, gone))
             case Collect(work, number):
                 token = work.token if work.home else work.last_token
-                machine.shelf[work.home or machine.name, work.home_ref or work.ref, token, number, work.rank] = (
-                    machine.own[work.ref]
-                )
+                machine.shelves.setdefault(work.ref, {})[token, number, work.rank] = machine.own[work.ref]
                 self.carry_out(machine, travel.collected(work.ref, token, number, ""))
             case Copy(work, source):
-                key = (machine.name, work.ref, source.token, source.number, source.rank)
-                other = self.hosts[source.holder]
-                found = other.shelf.get(key) if self.reaches(machine, other) and not self.wrong() else None
-                if found is not None:
-                    machine.shelf[key] = found
-                self.carry_out(machine, travel.copied(work.ref, source, "" if found is not None else GONE))
+                problem, gone = self.bring(machine, (machine.name, work.ref), source, work.ref)
+                self.carry_out(machine, travel.copied(work.ref, source, problem, gone=gone))
             case DropThere(work, host, rank, token):
                 ok = self.reaches(machine, self.hosts[host]) and not self.wrong()
                 if ok:
                     other = self.hosts[host]
                     self.carry_out(other, other.node.travel.drop(machine.name, work.ref, token, rank))
                 self.carry_out(machine, travel.dropped(work.ref, host, rank, token, ok=ok))
-            case Clear(work) if work.home != machine.name:
-                for key in [key for key in machine.shelf if key[:2] == (work.home, work.home_ref)]:
-                    del machine.shelf[key]
+            case Clear(work):
+                machine.shelves.pop(work.ref, None)
 
     def start(self, machine: Machine, work: Workload) -> None:
         piece = f"{work.home or machine.name}.{work.home_ref or work.ref}"
@@ -402,6 +400,7 @@ class Zone:
                 "saved_ns": 0,
                 "units": resumed,
                 "piece": piece,
+                "rank": work.rank,
                 "ref": work.ref,
                 "hook": work.spec.hook is not None,
                 "term_end_ns": work.term_end_ns,
@@ -415,7 +414,7 @@ class Zone:
             return
         self.tell(machine, work.airlock_id, machine.runs[work.airlock_id])
 
-    def question(self, machine: Machine, host: str, said: Brief | Report) -> Answer:
+    def question(self, machine: Machine, host: str, said: Brief | Report | Begin) -> Answer:
         """Asked, taken in on disk, answered: each may fail, and the other may die at its act."""
         other, nobody = self.hosts[host], Answer(ok=False, reason="NOT_YET")
         if not self.reaches(machine, other) or self.wrong():
@@ -425,40 +424,55 @@ class Zone:
             if isinstance(said, Report):
                 effects, answer = travel.reported(machine.name, deepcopy(said), self.now_ns)
                 self.carry_out(other, effects)
+            elif isinstance(said, Begin):
+                effects, answer = travel.begin(machine.name, said.ref, said.token, said.rank)
+                self.carry_out(other, effects)
             else:
                 self.carry_out(other, travel.ask_about(said.lease))
                 refused = travel.refusal(machine.name, said)
                 if refused is None and other.unfit:
                     refused = Answer(ok=False, reason=CANNOT, message="there is no such user on it")
-                answer = refused or Answer(ok=True)
                 if refused is None:
                     other.last_ref += 1
                     self.carry_out(other, travel.briefed(machine.name, deepcopy(said), other.last_ref, 0, 0))
+                answer = refused or travel.refusal(machine.name, said)
         except Lost:
             return nobody
         return nobody if self.wrong() else answer
 
-    def fetch(self, machine: Machine, part: Workload) -> str:
+    def fetch(self, machine: Machine, part: Workload) -> tuple[str, list]:
+        gone = []
         for source in part.sources:
-            other = self.hosts[source.holder]
-            key = (part.home, part.home_ref, source.token, source.number, source.rank)
-            if self.reaches(machine, other) and key in other.shelf and not self.wrong():
-                machine.shelf[key] = machine.own[part.ref] = other.shelf[key]
-                return ""
-        return "no holder answers" if part.sources else ""
+            problem, lacks = self.bring(machine, (part.home, part.home_ref), source, part.ref)
+            gone += [source] * lacks
+            if not problem:
+                machine.own[part.ref] = machine.shelves[part.ref][source.token, source.number, source.rank]
+                return "", gone
+        return ("no holder answers" if part.sources else ""), gone
+
+    def bring(self, machine: Machine, name: tuple[str, int], source, ref: int) -> tuple[str, bool]:
+        """A checkpoint comes onto a shelf, from that of the workload or of a part of it; or why not, and is it gone."""
+        other, key = self.hosts[source.holder or machine.name], (source.token, source.number, source.rank)
+        if not self.reaches(machine, other) or self.wrong():
+            return "it does not answer", False
+        works = [msgspec.msgpack.decode(raw, type=Workload) for raw in other.store.values()]
+        named = [work for work in works if (work.home or other.name, work.home_ref or work.ref) == name]
+        held = [found for work in named if (found := other.shelves.get(work.ref, {}).get(key)) is not None]
+        if not held:
+            return GONE, True
+        machine.shelves.setdefault(ref, {})[key] = held[0]
+        return "", False
 
     # --- what must hold ---------------------------------------------------------------------------------------------
 
     def check(self) -> None:
-        running: dict[tuple[str, str], str] = {}
+        running: dict[tuple[str, int], str] = {}
         for machine in self.hosts.values():
-            for name, run in machine.runs.items():
+            for run in machine.runs.values():
                 if run["state"] == "running":
-                    ranks = (run["piece"], name.rpartition(".")[2] if self.gangs else "")
+                    ranks = (run["piece"], run["rank"])
                     assert ranks not in running, f"{run['piece']} runs on {running[ranks]} and {machine.name}"
                     running[ranks] = machine.name
-
-    gangs = False
 
 
 def settle(zone: Zone, cycles: int = 6000) -> None:

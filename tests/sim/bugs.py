@@ -19,6 +19,7 @@ from tegd.airlock import core as airlock
 from tegd.airlock.transitions import State as RunState
 from tegd.link import Link
 from tegd.node import Node
+from tegd.travel import Travel
 from tegsim.cluster import host as simulated_host
 from tegsim.kernel import Clock
 from zone_ledger import clearing, door, settlement, snapshot, waiting
@@ -40,7 +41,12 @@ REPLAY = "replay is equal"
 ONCE = "events are delivered once, in order"
 FROZEN = "nothing stays frozen within its term"
 FREE = "a seat that is given back is free"
+COMMON = "a gang goes on from one save of all its ranks"
+WHOLE = "a whole generation stays until there is a newer one"
 OWN = "no program breaks an invariant of its own"
+
+COURSE = "one gang, one fault"
+"""In place of a scenario: `sim.gangs`."""
 
 Patch = pytest.MonkeyPatch
 
@@ -253,6 +259,38 @@ def only_the_oldest_is_looked_at(patch: Patch) -> None:
     patch.setattr(Heads, "drop_kind", lambda self: self._heads.clear())
 
 
+def each_rank_its_newest(patch: Patch) -> None:
+    """Each rank of a gang goes on from the newest save of its own."""
+    right = Travel.brief
+
+    def brief(self: Travel, work: Any, rank: int, user: str) -> Any:
+        chosen = work.basis
+        held = (kept.generation for kept in work.sources if kept.rank == rank and self._has(kept))
+        work.basis = max(held, default=chosen)
+        try:
+            return right(self, work, rank, user)
+        finally:
+            work.basis = chosen
+
+    patch.setattr(Travel, "brief", brief)
+    patch.setattr(Travel, "_sort_out", lambda *_: None)
+
+
+def late_save_taken_for_what_was_asked(patch: Patch) -> None:
+    """What the airlock saves at the end of a term bears the number of a save never made (as it was: seed 2)."""
+    right = Travel.run_changed
+
+    def changed(self: Travel, work: Any, run: Any) -> Any:
+        return right(self, work, run._replace(hook_failed="", cause=""))
+
+    patch.setattr(Travel, "run_changed", changed)
+
+
+def parts_dropped_at_once(patch: Patch) -> None:
+    """A part that is over is let go, whoever has a copy of what it saved (as it was for one on its own home)."""
+    patch.setattr(Travel, "_droppable", lambda *_: True)
+
+
 IDLE = "no slot is idle while work that fits waits"
 BUGS = {
     "nobody is woken": Bug(nobody_is_woken, (IDLE,), "swarm"),
@@ -277,5 +315,8 @@ BUGS = {
     "purse forgotten": Bug(purse_forgotten, (CREDITS, OWN), "disk"),
     "welcome not awaited": Bug(welcome_not_awaited, (AGREE,), "lossy"),
     "notice answered at once": Bug(notice_answered_at_once, (FENCED, SLOTS), "disk"),
+    "each rank its newest": Bug(each_rank_its_newest, (COMMON,), COURSE, 6),
+    "late save taken for what was asked": Bug(late_save_taken_for_what_was_asked, (COMMON,), "gangs", 2),
+    "parts dropped at once": Bug(parts_dropped_at_once, (WHOLE,), COURSE),
     "renewal counted from its answer": Bug(renewal_counted_from_its_answer, (FENCED, SLOTS), "terms"),
 }

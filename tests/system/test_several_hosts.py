@@ -98,6 +98,40 @@ def test_a_gang_ends_whole_when_one_part_fails(zone: Zone) -> None:
     assert not zone["a"].work_processes()
 
 
+def beginnings(zone: Zone, home: str, name: str) -> list[list[str]]:
+    """For each lease of a gang of two, in order, where its ranks began: the first line of each."""
+    ref = zone[home].work(name)["ref"]
+    folder = zone[home].state / "logs" / str(ref)
+    tokens = sorted(int(path.suffix[1:]) for path in folder.glob("log.*"))
+    logs = [[folder / f"log.{token}", folder / f"log-1.{token}"] for token in tokens]
+    return [[path.read_text().splitlines()[0] for path in ranks if path.exists()] for ranks in logs]
+
+
+@pytest.mark.parametrize("home", ["a", "c"])
+def test_a_gang_that_had_to_leave_goes_on_from_one_save_of_all_its_ranks(tmp_path: Path, home: str) -> None:
+    """On two hosts, of which one may be its home; one of them is drained, and offered again."""
+    zone = Zone(tmp_path, hosts=("a", "b", "c")[: 2 if home == "a" else 3])
+    try:
+        zone.start()
+        name = zone[home].submit(argv=spin(250), hook=control.Hook(), sizes=(2,), endow_ucr=60_000_000)
+        zone.until(lambda: all([part["run"] for part in zone[host].parts()] == ["running"] for host in "ab"), 40)
+        time.sleep(2)
+        zone.operate(control.DrainHost(host="b", on=True, key=1))
+        zone.until(lambda: zone[home].work(name)["life"] == "seeking", 30)
+        time.sleep(2)
+        zone.operate(control.DrainHost(host="b", on=False, key=2))
+        zone.until(lambda: zone[home].work(name)["life"] == "ended", 60)
+        assert zone[home].work(name)["exit_code"] == 0, zone.story()
+        begun = beginnings(zone, home, name)
+        assert len(begun) == 2, f"every seat that it won was of use: {begun}"
+        assert begun[0] == ["spin: from unit 0 of 250"] * 2
+        assert all(not line.startswith("spin: from unit 0 ") for line in begun[1]), begun
+        assert len(begun[1]) == 2, begun
+        zone.settled()
+    finally:
+        zone.stop()
+
+
 def test_the_weaker_work_goes_to_another_host_and_goes_on_while_the_stronger_runs(zone: Zone) -> None:
     zone.operate(control.DrainHost(host="b", on=True, key=1))
     weak = zone["a"].submit(argv=spin(120), hook=control.Hook(), limit_ucr=200_000)

@@ -342,7 +342,9 @@ def test_older_checkpoints_give_way(tmp_path: Path) -> None:
     for token, number, rank in ((7, 1, 0), (7, 2, 0), (8, 1, 0), (7, 1, 1)):
         bundles.keep(bundles.kept_folder(tmp_path / "shelf", token, number, rank), source, os.getuid())
     read = bundles.kept_folder(tmp_path / "shelf", 7, 2, 0)
-    bundles.prune(tmp_path / "shelf", (8, 1), 0, {read})
-    assert sorted(path.name for path in (tmp_path / "shelf").iterdir()) == ["7.1.1", "7.2.0", "8.1.0"]
-    bundles.prune(tmp_path / "shelf", (8, 1), 0)
-    assert sorted(path.name for path in (tmp_path / "shelf").iterdir()) == ["7.1.1", "8.1.0"]
+    bundles.prune(tmp_path / "shelf", (8, 1), {(7, 1)}, {read})
+    assert sorted(path.name for path in (tmp_path / "shelf").iterdir()) == ["7.1.0", "7.1.1", "7.2.0", "8.1.0"]
+    bundles.prune(tmp_path / "shelf", (8, 1), {(7, 1)})
+    assert sorted(path.name for path in (tmp_path / "shelf").iterdir()) == ["7.1.0", "7.1.1", "8.1.0"]
+    bundles.prune(tmp_path / "shelf", (8, 1), ())
+    assert sorted(path.name for path in (tmp_path / "shelf").iterdir()) == ["8.1.0"]
