@@ -922,6 +922,11 @@ _BOUNDS: dict[Op, tuple[tuple[str, Bounds], ...]] = {
 }
 
 
+def bounds_of(op: Op) -> tuple[tuple[str, Bounds], ...]:
+    """The fields of what an op's record holds, each with its range."""
+    return _BOUNDS[op]
+
+
 _DECODERS = {
     int(op): (
         op,
