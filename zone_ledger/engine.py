@@ -48,6 +48,7 @@ PEG_STEP_PERMILLE = 10
 """The peg moves by at most 1 % an epoch."""
 
 _REFUSED_LEASE = Outcome(Reason.LEASE)
+_OUT_OF_RANGE = Outcome(Reason.RANGE)
 
 
 class Engine:
@@ -114,7 +115,12 @@ class Engine:
         self._state = state
 
     def apply(self, record: Record) -> Outcome:
-        """Carry out one command; what a peer asked amiss is an outcome, and changes nothing else."""
+        """Carry out one command; what a peer asked amiss is an outcome, and changes nothing else.
+
+        What could not be added up, hashed or kept afterwards is refused as RANGE, whoever journaled it.
+        """
+        if not record.headed:
+            return _OUT_OF_RANGE
         if record.op is Op.GENESIS:
             return self._genesis(record)
         if record.op in OPERATOR_OPS | GOVERNOR_OPS:
@@ -211,19 +217,23 @@ class Engine:
     def _name_is(self, record: Record) -> Outcome:
         body: NameIs = record.body
         state = self.state
+        try:
+            name = body.text
+        except DecodeError:
+            return _OUT_OF_RANGE
         if body.kind == NameKind.ZONE:
-            state.zone = body.text
+            state.zone = name
         elif body.kind == NameKind.TENANT:
             if body.ident in state.tenants or len(state.tenants) >= TENANTS_MAX:
                 return Outcome(Reason.LIMIT)
-            state.tenants[body.ident] = body.text
-            state.tenant_numbers[body.text] = body.ident
+            state.tenants[body.ident] = name
+            state.tenant_numbers[name] = body.ident
             state.accounts.open(body.ident)
         else:
             if body.ident in state.hosts or len(state.hosts) >= HOSTS_MAX:
                 return Outcome(Reason.LIMIT)
-            state.hosts[body.ident] = HostSession(body.ident, body.text)
-            state.host_numbers[body.text] = body.ident
+            state.hosts[body.ident] = HostSession(body.ident, name)
+            state.host_numbers[name] = body.ident
             state.rows.hosts.mark(body.ident)
         return Outcome(subject=body.ident)
 
@@ -232,6 +242,8 @@ class Engine:
         session = state.hosts.get(record.actor)
         if session is None or record.boot < session.boot:
             return Outcome(Reason.STALE_BOOT)
+        if not session.number:
+            return _OUT_OF_RANGE
         if record.boot == session.boot and not session.stale:
             self._is_here(session)
             return Outcome(subject=session.number)
@@ -425,11 +437,14 @@ class Engine:
     def _mint(self, record: Record) -> Outcome:
         if record.body.tenant not in self.state.tenants:
             return Outcome(Reason.TENANT)
+        if record.body.amount_ucr > self.state.room_ucr:
+            return Outcome(Reason.RANGE, record.body.amount_ucr - self.state.room_ucr)
         self.state.accounts.mint(record.body.tenant, record.body.amount_ucr)
         return Outcome(subject=record.body.tenant)
 
     def _cordon(self, record: Record) -> Outcome:
-        if not self.state.book.hosts_of(Region(record.body.slot, 0)):
+        slot = Region(record.body.slot, 0)
+        if slot.end > 1 << 2 * self.state.genesis.zone_k or not self.state.book.hosts_of(slot):
             return Outcome(Reason.REGION)
         self.state.book.cordon(record.body.slot, on=bool(record.body.on))
         self.state.room = self.state.rules.named_displace
@@ -534,6 +549,8 @@ class Engine:
             return Outcome(Reason.TENANT)
         if name in self.state.transfers:
             return Outcome(Reason.STATE)
+        if record.body.amount_ucr > self.state.room_ucr:
+            return Outcome(Reason.RANGE, record.body.amount_ucr - self.state.room_ucr)
         if len(self.state.transfers) >= TRANSFERS_MAX:
             return Outcome(Reason.LIMIT)
         self.state.transfers.add(name)
@@ -588,7 +605,8 @@ class Engine:
 
     def _tick(self, record: Record) -> Outcome:
         state = self.state
-        assert record.body.tick == state.tick + 1, f"tick {record.body.tick} after {state.tick}"
+        if record.body.tick != state.tick + 1:
+            return _OUT_OF_RANGE
         state.tick, state.tau = record.body.tick, max(state.tau + 1, record.body.tau)
         for order in state.orders_due():
             situation = Situation.SURE_END if order.extended else Situation.DEADLINE

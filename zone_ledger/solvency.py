@@ -10,7 +10,6 @@ An order is taken in only if its tenant can carry it that far, with all else tha
 after an account was dry is not sent away again at once. No purse is filled with what the rest lives on.
 """
 
-from tegcore.units import UCR_MAX
 from tegcore.wire.records import Low, Op, Reason
 from zone_ledger.eviction import give_notice
 from zone_ledger.leases import Lease, LeaseState, Order, Pays
@@ -94,7 +93,7 @@ def short_ucr(state: State, tenant: int, purse_ucr: int, charge: int = 0) -> int
 def pay_incomes(state: State) -> None:
     """Mint a period's income into every account that has a rate, as far as a ledger can count."""
     for tenant in sorted(state.tenants) if state.incomes else ():
-        rate_ucr = min(state.income_of(tenant), UCR_MAX - state.accounts.minted - state.accounts.transferred_in)
+        rate_ucr = min(state.income_of(tenant), state.room_ucr)
         if rate_ucr > 0:
             state.accounts.earn(tenant, rate_ucr)
 
