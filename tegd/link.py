@@ -96,13 +96,18 @@ class Link:
         return Orders(SCHEMA, self.host, self.boot, self.inbox.last_seq, records, pack_all(quotes))
 
     def take(self, events: Events) -> list[Record]:
-        """The events of a message that are new, in order."""
+        """The events of a message that are new, in order: all are read before any counts as taken in.
+
+        Raises:
+            DecodeError: If one of them does not decode; nothing was taken in then.
+        """
+        told = list(unpack_all(events.records))
         if events.ack > self.outbox.acked:
             sent_ns = self._sent.get(min(events.ack, self.outbox.last_seq))
             if sent_ns is not None:
                 self.anchor = Anchor(sent_ns, events.tick)
         self.outbox.ack(events.ack)
-        return list(self.inbox.take(unpack_all(events.records)))
+        return list(self.inbox.take(told))
 
     def at_ns(self, tick: int) -> int:
         """A time on this host's clock at which the ledger has surely not passed a tick yet."""

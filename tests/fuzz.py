@@ -5,6 +5,7 @@ as the property's own test would show it; add it there as an example.
 """
 
 import faulthandler
+import logging
 import sys
 import time
 from collections.abc import Callable
@@ -12,12 +13,15 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis.strategies import SearchStrategy
-from property import test_extremes
+from property import test_doors, test_extremes
 
 BATCH = 100
 
 DOORS: dict[str, tuple[SearchStrategy[Any], Callable[[Any], None]]] = {
     "records": (test_extremes.histories, lambda drawn: test_extremes.without_end(*drawn)),
+    "ledger": (test_doors.several(test_doors.TO_LEDGER), test_doors.ledger_after),
+    "host": (test_doors.several(test_doors.TO_HOST), test_doors.host_after),
+    "governor": (test_doors.several(test_doors.TO_GOVERNOR), test_doors.governor_after),
 }
 
 
@@ -40,6 +44,7 @@ def fuzz(strategy: SearchStrategy[Any], check: Callable[[Any], None], seconds: f
 def main() -> None:
     """Fuzz each door for some seconds: `python -m fuzz SECONDS [DOOR ...]`."""
     faulthandler.enable()
+    logging.disable()
     seconds, names = float(sys.argv[1]), sys.argv[2:] or list(DOORS)
     for name in names:
         print(f"{name}: {fuzz(*DOORS[name], seconds)} drawn in {seconds:.0f} s", flush=True)

@@ -5,6 +5,7 @@ type, cut short or followed by more. Fields are found by walking the message's t
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -73,6 +74,9 @@ from tegio.wire import Wire
 from zone_ledger.book.fast import FastBook
 from zone_ledger.engine import Engine
 from zone_ledger.ledger import Ledger
+
+HEAD = 2
+"""Fields up to this place say what a message is and of whom: with another it is refused at once."""
 
 SECRET = Key(b"s" * 32)
 RING = ledger_keyring(SECRET, "z")
@@ -147,6 +151,13 @@ def spots(fields: Any, at: tuple[int, ...] = ()) -> list[tuple[int, ...]]:
     return found
 
 
+@lru_cache
+def within(kind: type[Message]) -> list[float]:
+    """Each number's bounds."""
+    return [edge for each in numbers(kind) for edge in (each.low, each.high) if edge is not None] or [0]
+
+
+@lru_cache
 def bounds(kind: type[Message]) -> list[float]:
     """Each number's bounds, and what lies beyond."""
     return [
@@ -157,13 +168,27 @@ def bounds(kind: type[Message]) -> list[float]:
     ]
 
 
-def put(fields: list[Any], at: tuple[int, ...], value: Any) -> None:
-    for place in at[:-1]:
+def found(fields: Any, at: tuple[int, ...]) -> Any:
+    for place in at:
+        if not isinstance(fields, list) or place >= len(fields):
+            return None
         fields = fields[place]
-        if not isinstance(fields, list):
-            return  # something else was put there before
-    if at[-1] < len(fields):
-        fields[at[-1]] = value
+    return fields
+
+
+def put(fields: list[Any], at: tuple[int, ...], value: Any) -> None:
+    inside = found(fields, at[:-1])
+    if isinstance(inside, list) and at[-1] < len(inside):  # else something else was put there before
+        inside[at[-1]] = value
+
+
+def like(before: Any, kind: type[Message]) -> st.SearchStrategy[Any]:
+    """What stands in a field instead: mostly of its type."""
+    odd = st.sampled_from(ODD)
+    if isinstance(before, bytes):
+        return packed() | packed() | packed() | odd
+    edges = st.sampled_from(bounds(kind)) | st.sampled_from(within(kind))
+    return edges | edges | odd if isinstance(before, int | float) else odd
 
 
 @st.composite
@@ -171,11 +196,13 @@ def frames(draw: st.DrawFn, to: tuple[Said, ...]) -> tuple[str, bytes]:
     """A frame, rightly signed."""
     topic, message = draw(st.sampled_from(to))
     fields = msgspec.msgpack.decode(msgspec.msgpack.encode(message))
-    for at in draw(st.lists(st.sampled_from(spots(fields)), max_size=3)):
-        put(fields, at, draw(st.sampled_from(bounds(type(message))) | st.sampled_from(ODD) | packed()))
+    everywhere = spots(fields)
+    inside = [at for at in everywhere if at[0] > HEAD]
+    for at in draw(st.lists(st.sampled_from(inside * 4 + everywhere), max_size=3)):
+        put(fields, at, draw(like(found(fields, at), type(message))))
     payload = msgspec.msgpack.encode(fields)
-    kept = draw(st.sampled_from([len(payload)] * 6 + [len(payload) // 2, len(payload) - 1, 1]))
-    payload = payload[:kept] + draw(st.sampled_from([b""] * 8 + [b"\x91" * 5_000, b"\xd9\x02\xff\xfe", payload]))
+    kept = draw(st.sampled_from([len(payload)] * 20 + [len(payload) // 2, len(payload) - 1, 1]))
+    payload = payload[:kept] + draw(st.sampled_from([b""] * 20 + [b"\x91" * 5_000, b"\xd9\x02\xff\xfe", payload]))
     key = RING.key_of(topic)
     assert key is not None
     return str(topic), b"\x01" + sign(key, str(topic), payload) + payload
