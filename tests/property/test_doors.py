@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from property.test_extremes import KEYS, records
@@ -56,6 +57,7 @@ from tegcore.wire.records import (
     NameKind,
     Op,
     Quoted,
+    Reason,
     Record,
     Region,
     SetRates,
@@ -69,11 +71,13 @@ from tegcore.wire.records import (
 from tegcore.wire.signing import Key, Keyring, host_key, ledger_keyring, sign, tenant_token
 from tegcore.wire.topics import Channel, Topic
 from tegd.agent import AgentSide, Place
+from tegd.effects import Rejoin
 from tegd.workload import Workload
 from tegio.wire import Wire
 from zone_ledger.book.fast import FastBook
 from zone_ledger.engine import Engine
 from zone_ledger.ledger import Ledger
+from zone_ledger.ring import SLOTS
 
 HEAD = 2
 """Fields up to this place say what a message is and of whom: with another it is refused at once."""
@@ -262,6 +266,7 @@ def ledger_after(drawn: list[tuple[str, bytes]]) -> Ledger:
             encode(said.topic, said.message, key)
         engine.state.running_hash()
     engine.check()
+    assert not ledger.door.counts["UNFORESEEN"], ledger.door.quarantine
     return ledger
 
 
@@ -346,3 +351,38 @@ def test_no_message_ends_a_host(drawn: list[tuple[str, bytes]]) -> None:
 @given(several(TO_GOVERNOR))
 def test_no_message_ends_a_governor(drawn: list[tuple[str, bytes]]) -> None:
     governor_after(drawn)
+
+
+NO_TOPIC = "teg/v1/z/host/No Name/orders"
+
+
+def test_a_flood_on_a_topic_that_is_none_ends_no_ledger() -> None:
+    ledger = ledger_after([])
+    for number in range(SLOTS + 2):
+        ledger.arrive(NO_TOPIC, b"x", number)
+    ledger.tick(10**9, connected=True)
+    assert ledger.door.counts["UNDECODABLE"] == SLOTS
+    assert ledger.door.counts["BUSY"] == 2
+
+
+def test_a_failing_disk_and_a_topic_that_is_none_end_no_ledger() -> None:
+    ledger = ledger_after([])
+    ledger.arrive(NO_TOPIC, b"x", 1)
+    ledger.tick(10**9, connected=True)
+    assert ledger.next_write() is not None
+    assert ledger.failed().sayings == []
+
+
+def test_what_a_decoder_did_not_foresee_is_a_counted_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unforeseen(*_: Any) -> Any:
+        raise ZeroDivisionError("nobody thought of this")
+
+    ledger, side, message = ledger_after([]), host_after([]), said(1, TO_LEDGER)[0]
+    monkeypatch.setattr("zone_ledger.door.decode", unforeseen)
+    entry = ledger.door.read(ledger.state, *message)
+    assert entry.rejected == (Reason.UNDECODABLE, "ZeroDivisionError: nobody thought of this")
+    assert ledger.door.counts == {"UNDECODABLE": 1, "UNFORESEEN": 1}
+    monkeypatch.setattr(type(side.node), "told_events", unforeseen)
+    effects = side.heard(TO_HOST[1].message, 10**13)  # type: ignore[arg-type]
+    assert Rejoin() in effects, "what it might have missed is told anew"
+    assert side.unforeseen == 1
