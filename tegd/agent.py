@@ -98,6 +98,7 @@ class AgentSide:
 
     Attributes:
         address: HOST:PORT at which this host hears others; empty: it hears none.
+        unforeseen: Messages that led to an error of this program; `flaw` is the latest.
     """
 
     def __init__(
@@ -125,6 +126,7 @@ class AgentSide:
         )
         self.travel = self.node.travel = Travel(self.node, place.log2_slots)
         self.address = ""
+        self.unforeseen, self.flaw = 0, ""
 
     # --- what is heard ----------------------------------------------------------------------------------------------
 
@@ -159,8 +161,19 @@ class AgentSide:
         return self.node.run_changed(Run(airlock_id, "ended", cause, problem=problem), now_ns)
 
     def heard(self, message: AnyMessage, now_ns: int) -> list[Effect]:
-        """A message came from the ledger or the governor; who is about to end takes none in."""
-        return self._taken_in(message, now_ns) if self.node.mode is not Mode.SAFE else []
+        """A message came from the ledger or the governor; who is about to end takes none in.
+
+        What a message leads to and nobody foresaw ends no host: it is counted, and where it came with the session,
+        another begins, in which what may have been missed is told anew.
+        """
+        if self.node.mode is Mode.SAFE:
+            return []
+        try:
+            return self._taken_in(message, now_ns)
+        except Exception as error:
+            self.unforeseen += 1
+            self.flaw = f"{type(message).__name__}: {type(error).__name__}: {error}"
+            return self.node.disowned(self.node.link.boot) if isinstance(message, Events | Welcome) else []
 
     def _taken_in(self, message: AnyMessage, now_ns: int) -> list[Effect]:
         match message:

@@ -35,6 +35,9 @@ QUARANTINE_MAX = 64
 TAU_JUMP_MAX = 20
 """A merged time further ahead than this is refused and reported (DESIGN 3)."""
 
+UNFORESEEN = "UNFORESEEN"
+"""What is counted, beside the reason, where an error was none of those that are refused: a fault of this program."""
+
 TWIN_TICKS = 300
 """A machine that was heard within so many ticks keeps its name against another."""
 
@@ -79,6 +82,14 @@ class Entry(NamedTuple):
     asked: Ask | None = None
     status: Status | None = None
     boot: int = 0
+
+
+def host_of(topic_text: str) -> str:
+    """The host that a topic is of; empty where it is of none, or no topic."""
+    try:
+        return topics.parse(topic_text).host
+    except (DecodeError, ValueError):
+        return ""
 
 
 def _unseen(raw: bytes, last: int) -> bytes:
@@ -134,7 +145,7 @@ class Door:
         self.quarantine: deque[Quarantined] = deque(maxlen=QUARANTINE_MAX)
 
     def read(self, state: State, topic_text: str, frame: bytes) -> Entry:
-        """What a frame asks for; never raises."""
+        """What a frame asks for; never raises: what nobody foresaw is a refusal, and counted as such."""
         host = ""
         try:
             topic = topics.parse(topic_text)
@@ -162,6 +173,9 @@ class Door:
             if host in state.host_numbers:
                 self._failed(host, Reason.UNDECODABLE)
             return self._reject(topic_text, frame, Reason.UNDECODABLE, str(error), host)
+        except Exception as error:
+            self.counts[UNFORESEEN] += 1
+            return self._reject(topic_text, frame, Reason.UNDECODABLE, f"{type(error).__name__}: {error}", host)
 
     def _presence(self, state: State, status: Status) -> Entry:
         number = state.host_numbers.get(status.host, 0)

@@ -16,14 +16,13 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from tegcore.wire import topics
 from tegcore.wire.messages import SCHEMA, Ask, Beat, Events, Heat, Message, Rejected, Status
 from tegcore.wire.records import HostLost, Op, Reason, Record, Region, SetRules, Tick, pack_all
 from tegcore.wire.signing import Key
 from tegcore.wire.topics import Channel, Topic
 from zone_ledger import snapshot, voice
 from zone_ledger.demand import Demand
-from zone_ledger.door import Door, Entry
+from zone_ledger.door import Door, Entry, host_of
 from zone_ledger.engine import Engine
 from zone_ledger.heat import HeatMap
 from zone_ledger.leases import HostSession
@@ -240,7 +239,7 @@ class Ledger:
         lost = [batch for batch in (self._writing, self._waiting) if batch is not None]
         self._writing = self._waiting = None
         self.fault = True
-        hosts = {topics.parse(message.topic).host for batch in lost for message in batch.arrived}
+        hosts = {host_of(message.topic) for batch in lost for message in batch.arrived}
         return Refused([request for batch in lost for request, _, _ in batch.answers], [], self._read_only(hosts))
 
     def turn_away(self) -> Refused:
@@ -308,9 +307,7 @@ class Ledger:
         state, zone = self.state, self._zone
         busy, self._busy = self._busy, set()
         for topic in sorted(busy):
-            heard.rejected.setdefault(
-                topics.parse(topic).host, (Reason.BUSY, "the ledger's ring is full: send it again", 0)
-            )
+            heard.rejected.setdefault(host_of(topic), (Reason.BUSY, "the ledger's ring is full: send it again", 0))
         for host, why in heard.rejected.items():
             if host:
                 sayings.append(self._rejection(host, *why))

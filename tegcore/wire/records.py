@@ -131,6 +131,11 @@ class Reason(IntEnum):
     HISTORY = 37  # the ledger knows less than it acknowledged: a copy was put back
 
 
+def reason_name(code: int) -> str:
+    """What a peer's reason is called, also where it is one that this program does not know."""
+    return Reason(code).name if code in Reason._value2member_map_ else f"REASON_{code}"
+
+
 class Bounds(NamedTuple):
     """Inclusive range of a field."""
 

@@ -288,6 +288,7 @@ def host_after(drawn: list[tuple[str, bytes]]) -> AgentSide:
         side.cycle({}, now_ns)
         for said in side.sayings():
             encode(Topic("z", said.channel, "n1"), said.message, host_key(SECRET, "n1"))
+    assert not side.unforeseen
     return side
 
 
