@@ -43,7 +43,7 @@ def fuzz(strategy: SearchStrategy[Any], check: Callable[[Any], None], seconds: f
 
 
 def main() -> None:
-    """Fuzz each door for some seconds: `python -m fuzz SECONDS [DOOR ...]`."""
+    """Fuzz each door for some seconds: `fuzz.py SECONDS [DOOR ...]`."""
     faulthandler.enable()
     logging.disable()
     seconds, names = float(sys.argv[1]), sys.argv[2:] or list(DOORS)

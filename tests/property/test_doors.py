@@ -13,13 +13,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from property.test_extremes import KEYS, records
-from ranges import numbers
 
+from docs.ranges import numbers
 from governor import voice as governor_voice
 from governor.controller import Controller, Policy
 from governor.gp.posterior import Hyperparameters
 from tegcore.units import GIB
-from tegcore.wire.codec import encode
+from tegcore.wire.codec import decode, encode
 from tegcore.wire.control import Hook, WorkloadSpec
 from tegcore.wire.messages import (
     SCHEMA,
@@ -263,7 +263,7 @@ def ledger_after(drawn: list[tuple[str, bytes]]) -> Ledger:
         for said in ledger.durable().sayings:
             key = RING.key_of(said.topic)
             assert key is not None
-            encode(said.topic, said.message, key)
+            decode(said.topic, encode(said.topic, said.message, key), RING.key_of)
         engine.state.running_hash()
     engine.check()
     assert not ledger.door.counts["UNFORESEEN"], ledger.door.quarantine
@@ -287,8 +287,9 @@ def host_after(drawn: list[tuple[str, bytes]]) -> AgentSide:
             broker.handle(*frame)
         side.cycle({}, now_ns)
         for said in side.sayings():
-            encode(Topic("z", said.channel, "n1"), said.message, host_key(SECRET, "n1"))
-    assert not side.unforeseen
+            topic = Topic("z", said.channel, "n1")
+            decode(topic, encode(topic, said.message, host_key(SECRET, "n1")), lambda _: host_key(SECRET, "n1"))
+    assert not side.refused["UNFORESEEN"], side.flaw
     return side
 
 
@@ -313,7 +314,8 @@ def governor_after(drawn: list[tuple[str, bytes]]) -> Controller:
         for said in governor_voice.due(controller, "z"):
             key = RING.key_of(Topic("z", said.channel))
             assert key is not None
-            encode(Topic("z", said.channel), said.message, key)
+            topic = Topic("z", said.channel)
+            decode(topic, encode(topic, said.message, key), RING.key_of)
     return controller
 
 
@@ -337,12 +339,16 @@ def said(place: int, to: tuple[Said, ...], **changes: Any) -> list[tuple[str, by
 @example(said(0, TO_LEDGER, absent_mask=2**63))
 @example(said(0, TO_LEDGER, base=2**63))
 @example(said(1, TO_LEDGER, records=Record(Op.FOK, 0, 7, 1, FOK._replace(cpu_milli=2**62, shape=3)).packed()))
+@example(said(0, TO_LEDGER, absent_mask=2**63 - 1))
+@example(said(7, TO_LEDGER, records=Record(Op.SET_RATES, 0, 0, 9, RATES._replace(epoch=2**62)).packed()))
 @given(several(TO_LEDGER))
 def test_no_message_ends_a_ledger(drawn: list[tuple[str, bytes]]) -> None:
     ledger_after(drawn)
 
 
 @settings(max_examples=40, deadline=None)
+@example(said(1, TO_HOST, records=b"x" * 300))
+@example(said(1, TO_HOST, records=Record(Op.FILLED, 1, 7, 1, FILLED._replace(blocks0=1)).packed()))
 @given(several(TO_HOST))
 def test_no_message_ends_a_host(drawn: list[tuple[str, bytes]]) -> None:
     host_after(drawn)
@@ -386,4 +392,4 @@ def test_what_a_decoder_did_not_foresee_is_a_counted_refusal(monkeypatch: pytest
     monkeypatch.setattr(type(side.node), "told_events", unforeseen)
     effects = side.heard(TO_HOST[1].message, 10**13)  # type: ignore[arg-type]
     assert Rejoin() in effects, "what it might have missed is told anew"
-    assert side.unforeseen == 1
+    assert side.refused == {"UNFORESEEN": 1}

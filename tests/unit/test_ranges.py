@@ -3,8 +3,8 @@
 from typing import Any, get_args
 
 import pytest
-from ranges import numbers
 
+from docs.ranges import numbers
 from governor.settings import GovernorSettings
 from tegcore.wire.control import AnyRequest
 from tegcore.wire.messages import AnyMessage

@@ -43,6 +43,20 @@ def numbers(kind: Any, path: tuple[str, ...] = (), metas: tuple[Any, ...] = ()) 
                 yield from numbers(inner, (*path, "[]"))
 
 
+def written(bound: float | None) -> str:
+    """A bound for people: large ones as powers."""
+    if bound is None:
+        return "none"
+    whole, sign = abs(bound), "-" if bound < 0 else ""
+    if isinstance(bound, float):
+        return f"{bound:,.0f}" if whole < 1e6 else f"{sign}{whole:.0e}".replace("e+", "e")
+    for near, text in ((0, ""), (1, " - 1")):
+        power = int(whole) + near
+        if whole >= 1 << 20 and not power & (power - 1):
+            return f"{sign}2^{power.bit_length() - 1}{text}"
+    return f"{bound:,}"
+
+
 def _range(kind: type, metas: tuple[Any, ...]) -> tuple[float | None, float | None]:
     low = high = None
     step = 1 if kind is int else 0
