@@ -4,7 +4,7 @@ Around `Node`: the flight of its ghosts, what is said in a cycle, and what each 
 on disk before what is said in the same cycle leaves.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -13,6 +13,7 @@ import msgspec
 
 from tegcore.backoff import Backoff
 from tegcore.dynamics.mass import charge, mass
+from tegcore.errors import DecodeError
 from tegcore.field.requests import Mix, unpacked
 from tegcore.wire.messages import (
     EVENTS_OF_RULES,
@@ -47,6 +48,9 @@ from tegd.node import Node
 from tegd.room import fragmentation
 from tegd.travel import Travel
 from tegd.workload import Workload
+
+UNFORESEEN = "UNFORESEEN"
+"""What is counted where an error was none of those that are refused: a fault of this program."""
 
 HELLO_EVERY_CYCLES = 10
 HELLO_CYCLES_MAX = 600
@@ -98,7 +102,7 @@ class AgentSide:
 
     Attributes:
         address: HOST:PORT at which this host hears others; empty: it hears none.
-        unforeseen: Messages that led to an error of this program; `flaw` is the latest.
+        refused: Messages that were read and not taken in, by name of the reason, or `UNFORESEEN`; `flaw` is the latest.
     """
 
     def __init__(
@@ -126,7 +130,8 @@ class AgentSide:
         )
         self.travel = self.node.travel = Travel(self.node, place.log2_slots)
         self.address = ""
-        self.unforeseen, self.flaw = 0, ""
+        self.refused: Counter[str] = Counter()
+        self.flaw = ""
 
     # --- what is heard ----------------------------------------------------------------------------------------------
 
@@ -163,15 +168,15 @@ class AgentSide:
     def heard(self, message: AnyMessage, now_ns: int) -> list[Effect]:
         """A message came from the ledger or the governor; who is about to end takes none in.
 
-        What a message leads to and nobody foresaw ends no host: it is counted, and where it came with the session,
-        another begins, in which what may have been missed is told anew.
+        What is no event, or leads to what nobody foresaw, ends no host: it is counted, and where it came with the
+        session, another begins, in which what may have been missed is told anew.
         """
         if self.node.mode is Mode.SAFE:
             return []
         try:
             return self._taken_in(message, now_ns)
         except Exception as error:
-            self.unforeseen += 1
+            self.refused[Reason.UNDECODABLE.name if isinstance(error, DecodeError) else UNFORESEEN] += 1
             self.flaw = f"{type(message).__name__}: {type(error).__name__}: {error}"
             return self.node.disowned(self.node.link.boot) if isinstance(message, Events | Welcome) else []
 

@@ -113,9 +113,10 @@ class Node(Ghosts, Seats):
             return []
         self.tick = message.tick
         effects: list[Effect] = []
+        quotes = list(unpack_all(message.quotes))
         for record in self.link.take(message):
             effects += self._event(record, now_ns)
-        for record in unpack_all(message.quotes):
+        for record in quotes:
             if record.op is Op.QUOTED:
                 if record.body.ref & ELSEWHERE:
                     effects += self._weighed(record.body)

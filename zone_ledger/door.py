@@ -17,6 +17,7 @@ from tegcore.wire.records import (
     GOVERNOR_OPS,
     HOST_OPS,
     RECORD_BYTES,
+    WORD_MAX,
     Acked,
     HostLost,
     HostUp,
@@ -289,6 +290,8 @@ class Door:
         for record in records:
             if record.op not in ops:
                 raise DecodeError(f"{record.op.name} may not come this way")
+            if not record.headed:
+                raise DecodeError(f"{record.op.name}: boot {record.boot}, number {record.seq}: at most {WORD_MAX}")
         return records
 
     def _named(self, state: State, record: Record, number: int, boot: int) -> Record:

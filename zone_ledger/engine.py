@@ -13,6 +13,7 @@ from typing import Any
 
 from tegcore.errors import DecodeError, JournalError
 from tegcore.units import PERMILLE, PRICE_UCR_MAX, UCR_MAX
+from tegcore.wire.messages import EPOCH_MAX
 from tegcore.wire.records import (
     GOVERNOR_OPS,
     OPERATOR_OPS,
@@ -44,6 +45,8 @@ TENANTS_MAX = 100_000
 HOSTS_MAX = 1 << 20
 CAPS_MAX = 4096
 TRANSFERS_MAX = 1 << 20
+MASK_BITS = 63
+"""Of the word that says which slots of a host are absent; a host of more has all of those beyond."""
 PEG_STEP_PERMILLE = 10
 """The peg moves by at most 1 % an epoch."""
 
@@ -269,6 +272,8 @@ class Engine:
             return Outcome()
         if session.boot and state.book.leases_in(state.book.region_of(session.number)):
             return Outcome(Reason.STATE)
+        if state.rules.accounts_pay and shape.absent_mask >> min(shape.region.slots, MASK_BITS):
+            return _OUT_OF_RANGE  # slots that it has not cannot be absent
         if body.base & (1 << body.log2_slots) - 1 or shape.region.end > 1 << 2 * state.genesis.zone_k:
             return Outcome(Reason.REGION)
         own = [state.book.region_of(session.number)] if session.boot else []
@@ -494,6 +499,8 @@ class Engine:
         state, peg, before = self.state, record.body.peg, self.state.rates.peg
         if record.body.epoch <= state.rates.epoch:
             return Outcome(Reason.STATE)
+        if state.rules.accounts_pay and record.body.epoch > EPOCH_MAX:
+            return _OUT_OF_RANGE
         if before and abs(peg - before) * PERMILLE > before * PEG_STEP_PERMILLE:
             return Outcome(Reason.RANGE)
         state.rates = Rates(*record.body)

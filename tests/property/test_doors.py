@@ -340,6 +340,7 @@ def said(place: int, to: tuple[Said, ...], **changes: Any) -> list[tuple[str, by
 @example(said(0, TO_LEDGER, base=2**63))
 @example(said(1, TO_LEDGER, records=Record(Op.FOK, 0, 7, 1, FOK._replace(cpu_milli=2**62, shape=3)).packed()))
 @example(said(0, TO_LEDGER, absent_mask=2**63 - 1))
+@example(said(7, TO_LEDGER, records=Record(Op.SET_RATES, 0, 0, 2**63, RATES).packed()))
 @example(said(7, TO_LEDGER, records=Record(Op.SET_RATES, 0, 0, 9, RATES._replace(epoch=2**62)).packed()))
 @given(several(TO_LEDGER))
 def test_no_message_ends_a_ledger(drawn: list[tuple[str, bytes]]) -> None:
