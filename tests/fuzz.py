@@ -13,7 +13,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis.strategies import SearchStrategy
-from property import test_doors, test_extremes, test_snapshots
+from property import test_doors, test_extremes, test_requests, test_snapshots
 
 BATCH = 100
 
@@ -22,6 +22,7 @@ DOORS: dict[str, tuple[SearchStrategy[Any], Callable[[Any], None]]] = {
     "ledger": (test_doors.several(test_doors.TO_LEDGER), test_doors.ledger_after),
     "host": (test_doors.several(test_doors.TO_HOST), test_doors.host_after),
     "governor": (test_doors.several(test_doors.TO_GOVERNOR), test_doors.governor_after),
+    "requests": (test_requests.several, test_requests.carried_out),
     "snapshots": (test_snapshots.changes, test_snapshots.recovered_from),
 }
 

@@ -61,6 +61,10 @@ _REFUSALS = {
         f"no room for more than {TENANTS_SET_MAX} tenants, and {USERS_MAX} users of each: nothing was changed",
         "let the users of a group spend as one tenant: `tegctl tenant add GROUP --user NAME`",
     ),
+    Reason.RANGE: (
+        "more than the scheduler (zone-ledger) can count: nothing was changed",
+        "`tegctl zone` shows what was minted; ask for less",
+    ),
     Reason.LEASE: (
         "there is no lease of that number: nothing was changed",
         "`tegctl leases` lists the leases (which job holds which slots)",
