@@ -102,7 +102,7 @@ class AgentSide:
 
     Attributes:
         address: HOST:PORT at which this host hears others; empty: it hears none.
-        refused: Messages that were read and not taken in, by name of the reason, or `UNFORESEEN`; `flaw` is the latest.
+        not_taken_in: Messages that were read and not taken in, by name of the reason, or `UNFORESEEN`; `flaw` is the latest.
     """
 
     def __init__(
@@ -130,7 +130,7 @@ class AgentSide:
         )
         self.travel = self.node.travel = Travel(self.node, place.log2_slots)
         self.address = ""
-        self.refused: Counter[str] = Counter()
+        self.not_taken_in: Counter[str] = Counter()
         self.flaw = ""
 
     # --- what is heard ----------------------------------------------------------------------------------------------
@@ -176,7 +176,7 @@ class AgentSide:
         try:
             return self._taken_in(message, now_ns)
         except Exception as error:
-            self.refused[Reason.UNDECODABLE.name if isinstance(error, DecodeError) else UNFORESEEN] += 1
+            self.not_taken_in[Reason.UNDECODABLE.name if isinstance(error, DecodeError) else UNFORESEEN] += 1
             self.flaw = f"{type(message).__name__}: {type(error).__name__}: {error}"
             return self.node.disowned(self.node.link.boot) if isinstance(message, Events | Welcome) else []
 

@@ -377,9 +377,9 @@ class HostService:
     def _hear(self, message: AnyMessage) -> None:
         if isinstance(message, Rejected):
             event("ledger.rejected", logging.WARNING, reason=reason_name(message.reason), detail=message.detail)
-        refused = self._agent.refused.total()
+        refused = self._agent.not_taken_in.total()
         self._carry_out(self._agent.heard(message, self._clock.now_ns()))
-        if self._agent.refused.total() > refused:
+        if self._agent.not_taken_in.total() > refused:
             self._seldom.event("message.refused", "", logging.ERROR, error=self._agent.flaw)
         if self.node.mode is not Mode.SAFE:
             self._hear_of_tenants(message)
@@ -421,7 +421,7 @@ class HostService:
             "expansions": self.node.expansions,
             "own_rss_bytes": self._process.memory_info().rss,
             "own_cpu_s": sum(self._process.cpu_times()[:2]),
-            "not_taken_in": dict(self._wire.not_taken_in + self._agent.refused),
+            "not_taken_in": dict(self._wire.not_taken_in + self._agent.not_taken_in),
         }
 
 

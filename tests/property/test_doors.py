@@ -289,7 +289,7 @@ def host_after(drawn: list[tuple[str, bytes]]) -> AgentSide:
         for said in side.sayings():
             topic = Topic("z", said.channel, "n1")
             decode(topic, encode(topic, said.message, host_key(SECRET, "n1")), lambda _: host_key(SECRET, "n1"))
-    assert not side.refused["UNFORESEEN"], side.flaw
+    assert not side.not_taken_in["UNFORESEEN"], side.flaw
     return side
 
 
@@ -393,4 +393,4 @@ def test_what_a_decoder_did_not_foresee_is_a_counted_refusal(monkeypatch: pytest
     monkeypatch.setattr(type(side.node), "told_events", unforeseen)
     effects = side.heard(TO_HOST[1].message, 10**13)  # type: ignore[arg-type]
     assert Rejoin() in effects, "what it might have missed is told anew"
-    assert side.refused == {"UNFORESEEN": 1}
+    assert side.not_taken_in == {"UNFORESEEN": 1}
