@@ -102,7 +102,8 @@ class AgentSide:
 
     Attributes:
         address: HOST:PORT at which this host hears others; empty: it hears none.
-        not_taken_in: Messages that were read and not taken in, by name of the reason, or `UNFORESEEN`; `flaw` is the latest.
+        not_taken_in: Messages that were read and not taken in, by name of the reason, or `UNFORESEEN`.
+        flaw: What was wrong with the latest of them.
     """
 
     def __init__(
