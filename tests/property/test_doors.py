@@ -4,6 +4,8 @@ What is drawn is a message that would be taken in, with some of its fields at th
 type, cut short or followed by more. Fields are found by walking the message's types.
 """
 
+import hashlib
+import struct
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -18,7 +20,9 @@ from docs.ranges import numbers
 from governor import voice as governor_voice
 from governor.controller import Controller, Policy
 from governor.gp.posterior import Hyperparameters
+from tegcore.errors import DecodeError, RefusedError
 from tegcore.units import GIB
+from tegcore.wire import peer
 from tegcore.wire.codec import decode, encode
 from tegcore.wire.control import Hook, WorkloadSpec
 from tegcore.wire.messages import (
@@ -68,7 +72,7 @@ from tegcore.wire.records import (
     pack_blocks,
     unpack_all,
 )
-from tegcore.wire.signing import Key, Keyring, host_key, ledger_keyring, sign, tenant_token
+from tegcore.wire.signing import SIGNATURE_BYTES, Key, Keyring, host_key, ledger_keyring, sign, tenant_token
 from tegcore.wire.topics import Channel, Topic
 from tegd.agent import AgentSide, Place
 from tegd.effects import Rejoin
@@ -76,7 +80,7 @@ from tegd.workload import Workload
 from tegio.wire import Wire
 from zone_ledger.book.fast import FastBook
 from zone_ledger.engine import Engine
-from zone_ledger.ledger import Ledger
+from zone_ledger.ledger import Asked, Ledger
 from zone_ledger.ring import SLOTS
 
 HEAD = 2
@@ -394,3 +398,27 @@ def test_what_a_decoder_did_not_foresee_is_a_counted_refusal(monkeypatch: pytest
     effects = side.heard(TO_HOST[1].message, 10**13)  # type: ignore[arg-type]
     assert Rejoin() in effects, "what it might have missed is told anew"
     assert side.not_taken_in == {"UNFORESEEN": 1}
+
+
+def test_a_request_that_is_refused_once_its_turn_comes_ends_no_ledger() -> None:
+    """Two people asked for the same within a tick: both were looked at before, and the second comes too late."""
+
+    def too_late() -> list[Record]:
+        raise error
+
+    ledger, error = ledger_after([]), RefusedError("there is one already")
+    asked = Asked("me", too_late, lambda: None, reads=False)
+    ledger.ask(asked)
+    batch = ledger.tick(10**9, connected=True)
+    assert batch.turned_away == [(asked, error)]
+    assert ledger.state.tick == 22
+
+
+def test_lists_in_lists_behind_a_frame_of_a_host_are_no_message() -> None:
+    payload = msgspec.msgpack.encode(peer.Drop(1, 2, 0))
+    payload = bytes([payload[0] + 1]) + payload[1:] + b"\x91" * 50_000
+    key, nonces = Key(b"k" * 32), b"n" * 32
+    mac = hashlib.blake2b(key=key, digest_size=SIGNATURE_BYTES)
+    mac.update(nonces + struct.pack("<BQ", 0, 0) + payload)
+    with pytest.raises(DecodeError, match="not a message of hosts"):
+        peer.Sealer(key, nonces, 0).open(mac.digest(), payload)

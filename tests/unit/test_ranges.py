@@ -8,15 +8,16 @@ from docs.ranges import numbers
 from governor.settings import GovernorSettings
 from tegcore.wire.control import AnyRequest
 from tegcore.wire.messages import AnyMessage
+from tegcore.wire.peer import AnySaid
 from tegcore.wire.records import BODIES, bounds_of
 from tegd.settings import HostSettings
 from zone_ledger.settings import LedgerSettings
 
-MESSAGES, REQUESTS = get_args(AnyMessage), get_args(AnyRequest)
+MESSAGES, REQUESTS, FRAMES = get_args(AnyMessage), get_args(AnyRequest), get_args(AnySaid)
 SETTINGS = (LedgerSettings, GovernorSettings, HostSettings)
 
 
-@pytest.mark.parametrize("kind", [*MESSAGES, *REQUESTS, *SETTINGS], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", [*MESSAGES, *REQUESTS, *FRAMES, *SETTINGS], ids=lambda kind: kind.__name__)
 def test_every_number_has_a_range(kind: Any) -> None:
     without = [".".join(each.path) for each in numbers(kind) if each.low is None or each.high is None]
     assert not without
