@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from tegcore.errors import RefusedError
 from tegcore.wire.messages import SCHEMA, Ask, Beat, Events, Heat, Message, Rejected, Status
 from tegcore.wire.records import HostLost, Op, Reason, Record, Region, SetRules, Tick, pack_all
 from tegcore.wire.signing import Key
@@ -69,6 +70,7 @@ class Batch:
         records: To be written, with `postings` and, now and then, the running hash of the state that they lead to.
         snapshot: Hash and bytes of the state after it, where one is due; the hash is written with the records, too.
         answers: What became of requests, and what they saw.
+        turned_away: Requests that came to nothing, and why.
         sayings: What is to be said.
         lost: Names of hosts that were found silent for too long.
     """
@@ -79,6 +81,7 @@ class Batch:
     running_hash: bytes | None = None
     snapshot: tuple[bytes, bytes] | None = None
     answers: list[tuple[Asked, Outcome, Any]] = dataclasses.field(default_factory=list)
+    turned_away: list[tuple[Asked, RefusedError]] = dataclasses.field(default_factory=list)
     sayings: list[Saying] = dataclasses.field(default_factory=list)
     lost: list[str] = dataclasses.field(default_factory=list)
 
@@ -187,8 +190,13 @@ class Ledger:
         asked, self._asked = self._asked, deque()
         outcomes = []
         for request in asked:
+            try:
+                records = request.records_of()
+            except RefusedError as refusal:  # it was not when it was asked: another came first
+                batch.turned_away.append((request, refusal))
+                continue
             outcome = Outcome()
-            for record in request.records_of():
+            for record in records:
                 outcome = self._apply(record)
             outcomes.append((request, outcome))
         if self.state.tick % LOOK_FOR_LOST_TICKS == 0:
@@ -240,7 +248,8 @@ class Ledger:
         self._writing = self._waiting = None
         self.fault = True
         hosts = {host_of(message.topic) for batch in lost for message in batch.arrived}
-        return Refused([request for batch in lost for request, _, _ in batch.answers], [], self._read_only(hosts))
+        asked = [request for batch in lost for request, *_ in (*batch.answers, *batch.turned_away)]
+        return Refused(asked, [], self._read_only(hosts))
 
     def turn_away(self) -> Refused:
         """A tick in which nothing can be written: whatever changes something is refused."""

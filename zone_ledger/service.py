@@ -220,6 +220,9 @@ class LedgerService:
         for request, outcome, seen in batch.answers:
             if not request.asker.done():
                 request.asker.set_result((outcome, seen))
+        for request, refusal in batch.turned_away:
+            if not request.asker.done():
+                request.asker.set_exception(refusal)
         self._say(batch.sayings)
         now_ns = self._clock.now_ns()
         for arrived in batch.arrived:

@@ -13,13 +13,16 @@ import hashlib
 import hmac
 import struct
 from dataclasses import dataclass
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from tegcore.errors import DecodeError
 from tegcore.ids import is_name
-from tegcore.units import NAME_BYTES_MAX
+from tegcore.units import NAME_BYTES_MAX, PRICE_UCR_MAX
 from tegcore.wire.control import WorkloadSpec
+from tegcore.wire.messages import Count, Log2, SlotOrNone, Slots, Tick
 from tegcore.wire.signing import SIGNATURE_BYTES, Key
 
 VERSION = 1
@@ -38,6 +41,10 @@ HEAD_BYTES = _LENGTH.size + SIGNATURE_BYTES
 PREAMBLE_BYTES = len(MAGIC) + 1 + NONCE_BYTES + 1
 
 
+Rank = Annotated[int, Meta(ge=0, lt=SEATS_MAX)]
+ExitCode = Annotated[int, Meta(ge=-(2**31), lt=2**31)]
+
+
 class Said(msgspec.Struct, frozen=True, array_like=True, gc=False, tag_field="t"):
     """What every message is."""
 
@@ -52,9 +59,9 @@ class Source(msgspec.Struct, frozen=True, array_like=True, gc=False, order=True)
         holder: Host that holds it.
     """
 
-    token: int
-    number: int
-    rank: int
+    token: Count
+    number: Count
+    rank: Rank
     holder: str
 
     @property
@@ -80,21 +87,21 @@ class Brief(Said, frozen=True, tag="brief"):
         submitted_tick: When the workload was submitted.
     """
 
-    ref: int
-    lease: int
-    token: int
-    rank: int
+    ref: Count
+    lease: Count
+    token: Count
+    rank: Rank
     seats: list[str]
-    slots: int
+    slots: Slots
     name: str
     tenant: str
     user: str
-    limit_ucr: int
+    limit_ucr: Annotated[int, Meta(ge=0, le=PRICE_UCR_MAX)]
     ticket: str
     spec: WorkloadSpec
     files: list[str] = []
     sources: list[Source] = []
-    submitted_tick: int = 0
+    submitted_tick: Tick = 0
 
 
 class Report(Said, frozen=True, tag="report"):
@@ -111,19 +118,19 @@ class Report(Said, frozen=True, tag="report"):
         base, log2: Where the seat's host has its slots, for who is to avoid it; base -1: it does not say.
     """
 
-    ref: int
-    lease: int
-    token: int
-    rank: int
-    saves: int
+    ref: Count
+    lease: Count
+    token: Count
+    rank: Rank
+    saves: Count
     over: bool
     ran: bool
     done: bool
-    exit_code: int | None = None
+    exit_code: ExitCode | None = None
     problem: str = ""
     hook_failed: str = ""
-    base: int = -1
-    log2: int = 0
+    base: SlotOrNone = -1
+    log2: Log2 = 0
 
 
 class Bundle(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -136,11 +143,11 @@ class Bundle(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """
 
     home: str
-    ref: int
+    ref: Count
     ticket: str
-    token: int = 0
-    number: int = 0
-    rank: int = 0
+    token: Count = 0
+    number: Count = 0
+    rank: Rank = 0
 
 
 class List(Said, frozen=True, tag="list"):
@@ -153,7 +160,7 @@ class File(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One file of a bundle: path within it, size, BLAKE2b of the whole, whether it may be executed."""
 
     path: str
-    size: int
+    size: Count
     digest: bytes
     executable: bool = False
 
@@ -169,7 +176,7 @@ class Read(Said, frozen=True, tag="read"):
 
     bundle: Bundle
     path: str
-    offset: int
+    offset: Count
 
 
 class Chunk(Said, frozen=True, tag="chunk"):
@@ -182,17 +189,17 @@ class Chunk(Said, frozen=True, tag="chunk"):
 class ReadLog(Said, frozen=True, tag="log"):
     """A part of the output of the part that runs under a token."""
 
-    ref: int
-    token: int
-    offset: int
+    ref: Count
+    token: Count
+    offset: Count
 
 
 class Drop(Said, frozen=True, tag="drop"):
     """The home needs nothing more of a part that is over: it holds, or has no use for, what it left."""
 
-    ref: int
-    token: int
-    rank: int
+    ref: Count
+    token: Count
+    rank: Rank
 
 
 class Answer(Said, frozen=True, tag="answer"):
@@ -205,8 +212,8 @@ class Answer(Said, frozen=True, tag="answer"):
     ok: bool
     reason: str = ""
     message: str = ""
-    base: int = -1
-    log2: int = 0
+    base: SlotOrNone = -1
+    log2: Log2 = 0
 
 
 AnyAsk = Brief | Report | List | Read | ReadLog | Drop
@@ -299,7 +306,7 @@ class Sealer:
             raise DecodeError("a frame that is not signed by the host it claims to be from")
         try:
             message = _decoder.decode(payload)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, RecursionError) as error:
             raise DecodeError(f"not a message of hosts: {error}") from None
         check(message)
         return message
