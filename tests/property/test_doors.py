@@ -63,6 +63,7 @@ from tegcore.wire.records import (
     Quoted,
     Reason,
     Record,
+    Refused,
     Region,
     SetRates,
     SetReserve,
@@ -354,12 +355,16 @@ def test_no_message_ends_a_ledger(drawn: list[tuple[str, bytes]]) -> None:
 @settings(max_examples=40, deadline=None)
 @example(said(1, TO_HOST, records=b"x" * 300))
 @example(said(1, TO_HOST, records=Record(Op.FILLED, 1, 7, 1, FILLED._replace(blocks0=1)).packed()))
+@example(said(1, TO_HOST, records=Record(Op.REFUSED, 1, 7, 1, Refused(1, 255, 0, 0, 0)).packed()))
+@example(said(2, TO_HOST, quotes=Record(Op.QUOTED, 1, 7, 0, Quoted(1, 255, 0, 0, 0, 0, 0, 0, 6)).packed()))
 @given(several(TO_HOST))
 def test_no_message_ends_a_host(drawn: list[tuple[str, bytes]]) -> None:
     host_after(drawn)
 
 
 @settings(max_examples=40, deadline=None)
+@example(said(0, TO_GOVERNOR, motion=Motion(3, 1, 1e9, 1, 1.0)))
+@example(said(0, TO_GOVERNOR, motion=Motion(999_999, 1, 1e9, 1, 1.0)))
 @given(several(TO_GOVERNOR))
 def test_no_message_ends_a_governor(drawn: list[tuple[str, bytes]]) -> None:
     governor_after(drawn)
