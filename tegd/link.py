@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from tegcore.units import TICK_NS
 from tegcore.wire.messages import SCHEMA, Events, Orders
-from tegcore.wire.records import Op, Record, pack_all, unpack_all
+from tegcore.wire.records import Op, Reason, Record, pack_all, unpack_all
 from tegcore.wire.session import Inbox, Outbox
 
 RESEND_TICKS = 6
@@ -26,6 +26,24 @@ def boot_after(last: int, wall_s: int) -> int:
         wall_s: Wall clock, in s.
     """
     return max(last + 1, wall_s)
+
+
+def events_of(raw: bytes) -> list[Record]:
+    """The events in a run of bytes; a reason that only a later ledger knows counts as an operator's.
+
+    Raises:
+        DecodeError: If one of them does not decode.
+    """
+    return [_understood(record) for record in unpack_all(raw)]
+
+
+def _understood(record: Record) -> Record:
+    unknown = {
+        name: Reason.OPERATOR
+        for name in ("reason", "why")
+        if getattr(record.body, name, Reason.OK) not in Reason._value2member_map_
+    }
+    return record._replace(body=record.body._replace(**unknown)) if unknown else record
 
 
 class Anchor(NamedTuple):
@@ -101,7 +119,7 @@ class Link:
         Raises:
             DecodeError: If one of them does not decode; nothing was taken in then.
         """
-        told = list(unpack_all(events.records))
+        told = events_of(events.records)
         if events.ack > self.outbox.acked:
             sent_ns = self._sent.get(min(events.ack, self.outbox.last_seq))
             if sent_ns is not None:
