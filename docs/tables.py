@@ -12,6 +12,7 @@ from docs.ranges import numbers, written
 from governor.settings import GovernorSettings
 from tegcore.wire.control import AnyRequest
 from tegcore.wire.messages import AnyMessage
+from tegcore.wire.peer import AnySaid
 from tegcore.wire.records import BODIES, bounds_of
 from tegctl.main import command as tegctl
 from tegd.settings import HostSettings
@@ -105,7 +106,12 @@ def pages() -> Iterator[tuple[Path, str]]:
             "zone-ledger": verbs(zone_ledger, "zone-ledger"),
             "zone-ledger options": options(zone_ledger, "zone-ledger"),
         },
-        "ranges.md": {"records": record_ranges(), "messages": ranges(AnyMessage), "requests": ranges(AnyRequest)},
+        "ranges.md": {
+            "records": record_ranges(),
+            "messages": ranges(AnyMessage),
+            "hosts": ranges(AnySaid),
+            "requests": ranges(AnyRequest),
+        },
     }
     for name, made in tables.items():
         path = FOLDER / name

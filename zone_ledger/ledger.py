@@ -248,7 +248,8 @@ class Ledger:
         self._writing = self._waiting = None
         self.fault = True
         hosts = {host_of(message.topic) for batch in lost for message in batch.arrived}
-        asked = [request for batch in lost for request, *_ in (*batch.answers, *batch.turned_away)]
+        asked = [request for batch in lost for request, _, _ in batch.answers]
+        asked += [request for batch in lost for request, _ in batch.turned_away]
         return Refused(asked, [], self._read_only(hosts))
 
     def turn_away(self) -> Refused:
