@@ -365,6 +365,7 @@ def test_no_message_ends_a_host(drawn: list[tuple[str, bytes]]) -> None:
 @settings(max_examples=40, deadline=None)
 @example(said(0, TO_GOVERNOR, motion=Motion(3, 1, 1e9, 1, 1.0)))
 @example(said(0, TO_GOVERNOR, motion=Motion(999_999, 1, 1e9, 1, 1.0)))
+@example(said(1, TO_GOVERNOR, epoch=2**48))
 @given(several(TO_GOVERNOR))
 def test_no_message_ends_a_governor(drawn: list[tuple[str, bytes]]) -> None:
     governor_after(drawn)
