@@ -23,7 +23,7 @@ from tegcore.field.entropy import entropy
 from tegcore.field.geometry import block_centre
 from tegcore.field.potential import FieldFrame, clipped, evaluate
 from tegcore.units import CLASS_COUNT_MAX
-from tegcore.wire.messages import Digest, Motion, Telemetry
+from tegcore.wire.messages import EPOCH_MAX, Digest, Motion, Telemetry
 from tegcore.wire.records import Admit, Region, SetCap, SetRates, SetReserve
 
 HOSTS_PER_BATCH_MAX = 5000
@@ -277,7 +277,7 @@ class Controller:
         self.phase = classify(self.phase, reynolds_now, entropy_now, self._unmet, self.thresholds)
         push = FIELD[self.phase]
         g = 0.0 if self.paused else max(-G_MAX, min(G_MAX, order_parameter(reynolds_now, push, self.law)))
-        self._epoch = max(self._epoch, digest.epoch) + 1
+        self._epoch = min(max(self._epoch, digest.epoch) + 1, EPOCH_MAX)
         landau = self.policy.friction * math.exp(g)
         braking = not self.paused and self.verdict.friction > landau
         friction = max(landau, self.verdict.friction) if braking else landau
