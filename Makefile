@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 COMPILED := $(wildcard zone_ledger/book/*.p*) $(wildcard zone_ledger/*ing.py) zone_ledger/placement.py $(wildcard tegcore/*/*_sum.p*) $(wildcard tegcore/dynamics/splitting.p*) $(wildcard tegsim/policies/*_sum.p*)
 
 .DEFAULT_GOAL := help
-.PHONY: testbed docs install-host airlock-histories help install demo test test-all test-long check lint types crash sim load scale deb vm-image vm-test vm-test-all vagrant-box vagrant-zone bench-book bench-ledger bench-physics bench-oom bench-idle bench-waiting claims claims-quick clean
+.PHONY: testbed docs install-host fuzz airlock-histories help install demo test test-all test-long check lint types crash sim load scale deb vm-image vm-test vm-test-all vagrant-box vagrant-zone bench-book bench-ledger bench-physics bench-oom bench-idle bench-waiting claims claims-quick clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ docs: $(STAMP) ## make the diagrams and tables in docs/reference from the code
 
 recordings: $(STAMP) ## print what docs/reference/money.md shows anew, by a real stack; SECTIONS names some: thirteen minutes
 	$(BIN)/python -m docs.recordings $(SECTIONS)
+
+fuzz: $(STAMP) ## draw what comes in through each door for SECONDS (60) each; DOORS names some of them
+	PYTHONPATH=.:tests:tests/property $(BIN)/python tests/fuzz.py $(or $(SECONDS),60) $(DOORS)
 
 airlock-histories: $(STAMP) ## put the airlock through 10,000 random histories of a host's memory
 	TEG_HISTORIES=10000 $(BIN)/pytest -q -m "not vm" tests/property/test_pressure.py

@@ -2,13 +2,18 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import click
 import msgspec
 
 from docs.marks import put
+from docs.ranges import numbers, written
 from governor.settings import GovernorSettings
+from tegcore.wire.control import AnyRequest
+from tegcore.wire.messages import AnyMessage
+from tegcore.wire.peer import AnySaid
+from tegcore.wire.records import BODIES, bounds_of
 from tegctl.main import command as tegctl
 from tegd.settings import HostSettings
 from zone_ledger.main import command as zone_ledger
@@ -23,11 +28,27 @@ def settings(table: type[msgspec.Struct]) -> Iterator[tuple[str, ...]]:
     hints = get_type_hints(table, include_extras=True)
     for field in msgspec.structs.fields(table):
         meta = next(extra for extra in hints[field.name].__metadata__ if isinstance(extra, msgspec.Meta))
-        least = f"From {meta.ge:,}" if meta.ge is not None and (meta.ge or meta.le is not None) else ""
-        most = f" to {meta.le:,}" if meta.le is not None else ""
+        least = f"From {written(meta.ge)}" if meta.ge is not None and (meta.ge or meta.le is not None) else ""
+        most = f" to {written(meta.le)}" if meta.le is not None else ""
         meaning = f"{meta.description} {least}{most}." if least else str(meta.description)
         default = msgspec.json.encode(msgspec.to_builtins(getattr(table(), field.name))).decode()
         yield f"`{field.name}`", meaning, f"`{default}`"
+
+
+def record_ranges() -> Iterator[tuple[str, ...]]:
+    """Rows of the fields of records."""
+    yield "record", "field", "from", "to"
+    for op in BODIES:
+        for name, (low, high) in bounds_of(op):
+            yield op.name, f"`{name}`", written(low), written(high)
+
+
+def ranges(union: Any) -> Iterator[tuple[str, ...]]:
+    """Rows of the numbers of messages, or of requests."""
+    yield "of", "field", "from", "to"
+    for kind in get_args(union):
+        for each in numbers(kind):
+            yield kind.__name__, f"`{'.'.join(each.path)}`", written(each.low), written(each.high)
 
 
 def verbs(group: click.Group, name: str) -> Iterator[tuple[str, ...]]:
@@ -84,6 +105,12 @@ def pages() -> Iterator[tuple[Path, str]]:
             "tegctl options": options(tegctl, "tegctl"),
             "zone-ledger": verbs(zone_ledger, "zone-ledger"),
             "zone-ledger options": options(zone_ledger, "zone-ledger"),
+        },
+        "ranges.md": {
+            "records": record_ranges(),
+            "messages": ranges(AnyMessage),
+            "hosts": ranges(AnySaid),
+            "requests": ranges(AnyRequest),
         },
     }
     for name, made in tables.items():

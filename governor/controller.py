@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from governor.barrier import Barrier, MassFit, Verdict, judge
 from governor.gp.posterior import Hyperparameters, Posterior
 from governor.landau import Landau, free_energy, order_parameter
-from governor.phase import FIELD, Phase, Thresholds, classify, entropy_rate, reynolds
+from governor.phase import FIELD, REYNOLDS_LENGTH_SLOTS, Phase, Thresholds, classify, entropy_rate, reynolds
 from tegcore.economics.cap import base_price, price_cap
 from tegcore.economics.energy import Energy
 from tegcore.errors import DecodeError
@@ -23,7 +23,7 @@ from tegcore.field.entropy import entropy
 from tegcore.field.geometry import block_centre
 from tegcore.field.potential import FieldFrame, clipped, evaluate
 from tegcore.units import CLASS_COUNT_MAX
-from tegcore.wire.messages import Digest, Motion, Telemetry
+from tegcore.wire.messages import EPOCH_MAX, Digest, Motion, Telemetry
 from tegcore.wire.records import Admit, Region, SetCap, SetRates, SetReserve
 
 HOSTS_PER_BATCH_MAX = 5000
@@ -40,6 +40,9 @@ CLOSED_TICKS = 2 * FIELD_EVERY_TICKS
 SMOOTHING = 0.02
 """Share of a tick in the running means of attempts and unmet demand: a time constant of 50 ticks."""
 
+
+G_MAX = 20.0
+"""Of the order parameter: at exp(20) nothing moves, and nothing that is told of it leaves its range."""
 
 SLOT_W_MAX = 5000.0
 """No slot draws more: a sensor that says so is not believed."""
@@ -162,6 +165,7 @@ class Controller:
             return
         tick = self.digest.tick if self.digest else 0
         attempts = motion.attempts_slots / motion.ticks if motion.ticks > 0 else 0.0
+        attempts = min(attempts, REYNOLDS_LENGTH_SLOTS * motion.agents)
         value = float(entropy(shares)[0])
         self._hosts[telemetry.host] = _HostView(
             tick,
@@ -272,8 +276,8 @@ class Controller:
         entropy_now = entropy_rate(digest.used_rent_ucr, digest.reserve_ucr)
         self.phase = classify(self.phase, reynolds_now, entropy_now, self._unmet, self.thresholds)
         push = FIELD[self.phase]
-        g = 0.0 if self.paused else order_parameter(reynolds_now, push, self.law)
-        self._epoch = max(self._epoch, digest.epoch) + 1
+        g = 0.0 if self.paused else max(-G_MAX, min(G_MAX, order_parameter(reynolds_now, push, self.law)))
+        self._epoch = min(max(self._epoch, digest.epoch) + 1, EPOCH_MAX)
         landau = self.policy.friction * math.exp(g)
         braking = not self.paused and self.verdict.friction > landau
         friction = max(landau, self.verdict.friction) if braking else landau

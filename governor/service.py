@@ -20,6 +20,7 @@ from tegcore.field.potential import evaluate
 from tegcore.units import TICK_NS
 from tegcore.wire import control, topics
 from tegcore.wire.messages import Certificate, Digest, Rates, Telemetry
+from tegcore.wire.records import Reason
 from tegcore.wire.signing import Keyring
 from tegcore.wire.topics import Channel, Topic
 from tegcore.wire.transport import Transport
@@ -81,17 +82,24 @@ class GovernorService:
         if self._cycles % 20 == 0:
             notify("WATCHDOG=1")
         for _ in range(len(self._queue)):
-            message = self._queue.popleft()
-            if isinstance(message, Digest):
-                self.controller.take(message, self._side)
-            else:
-                self.controller.hear(message)
+            self._take_in(self._queue.popleft())
         for said in voice.due(self.controller, self._settings.zone):
             self._wire.publish(Topic(self._settings.zone, said.channel), said.message, retain=said.retain)
             if isinstance(said.message, Certificate):
                 self._decided()
             elif isinstance(said.message, Rates) and not said.retain:
                 event("governor.admission_closed", h=round(self.controller.verdict.h, 3))
+
+    def _take_in(self, message: Telemetry | Digest) -> None:
+        """Hand a message to the controller; what nobody foresaw ends no governor."""
+        try:
+            if isinstance(message, Digest):
+                self.controller.take(message, self._side)
+            else:
+                self.controller.hear(message)
+        except Exception as error:
+            topic = Topic(self._settings.zone, Channel.TELEMETRY, getattr(message, "host", ""))
+            self._wire.refused(str(topic), Reason.UNDECODABLE, error)
 
     def _decided(self) -> None:
         decision = self.controller.decision

@@ -5,6 +5,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from governor.controller import Policy
+from tegcore.config.ranges import CREDITS_MAX, JOULES_MAX, SCARCITY_MAX, Uid
 from tegcore.economics.energy import Energy
 from tegcore.units import UCR_PER_CREDIT, ZONE_K_MAX
 
@@ -22,21 +23,28 @@ class GovernorSettings(Struct, frozen=True, kw_only=True):
     members_key_file: Annotated[str, Meta(description="Default: members.key in the state folder.")] = ""
     zone_k: Annotated[int, Meta(ge=1, le=ZONE_K_MAX, description="The zone has 2^k x 2^k slots.")] = 5
     epoch_ticks: Annotated[int, Meta(ge=1, le=2**31, description="Between two decisions.")] = 1200
-    mu_credits: Annotated[float, Meta(ge=0, description="Static friction per unit of mass (14).")] = 0.002
-    gas_credits: Annotated[float, Meta(ge=0, description="Fee of an expansion, C_txn.")] = 0.0001
+    mu_credits: Annotated[float, Meta(ge=0, le=CREDITS_MAX, description="Static friction per unit of mass (14).")] = (
+        0.002
+    )
+    gas_credits: Annotated[float, Meta(ge=0, le=CREDITS_MAX, description="Fee of an expansion, C_txn.")] = 0.0001
     burn_permille: Annotated[int, Meta(ge=0, le=1000, description="Burnt of what returns from a purse.")] = 10
-    mem_k_credits: Annotated[float, Meta(ge=0, description="k of the memory price (15), per period.")] = 0.01
-    cpu_k_credits: Annotated[float, Meta(ge=0, description="k of the cpu price (15), per period.")] = 0.0
-    joules_per_credit: Annotated[float, Meta(gt=0, description="The energy peg.")] = 3.6e6
+    mem_k_credits: Annotated[
+        float, Meta(ge=0, le=CREDITS_MAX, description="k of the memory price (15), per period.")
+    ] = 0.01
+    cpu_k_credits: Annotated[float, Meta(ge=0, le=CREDITS_MAX, description="k of the cpu price (15), per period.")] = (
+        0.0
+    )
+    joules_per_credit: Annotated[float, Meta(ge=1, le=JOULES_MAX, description="The energy peg.")] = 3.6e6
     reserves: Annotated[
         str, Meta(pattern="^(rated|measured)$", description="Reserves as rated, or by the power that hosts measure.")
     ] = "rated"
     period_ticks: Annotated[int, Meta(ge=1, le=2**31, description="Rent period of the ledger, for reserves.")] = 1200
     pue: Annotated[float, Meta(ge=1, le=5, description="Power usage effectiveness of the site, for reserves.")] = 1.3
     scarcity: Annotated[
-        tuple[float, ...], Meta(max_length=8, description="Price factor by slot class, for reserves.")
+        tuple[Annotated[float, Meta(ge=0, le=SCARCITY_MAX)], ...],
+        Meta(max_length=8, description="Price factor by slot class, for reserves."),
     ] = ()
-    operators: Annotated[tuple[int, ...], Meta(description="Users, by number, that may pause it beside root.")] = ()
+    operators: Annotated[tuple[Uid, ...], Meta(description="Users, by number, that may pause it beside root.")] = ()
 
     def policy(self) -> Policy:
         """What rates are made of; credits become ucr here."""

@@ -4,7 +4,7 @@ Around `Node`: the flight of its ghosts, what is said in a cycle, and what each 
 on disk before what is said in the same cycle leaves.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -13,6 +13,7 @@ import msgspec
 
 from tegcore.backoff import Backoff
 from tegcore.dynamics.mass import charge, mass
+from tegcore.errors import DecodeError
 from tegcore.field.requests import Mix, unpacked
 from tegcore.wire.messages import (
     EVENTS_OF_RULES,
@@ -47,6 +48,9 @@ from tegd.node import Node
 from tegd.room import fragmentation
 from tegd.travel import Travel
 from tegd.workload import Workload
+
+UNFORESEEN = "UNFORESEEN"
+"""What is counted where an error was none of those that are refused: a fault of this program."""
 
 HELLO_EVERY_CYCLES = 10
 HELLO_CYCLES_MAX = 600
@@ -98,6 +102,8 @@ class AgentSide:
 
     Attributes:
         address: HOST:PORT at which this host hears others; empty: it hears none.
+        not_taken_in: Messages that were read and not taken in, by name of the reason, or `UNFORESEEN`.
+        flaw: What was wrong with the latest of them.
     """
 
     def __init__(
@@ -125,6 +131,8 @@ class AgentSide:
         )
         self.travel = self.node.travel = Travel(self.node, place.log2_slots)
         self.address = ""
+        self.not_taken_in: Counter[str] = Counter()
+        self.flaw = ""
 
     # --- what is heard ----------------------------------------------------------------------------------------------
 
@@ -159,8 +167,19 @@ class AgentSide:
         return self.node.run_changed(Run(airlock_id, "ended", cause, problem=problem), now_ns)
 
     def heard(self, message: AnyMessage, now_ns: int) -> list[Effect]:
-        """A message came from the ledger or the governor; who is about to end takes none in."""
-        return self._taken_in(message, now_ns) if self.node.mode is not Mode.SAFE else []
+        """A message came from the ledger or the governor; who is about to end takes none in.
+
+        What is no event, or leads to what nobody foresaw, ends no host: it is counted, and where it came with the
+        session, another begins, in which what may have been missed is told anew.
+        """
+        if self.node.mode is Mode.SAFE:
+            return []
+        try:
+            return self._taken_in(message, now_ns)
+        except Exception as error:
+            self.not_taken_in[Reason.UNDECODABLE.name if isinstance(error, DecodeError) else UNFORESEEN] += 1
+            self.flaw = f"{type(message).__name__}: {type(error).__name__}: {error}"
+            return self.node.disowned(self.node.link.boot) if isinstance(message, Events | Welcome) else []
 
     def _taken_in(self, message: AnyMessage, now_ns: int) -> list[Effect]:
         match message:

@@ -35,12 +35,17 @@ def _physical(field: Field, side: float) -> FieldFrame | None:
     """The governor's field, or None if it is of another size or holds what is not finite."""
     if not len(field.weights) == len(field.rates) == 4 * field.grid**2 > 0:
         return None
-    weights = np.frombuffer(field.weights, "<f4").astype(np.float64)
-    rates = np.frombuffer(field.rates, "<f4").astype(np.float64)
-    if not np.isfinite(weights + rates + field.mean).all():
+    weights, rates = _finite(field.weights), _finite(field.rates)
+    if weights is None or rates is None or not np.isfinite(weights + rates + field.mean).all():
         return None
     shape = (field.grid, field.grid)
     return FieldFrame(side, field.mean, Dual(weights.reshape(shape), rates.reshape(shape)), field.tau)
+
+
+def _finite(raw: bytes) -> Floats | None:
+    """The 32-bit floats in bytes, None where one is not finite: some that are not cannot even be widened in silence."""
+    values = np.frombuffer(raw, "<f4")
+    return values.astype(np.float64) if np.isfinite(values).all() else None
 
 
 class Flight:
@@ -79,14 +84,17 @@ class Flight:
         """
         cells = self._cells.copy()
         if heat.delta == 0 and len(heat.cells) == 4 * cells.size:
-            cells = np.frombuffer(heat.cells, "<f4").astype(np.float64)
+            told = _finite(heat.cells)
+            if told is None:
+                return
+            cells = told
         elif (heat.frame, heat.delta) == (self._frame[0], self._frame[1] + 1) and len(heat.cells) % 6 == 0:
             pairs = np.frombuffer(heat.cells, dtype=[("cell", "<u2"), ("value", "<f4")])
             known = pairs["cell"] < cells.size
+            if not np.isfinite(pairs["value"]).all():
+                return
             cells[pairs["cell"][known]] = pairs["value"][known]
         else:
-            return
-        if not np.isfinite(cells).all():
             return
         self._cells = cells
         self._frame, self._heat_tick = (heat.frame, heat.delta), heat.tick

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from tegcore.units import TICK_NS
 from tegcore.wire.messages import SCHEMA, Events, Orders
-from tegcore.wire.records import Op, Record, pack_all, unpack_all
+from tegcore.wire.records import Op, Reason, Record, pack_all, unpack_all
 from tegcore.wire.session import Inbox, Outbox
 
 RESEND_TICKS = 6
@@ -26,6 +26,24 @@ def boot_after(last: int, wall_s: int) -> int:
         wall_s: Wall clock, in s.
     """
     return max(last + 1, wall_s)
+
+
+def events_of(raw: bytes) -> list[Record]:
+    """The events in a run of bytes; a reason that only a later ledger knows counts as an operator's.
+
+    Raises:
+        DecodeError: If one of them does not decode.
+    """
+    return [_understood(record) for record in unpack_all(raw)]
+
+
+def _understood(record: Record) -> Record:
+    unknown = {
+        name: Reason.OPERATOR
+        for name in ("reason", "why")
+        if getattr(record.body, name, Reason.OK) not in Reason._value2member_map_
+    }
+    return record._replace(body=record.body._replace(**unknown)) if unknown else record
 
 
 class Anchor(NamedTuple):
@@ -96,13 +114,18 @@ class Link:
         return Orders(SCHEMA, self.host, self.boot, self.inbox.last_seq, records, pack_all(quotes))
 
     def take(self, events: Events) -> list[Record]:
-        """The events of a message that are new, in order."""
+        """The events of a message that are new, in order: all are read before any counts as taken in.
+
+        Raises:
+            DecodeError: If one of them does not decode; nothing was taken in then.
+        """
+        told = events_of(events.records)
         if events.ack > self.outbox.acked:
             sent_ns = self._sent.get(min(events.ack, self.outbox.last_seq))
             if sent_ns is not None:
                 self.anchor = Anchor(sent_ns, events.tick)
         self.outbox.ack(events.ack)
-        return list(self.inbox.take(unpack_all(events.records)))
+        return list(self.inbox.take(told))
 
     def at_ns(self, tick: int) -> int:
         """A time on this host's clock at which the ledger has surely not passed a tick yet."""

@@ -12,11 +12,11 @@ from typing import Any
 from tegcore.errors import RefusedError
 from tegcore.units import credits_text
 from tegcore.wire.messages import Events, Welcome
-from tegcore.wire.records import Cancel, Market, Op, Reason, Record, unpack_all
+from tegcore.wire.records import Cancel, Market, Op, Reason, Record
 from tegd.bidding import Usage
 from tegd.effects import Effect, Keep, Rejoin
 from tegd.ghosts import Ghosts
-from tegd.link import Link
+from tegd.link import Link, events_of
 from tegd.modes import Happening, Mode
 from tegd.roster import Agent
 from tegd.seats import ELSEWHERE, Seats
@@ -112,9 +112,10 @@ class Node(Ghosts, Seats):
             return []
         self.tick = message.tick
         effects: list[Effect] = []
+        quotes = events_of(message.quotes)
         for record in self.link.take(message):
             effects += self._event(record, now_ns)
-        for record in unpack_all(message.quotes):
+        for record in quotes:
             if record.op is Op.QUOTED:
                 if record.body.ref & ELSEWHERE:
                     effects += self._weighed(record.body)

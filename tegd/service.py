@@ -20,7 +20,7 @@ from tegcore.errors import JournalError, RefusedError, TegError, UnavailableErro
 from tegcore.units import TICK_NS
 from tegcore.wire import control
 from tegcore.wire.messages import SCHEMA, AnyMessage, Ask, Beat, Rejected, Tenants, Welcome
-from tegcore.wire.records import Reason
+from tegcore.wire.records import reason_name
 from tegcore.wire.signing import Key, Keyring, opened_token
 from tegcore.wire.topics import Channel, Topic
 from tegcore.wire.transport import Transport
@@ -58,7 +58,7 @@ from tegd.workload import Life, Workload
 from tegio.control import Peer
 from tegio.executive import Executive, Window
 from tegio.host import machine_number
-from tegio.logs import event
+from tegio.logs import Seldom, event
 from tegio.notify import notify
 from tegio.wire import Wire
 
@@ -134,6 +134,7 @@ class HostService:
         self._tasks: set[asyncio.Task[None]] = set()
         self._starting: set[str] = set()
         self._fault: BaseException | None = None
+        self._seldom = Seldom()
         self._probe: dict[str, Any] = {}
         self._log_bounds: dict[str, int] = {}
         self._bounding = False
@@ -414,8 +415,11 @@ class HostService:
 
     def _hear(self, message: AnyMessage) -> None:
         if isinstance(message, Rejected):
-            event("ledger.rejected", logging.WARNING, reason=Reason(message.reason).name, detail=message.detail)
+            event("ledger.rejected", logging.WARNING, reason=reason_name(message.reason), detail=message.detail)
+        refused = self._agent.not_taken_in.total()
         self._carry_out(self._agent.heard(message, self._clock.now_ns()))
+        if self._agent.not_taken_in.total() > refused:
+            self._seldom.event("message.refused", "", logging.ERROR, error=self._agent.flaw)
         if self.node.mode is not Mode.SAFE:
             self._hear_of_tenants(message)
 
@@ -456,7 +460,7 @@ class HostService:
             "expansions": self.node.expansions,
             "own_rss_bytes": self._process.memory_info().rss,
             "own_cpu_s": sum(self._process.cpu_times()[:2]),
-            "not_taken_in": dict(self._wire.not_taken_in),
+            "not_taken_in": dict(self._wire.not_taken_in + self._agent.not_taken_in),
         }
 
 

@@ -4,7 +4,9 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from tegcore.config.ranges import Uid
 from tegcore.errors import ConfigError
+from tegcore.units import ZONE_K_MAX
 
 _MASKED_LOG2_MAX = 5
 """Of a larger host is said how many slots it has, from the first on: the word that names each has 63 bits."""
@@ -33,20 +35,29 @@ class HostSettings(Struct, frozen=True, kw_only=True):
     tls_certificate: Annotated[str, Meta(description="This host's certificate.")] = ""
     tls_key: Annotated[str, Meta(description="Its key; default: tls.key among the credentials.")] = ""
     transfer_bytes_s: Annotated[
-        int, Meta(ge=1 << 16, description="Most that it sends to other hosts, checkpoints and logs together.")
+        int, Meta(ge=1 << 16, le=2**62, description="Most that it sends to other hosts, checkpoints and logs together.")
     ] = 64 << 20
     tenant_log_bytes: Annotated[
         int,
-        Meta(ge=1 << 20, description="Most of one tenant's output that is kept here: its largest logs are cut first."),
+        Meta(
+            ge=1 << 20,
+            le=2**62,
+            description="Most of one tenant's output that is kept here: its largest logs are cut first.",
+        ),
     ] = 1 << 30
     guest_uid_min: Annotated[
-        int, Meta(ge=0, description="Work of other hosts runs here as users from this number on; 0: root too.")
+        int,
+        Meta(
+            ge=0, le=2**32 - 1, description="Work of other hosts runs here as users from this number on; 0: root too."
+        ),
     ] = 1000
     log2_slots: Annotated[int, Meta(ge=0, le=16, description="This host has 2^this slots.")] = 3
     slots: Annotated[
         int, Meta(ge=0, le=1 << 16, description="How many of them there are: the last ones are absent; 0: all.")
     ] = 0
-    base: Annotated[int, Meta(ge=-1, description="Morton base of its slots; -1: the ledger chooses.")] = -1
+    base: Annotated[
+        int, Meta(ge=-1, lt=1 << 2 * ZONE_K_MAX, description="Morton base of its slots; -1: the ledger chooses.")
+    ] = -1
     slot_class: Annotated[int, Meta(ge=0, le=7, description="Class of its slots.")] = 0
     slots_as: Annotated[
         tuple[Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")], ...],
@@ -56,16 +67,21 @@ class HostSettings(Struct, frozen=True, kw_only=True):
             " CUDA_VISIBLE_DEVICES: slot i is GPU i.",
         ),
     ] = ()
-    cpu_milli: Annotated[int, Meta(ge=0, description="Cores offered, in thousandths; 0: all.")] = 0
-    mem_bytes: Annotated[int, Meta(ge=0, description="Memory offered; 0: all.")] = 0
-    temp_idle_c: Annotated[float, Meta(description="Temperature that counts as no heat.")] = 35.0
-    temp_crit_c: Annotated[float, Meta(description="Temperature that counts as all heat, where no sensor says.")] = 95.0
-    seed: Annotated[int, Meta(ge=0, description="Of the agents' random streams.")] = 0
-    tokens: Annotated[dict[str, int], Meta(description="Token of each tenant that may submit here.")] = {}
-    tenants: Annotated[
-        dict[str, tuple[int, ...]], Meta(description="Users, by number, of each tenant; `tegctl tenant` changes them.")
+    cpu_milli: Annotated[int, Meta(ge=0, le=2**31, description="Cores offered, in thousandths; 0: all.")] = 0
+    mem_bytes: Annotated[int, Meta(ge=0, le=1 << 50, description="Memory offered; 0: all.")] = 0
+    temp_idle_c: Annotated[float, Meta(ge=-300, le=10_000, description="Temperature that counts as no heat.")] = 35.0
+    temp_crit_c: Annotated[
+        float, Meta(ge=-300, le=10_000, description="Temperature that counts as all heat, where no sensor says.")
+    ] = 95.0
+    seed: Annotated[int, Meta(ge=0, le=2**62, description="Of the agents' random streams.")] = 0
+    tokens: Annotated[
+        dict[str, Annotated[int, Meta(ge=0, le=2**63 - 1)]],
+        Meta(description="Token of each tenant that may submit here."),
     ] = {}
-    operators: Annotated[tuple[int, ...], Meta(description="Users, by number, that may act for any tenant.")] = ()
+    tenants: Annotated[
+        dict[str, tuple[Uid, ...]], Meta(description="Users, by number, of each tenant; `tegctl tenant` changes them.")
+    ] = {}
+    operators: Annotated[tuple[Uid, ...], Meta(description="Users, by number, that may act for any tenant.")] = ()
 
 
 def absent_mask(log2_slots: int, slots: int) -> int:

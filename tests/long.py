@@ -27,6 +27,7 @@ PARTS: tuple[tuple[str, dict[str, str], tuple[str, ...]], ...] = (
         {"TEG_SEQUENCES": "20000"},
         (*PYTEST, "-m", "not vm", "-k", "batch", "tests/contract/test_book.py"),
     ),
+    ("ten minutes of draws at each door", {"PYTHONPATH": ".:tests:tests/property"}, ("tests/fuzz.py", "600")),
     ("1,000 seeds of the swarm", {}, ("-m", "tegsim", "--seeds", "1000")),
     *(
         (f"200 seeds of {name}", {}, ("-m", "tegsim", "--seeds", "200", "--scenario", name))

@@ -11,8 +11,6 @@ import struct
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from tegcore.units import UCR_MAX
-
 _POSTING = struct.Struct("<IIq")
 POSTING_BYTES = _POSTING.size
 
@@ -74,11 +72,6 @@ class Accounts(_Marked):
         """The postings since the last call, 16 bytes each: kind, account, amount."""
         taken, self._postings = b"".join(self._postings), []
         return taken
-
-    @property
-    def room_ucr(self) -> int:
-        """What may still come in, so that every sum and every account stays within what is hashed and kept."""
-        return max(0, UCR_MAX - self.minted - self.transferred_in)
 
     def open(self, tenant: int) -> None:
         """A new account with nothing in it."""

@@ -4,6 +4,9 @@ It imports nothing of TEG and reads two formats: 104-byte records (which command
 postings (from where to where how much went). It adds up postings and checks each against the commands of its batch:
 what is minted was ordered, what is held was offered, what is transferred was told to be; nothing goes below nothing.
 Since rule set 2 an account pays as its leases run, so what is held is no longer offered in so many words.
+
+It also names records that no ledger can hash, add up or place: an older program took them in and ended by them, this
+one refuses them wherever it meets them.
 """
 
 import sqlite3
@@ -16,6 +19,9 @@ _RECORD = struct.Struct("<HHIQQ10q")
 _POSTING = struct.Struct("<IIq")
 _MINT, _HOLD, _GIVE_BACK, _EVAPORATE, _SUBSIDISE, _OUT, _IN = range(1, 8)
 _FOK, _MOVE, _TOP_UP, _MINT_OP, _OUT_OP, _IN_OP, _RULES_OP = 16, 17, 22, 32, 41, 42, 45
+_GENESIS_OP, _NAME_OP, _CORDON_OP = 1, 2, 33
+_WORD_MAX, _NEED_MAX, _UCR_MAX = 2**63 - 1, 2**62, 2**62
+BEYOND_NAMED_MAX = 16
 _ORDERED_BY = {_MINT: "mint", _HOLD: "hold", _OUT: "out", _IN: "in"}
 
 
@@ -29,6 +35,8 @@ class Audit:
     Attributes:
         balances: ucr by tenant's number.
         rules: Rule set that the batch read last was under.
+        beyond: (batch, record from 1, what) of the first records that are past what a ledger can hold.
+        beyond_count: How many there are.
     """
 
     def __init__(self, rules: int = 1) -> None:
@@ -36,6 +44,8 @@ class Audit:
         self.minted = self.escrow = self.evaporated = self.transferred_in = self.transferred_out = 0
         self.subsidised = self.standing = self.batches = self.records = 0
         self.rules = rules
+        self.beyond: list[tuple[int, int, str]] = []
+        self.beyond_count = self._slots = 0
 
     def batch(self, number: int, records: bytes, postings: bytes) -> None:
         """Take in one batch.
@@ -43,6 +53,7 @@ class Audit:
         Raises:
             AuditError: If a posting has no command, a balance would fall below 0, or the sums disagree.
         """
+        self._look_for_beyond(number, records)
         ordered = self._ordered(records)
         for kind, account, amount in _POSTING.iter_unpack(postings):
             if kind in _ORDERED_BY and not (kind == _HOLD and self.rules >= 2):
@@ -56,6 +67,35 @@ class Audit:
         if came != there:
             raise AuditError(f"batch {number}: {came} ucr came and {there} are there")
         self.batches += 1
+
+    def _look_for_beyond(self, number: int, records: bytes) -> None:
+        came = self.minted + self.transferred_in
+        for place, (op, _, _, boot, seq, *args) in enumerate(_RECORD.iter_unpack(records), 1):
+            if op == _GENESIS_OP:
+                self._slots = 1 << 2 * args[0]
+            coming = args[1] if op == _MINT_OP else args[3] if op == _IN_OP else 0
+            what = _past_words(boot, seq) or self._past_zone(op, args)
+            if not what and came + coming > (_UCR_MAX if self.rules >= 2 else _WORD_MAX):
+                what = f"{coming} ucr, where {came} came before"
+            came += 0 if what else coming
+            if what:
+                self.beyond_count += 1
+                self.beyond += [(number, place, what)] if len(self.beyond) < BEYOND_NAMED_MAX else []
+
+    def _past_zone(self, op: int, args: list[int]) -> str:
+        """What an order, a name or a cordon holds that no zone has; empty: nothing."""
+        if op == _CORDON_OP and self._slots and not 0 <= args[0] < self._slots:
+            return f"slot {args[0]} of {self._slots}"
+        if op in {_FOK, _MOVE}:
+            log2 = max((args[3] & _WORD_MAX) >> 8 * block & 0xFF for block in range(4)) - 1
+            need = max(args[4], args[5])
+            return f"a need of {need} a slot" if 0 <= log2 <= 64 and need << log2 >= _NEED_MAX else ""
+        if op == _NAME_OP:
+            try:
+                struct.pack("<8q", *args[2:]).rstrip(b"\0").decode()
+            except UnicodeDecodeError:
+                return "a name that is no UTF-8"
+        return ""
 
     def _ordered(self, records: bytes) -> Counter[tuple[str, int, int]]:
         ordered: Counter[tuple[str, int, int]] = Counter()
@@ -123,8 +163,17 @@ class Audit:
             "evaporated": self.evaporated,
             "transferred_in": self.transferred_in,
             "transferred_out": self.transferred_out,
+            "beyond": [{"batch": batch, "record": place, "what": what} for batch, place, what in self.beyond],
+            "beyond_count": self.beyond_count,
             "balances": {str(account): amount for account, amount in sorted(self.balances.items()) if amount},
         }
+
+
+def _past_words(boot: int, seq: int) -> str:
+    """What a record's head holds that is no signed 64-bit word; empty: nothing."""
+    if boot > _WORD_MAX:
+        return f"boot {boot}"
+    return f"number {seq}" if seq > _WORD_MAX else ""
 
 
 def audit(path: Path) -> Audit:

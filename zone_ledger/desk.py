@@ -67,6 +67,10 @@ _REFUSALS = {
         f"no room for more than {TENANTS_SET_MAX} tenants, and {USERS_MAX} users of each: nothing was changed",
         "let the users of a group spend as one tenant: `tegctl tenant add GROUP --user NAME`",
     ),
+    Reason.RANGE: (
+        "more than the scheduler (zone-ledger) can count: nothing was changed",
+        "`tegctl zone` shows what was minted; ask for less",
+    ),
     Reason.LEASE: (
         "there is no lease of that number: nothing was changed",
         "`tegctl leases` lists the leases (which job holds which slots)",
@@ -209,9 +213,9 @@ def _keyed(bodies: list[tuple[Op, Any]], key: int) -> list[Record]:
 
 
 def _mint(state: State, request: control.MintCredits) -> list[Record]:
-    if request.amount_ucr > state.accounts.room_ucr:
+    if request.amount_ucr > state.room_ucr:
         minted = credits_text(state.accounts.minted)
-        left = credits_text(state.accounts.room_ucr)
+        left = credits_text(state.room_ucr)
         what = f"more than the scheduler (zone-ledger) can count: it has minted {minted} credits; nothing was added"
         raise RefusedError(what, f"mint {left} credits or less")
     opened = account_opened(state, request.tenant)

@@ -17,6 +17,7 @@ from tegcore.wire.records import (
     GOVERNOR_OPS,
     HOST_OPS,
     RECORD_BYTES,
+    WORD_MAX,
     Acked,
     HostLost,
     HostUp,
@@ -34,6 +35,9 @@ from zone_ledger.state import State
 QUARANTINE_MAX = 64
 TAU_JUMP_MAX = 20
 """A merged time further ahead than this is refused and reported (DESIGN 3)."""
+
+UNFORESEEN = "UNFORESEEN"
+"""What is counted, beside the reason, where an error was none of those that are refused: a fault of this program."""
 
 TWIN_TICKS = 300
 """A machine that was heard within so many ticks keeps its name against another."""
@@ -79,6 +83,14 @@ class Entry(NamedTuple):
     asked: Ask | None = None
     status: Status | None = None
     boot: int = 0
+
+
+def host_of(topic_text: str) -> str:
+    """The host that a topic is of; empty where it is of none, or no topic."""
+    try:
+        return topics.parse(topic_text).host
+    except (DecodeError, ValueError):
+        return ""
 
 
 def _unseen(raw: bytes, last: int) -> bytes:
@@ -134,7 +146,7 @@ class Door:
         self.quarantine: deque[Quarantined] = deque(maxlen=QUARANTINE_MAX)
 
     def read(self, state: State, topic_text: str, frame: bytes) -> Entry:
-        """What a frame asks for; never raises."""
+        """What a frame asks for; never raises: what nobody foresaw is a refusal, and counted as such."""
         host = ""
         try:
             topic = topics.parse(topic_text)
@@ -162,6 +174,9 @@ class Door:
             if host in state.host_numbers:
                 self._failed(host, Reason.UNDECODABLE)
             return self._reject(topic_text, frame, Reason.UNDECODABLE, str(error), host)
+        except Exception as error:
+            self.counts[UNFORESEEN] += 1
+            return self._reject(topic_text, frame, Reason.UNDECODABLE, f"{type(error).__name__}: {error}", host)
 
     def _presence(self, state: State, status: Status) -> Entry:
         number = state.host_numbers.get(status.host, 0)
@@ -275,6 +290,8 @@ class Door:
         for record in records:
             if record.op not in ops:
                 raise DecodeError(f"{record.op.name} may not come this way")
+            if not record.headed:
+                raise DecodeError(f"{record.op.name}: boot {record.boot}, number {record.seq}: at most {WORD_MAX}")
         return records
 
     def _named(self, state: State, record: Record, number: int, boot: int) -> Record:

@@ -13,6 +13,7 @@ from typing import Any
 
 from tegcore.errors import DecodeError, JournalError
 from tegcore.units import PERMILLE, PRICE_UCR_MAX, UCR_MAX
+from tegcore.wire.messages import EPOCH_MAX
 from tegcore.wire.records import (
     GOVERNOR_OPS,
     OPERATOR_OPS,
@@ -46,10 +47,13 @@ TENANTS_MAX = 100_000
 HOSTS_MAX = 1 << 20
 CAPS_MAX = 4096
 TRANSFERS_MAX = 1 << 20
+MASK_BITS = 63
+"""Of the word that says which slots of a host are absent; a host of more has all of those beyond."""
 PEG_STEP_PERMILLE = 10
 """The peg moves by at most 1 % an epoch."""
 
 _REFUSED_LEASE = Outcome(Reason.LEASE)
+_OUT_OF_RANGE = Outcome(Reason.RANGE)
 
 
 class Engine:
@@ -119,7 +123,12 @@ class Engine:
         self._state = state
 
     def apply(self, record: Record) -> Outcome:
-        """Carry out one command; what a peer asked amiss is an outcome, and changes nothing else."""
+        """Carry out one command; what a peer asked amiss is an outcome, and changes nothing else.
+
+        What could not be added up, hashed or kept afterwards is refused as RANGE, whoever journaled it.
+        """
+        if not record.headed:
+            return _OUT_OF_RANGE
         if record.op is Op.GENESIS:
             return self._genesis(record)
         if record.op in OPERATOR_OPS | GOVERNOR_OPS:
@@ -217,19 +226,23 @@ class Engine:
     def _name_is(self, record: Record) -> Outcome:
         body: NameIs = record.body
         state = self.state
+        try:
+            name = body.text
+        except DecodeError:
+            return _OUT_OF_RANGE
         if body.kind == NameKind.ZONE:
-            state.zone = body.text
+            state.zone = name
         elif body.kind == NameKind.TENANT:
             if body.ident in state.tenants or len(state.tenants) >= TENANTS_MAX:
                 return Outcome(Reason.LIMIT)
-            state.tenants[body.ident] = body.text
-            state.tenant_numbers[body.text] = body.ident
+            state.tenants[body.ident] = name
+            state.tenant_numbers[name] = body.ident
             state.accounts.open(body.ident)
         else:
             if body.ident in state.hosts or len(state.hosts) >= HOSTS_MAX:
                 return Outcome(Reason.LIMIT)
-            state.hosts[body.ident] = HostSession(body.ident, body.text)
-            state.host_numbers[body.text] = body.ident
+            state.hosts[body.ident] = HostSession(body.ident, name)
+            state.host_numbers[name] = body.ident
             state.rows.hosts.mark(body.ident)
         return Outcome(subject=body.ident)
 
@@ -238,6 +251,8 @@ class Engine:
         session = state.hosts.get(record.actor)
         if session is None or record.boot < session.boot:
             return Outcome(Reason.STALE_BOOT)
+        if not session.number:
+            return _OUT_OF_RANGE
         if record.boot == session.boot and not session.stale:
             self._is_here(session)
             return Outcome(subject=session.number)
@@ -263,6 +278,8 @@ class Engine:
             return Outcome()
         if session.boot and state.book.leases_in(state.book.region_of(session.number)):
             return Outcome(Reason.STATE)
+        if state.rules.accounts_pay and shape.absent_mask >> min(shape.region.slots, MASK_BITS):
+            return _OUT_OF_RANGE  # slots that it has not cannot be absent
         if body.base & (1 << body.log2_slots) - 1 or shape.region.end > 1 << 2 * state.genesis.zone_k:
             return Outcome(Reason.REGION)
         own = [state.book.region_of(session.number)] if session.boot else []
@@ -467,18 +484,14 @@ class Engine:
     def _mint(self, record: Record) -> Outcome:
         if record.body.tenant not in self.state.tenants:
             return Outcome(Reason.TENANT)
-        if over_ucr := self._too_much(record.body.amount_ucr):
-            return Outcome(Reason.RANGE, over_ucr)
+        if record.body.amount_ucr > self.state.room_ucr:
+            return Outcome(Reason.RANGE, record.body.amount_ucr - self.state.room_ucr)
         self.state.accounts.mint(record.body.tenant, record.body.amount_ucr)
         return Outcome(subject=record.body.tenant)
 
-    def _too_much(self, amount_ucr: int) -> int:
-        """By how much an amount that comes in exceeds what a ledger can count."""
-        over_ucr = amount_ucr - self.state.accounts.room_ucr
-        return max(0, over_ucr) if self.state.rules.accounts_pay else 0
-
     def _cordon(self, record: Record) -> Outcome:
-        if not self.state.book.hosts_of(Region(record.body.slot, 0)):
+        slot = Region(record.body.slot, 0)
+        if slot.end > 1 << 2 * self.state.genesis.zone_k or not self.state.book.hosts_of(slot):
             return Outcome(Reason.REGION)
         self.state.book.cordon(record.body.slot, on=bool(record.body.on))
         self.state.room = self.state.rules.named_displace
@@ -533,6 +546,8 @@ class Engine:
         state, peg, before = self.state, record.body.peg, self.state.rates.peg
         if record.body.epoch <= state.rates.epoch:
             return Outcome(Reason.STATE)
+        if state.rules.accounts_pay and record.body.epoch > EPOCH_MAX:
+            return _OUT_OF_RANGE
         if before and abs(peg - before) * PERMILLE > before * PEG_STEP_PERMILLE:
             return Outcome(Reason.RANGE)
         state.rates = Rates(*record.body)
@@ -588,10 +603,10 @@ class Engine:
             return Outcome(Reason.TENANT)
         if name in self.state.transfers:
             return Outcome(Reason.STATE)
+        if record.body.amount_ucr > self.state.room_ucr:
+            return Outcome(Reason.RANGE, record.body.amount_ucr - self.state.room_ucr)
         if len(self.state.transfers) >= TRANSFERS_MAX:
             return Outcome(Reason.LIMIT)
-        if over_ucr := self._too_much(record.body.amount_ucr):
-            return Outcome(Reason.RANGE, over_ucr)
         self.state.transfers.add(name)
         self.state.rows.transfers.mark(name)
         self.state.accounts.transfer_in(record.body.tenant, record.body.amount_ucr)
@@ -656,7 +671,8 @@ class Engine:
 
     def _tick(self, record: Record) -> Outcome:
         state = self.state
-        assert record.body.tick == state.tick + 1, f"tick {record.body.tick} after {state.tick}"
+        if record.body.tick != state.tick + 1:
+            return _OUT_OF_RANGE
         state.tick, state.tau = record.body.tick, max(state.tau + 1, record.body.tau)
         state.shares.passes(state.tick)
         for order in state.orders_due():

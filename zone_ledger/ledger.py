@@ -16,14 +16,14 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from tegcore.wire import topics
+from tegcore.errors import RefusedError
 from tegcore.wire.messages import SCHEMA, Ask, Beat, Events, Heat, Message, Rejected, Status
 from tegcore.wire.records import HostLost, Op, Reason, Record, Region, SetRules, SetShares, Tick, pack_all
 from tegcore.wire.signing import Key
 from tegcore.wire.topics import Channel, Topic
 from zone_ledger import snapshot, voice
 from zone_ledger.demand import Demand
-from zone_ledger.door import Door, Entry
+from zone_ledger.door import Door, Entry, host_of
 from zone_ledger.engine import Engine
 from zone_ledger.heat import HeatMap
 from zone_ledger.leases import HostSession
@@ -70,6 +70,7 @@ class Batch:
         records: To be written, with `postings` and, now and then, the running hash of the state that they lead to.
         snapshot: Hash and bytes of the state after it, where one is due; the hash is written with the records, too.
         answers: What became of requests, and what they saw.
+        turned_away: Requests that came to nothing, and why.
         sayings: What is to be said.
         lost: Names of hosts that were found silent for too long.
     """
@@ -80,6 +81,7 @@ class Batch:
     running_hash: bytes | None = None
     snapshot: tuple[bytes, bytes] | None = None
     answers: list[tuple[Asked, Outcome, Any]] = dataclasses.field(default_factory=list)
+    turned_away: list[tuple[Asked, RefusedError]] = dataclasses.field(default_factory=list)
     sayings: list[Saying] = dataclasses.field(default_factory=list)
     lost: list[str] = dataclasses.field(default_factory=list)
 
@@ -201,8 +203,13 @@ class Ledger:
         asked, self._asked = self._asked, deque()
         outcomes = []
         for request in asked:
+            try:
+                records = request.records_of()
+            except RefusedError as refusal:  # it was not when it was asked: another came first
+                batch.turned_away.append((request, refusal))
+                continue
             outcome = Outcome()
-            for record in request.records_of():
+            for record in records:
                 outcome = self._apply(record)
             outcomes.append((request, outcome))
         if self.state.tick % LOOK_FOR_LOST_TICKS == 0:
@@ -253,8 +260,10 @@ class Ledger:
         lost = [batch for batch in (self._writing, self._waiting) if batch is not None]
         self._writing = self._waiting = None
         self.fault = True
-        hosts = {topics.parse(message.topic).host for batch in lost for message in batch.arrived}
-        return Refused([request for batch in lost for request, _, _ in batch.answers], [], self._read_only(hosts))
+        hosts = {host_of(message.topic) for batch in lost for message in batch.arrived}
+        asked = [request for batch in lost for request, _, _ in batch.answers]
+        asked += [request for batch in lost for request, _ in batch.turned_away]
+        return Refused(asked, [], self._read_only(hosts))
 
     def turn_away(self) -> Refused:
         """A tick in which nothing can be written: whatever changes something is refused."""
@@ -321,9 +330,7 @@ class Ledger:
         state, zone = self.state, self._zone
         busy, self._busy = self._busy, set()
         for topic in sorted(busy):
-            heard.rejected.setdefault(
-                topics.parse(topic).host, (Reason.BUSY, "the ledger's ring is full: send it again", 0)
-            )
+            heard.rejected.setdefault(host_of(topic), (Reason.BUSY, "the ledger's ring is full: send it again", 0))
         for host, why in heard.rejected.items():
             if host:
                 sayings.append(self._rejection(host, *why))

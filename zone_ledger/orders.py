@@ -34,6 +34,9 @@ from zone_ledger.state import Due, Outcome, State
 
 WAITS_MAX_TICKS = 3
 RETRY_TICKS = 20
+NEED_MAX = 1 << 62
+"""Cpu and memory of a whole block stay below: the book adds what its hosts have promised, in 64-bit words."""
+
 DISPLACEMENT_SLOTS_MAX = 8
 """L0 of DESIGN 8: an order refused for want of fit or price counts min(region side, L0) slots of displacement."""
 
@@ -117,6 +120,8 @@ def objection(state: State, order: Order) -> tuple[Reason, int]:
         return Reason.REGION, 0
     if order.shape.sizes[0] > order.region.log2:
         return Reason.SHAPE, order.shape.slots
+    if max(order.cpu_milli, order.mem_bytes) << order.shape.sizes[0] >= NEED_MAX:
+        return Reason.RANGE, 0
     if (order.key.host, order.ref) in state.refs:
         return Reason.STATE, 0
     if (reason := _cannot_leave(state, order)) is not Reason.OK:
@@ -461,9 +466,9 @@ def _first_ranges(
             here = [part for part in extras if part[0] == host]
             mem_ucr, cpu_ucr = sum(part[1] for part in here), sum(part[2] for part in here)
         if order.mem_bytes:
-            ranges.append(Range(host, slots * order.mem_bytes, mem_ucr, state.tick))
+            ranges.append(Range(host, slots * order.mem_bytes, min(mem_ucr, UCR_MAX), state.tick))
         if cpu_ucr:
-            ranges.append(Range(host, 0, cpu_ucr, state.tick))
+            ranges.append(Range(host, 0, min(cpu_ucr, UCR_MAX), state.tick))
     return ranges
 
 

@@ -24,7 +24,7 @@ from tegcore.wire.transport import Transport
 from tegio.control import Peer
 from tegio.executive import Executive, Window
 from tegio.failpoints import reach
-from tegio.logs import event
+from tegio.logs import Seldom, event
 from tegio.notify import notify
 from tegio.users import demand_operator, is_operator, own_tenants, user_name
 from tegio.wire import Wire
@@ -67,6 +67,7 @@ class LedgerService:
         self._commit: asyncio.Task[None] | None = None
         self._fault: JournalError | None = None
         self._retry_ns = 0
+        self._seldom = Seldom()
         self._snapshot_ms = 0.0
         self._order_ms, self._match_ms, self._commit_ms = Window(), Window(), Window()
         self._executive = Executive(clock, TICK_NS, self.cycle)
@@ -226,6 +227,9 @@ class LedgerService:
         for request, outcome, seen in batch.answers:
             if not request.asker.done():
                 request.asker.set_result((outcome, seen))
+        for request, refusal in batch.turned_away:
+            if not request.asker.done():
+                request.asker.set_exception(refusal)
         self._say(batch.sayings)
         now_ns = self._clock.now_ns()
         for arrived in batch.arrived:
@@ -234,7 +238,8 @@ class LedgerService:
     def _say(self, sayings: list[Saying]) -> None:
         for topic, message, retain in sayings:
             if isinstance(message, Rejected) and message.reason != Reason.READ_ONLY:
-                event("ledger.rejects", logging.WARNING, host=message.host, reason=Reason(message.reason).name)
+                reason = Reason(message.reason).name
+                self._seldom.event("ledger.rejects", f"{message.host} {reason}", host=message.host, reason=reason)
             self._wire.publish(topic, message, retain=retain)
 
     # --- people -----------------------------------------------------------------------------------------------------

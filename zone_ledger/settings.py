@@ -4,6 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from tegcore.config.ranges import CREDITS_MAX, JOULES_MAX, RATED_W_MAX, SCARCITY_MAX, Uid
 from tegcore.economics.energy import Energy
 from tegcore.units import TICKS_PER_HOUR, UCR_PER_CREDIT, ZONE_K_MAX
 from tegcore.wire.records import INCOME_STANDING
@@ -49,20 +50,28 @@ class LedgerSettings(Struct, frozen=True, kw_only=True):
         ),
     ] = 0
     rated_w: Annotated[
-        tuple[float, ...], Meta(min_length=1, max_length=8, description="Rated power by slot class.")
+        tuple[Annotated[float, Meta(ge=0, le=RATED_W_MAX)], ...],
+        Meta(min_length=1, max_length=8, description="Rated power by slot class."),
     ] = (700.0,)
     scarcity: Annotated[
-        tuple[float, ...], Meta(min_length=1, max_length=8, description="Price factor by slot class.")
+        tuple[Annotated[float, Meta(ge=0, le=SCARCITY_MAX)], ...],
+        Meta(min_length=1, max_length=8, description="Price factor by slot class."),
     ] = (1.0,)
     pue: Annotated[float, Meta(ge=1, le=5, description="Power usage effectiveness of the site.")] = 1.3
-    joules_per_credit: Annotated[float, Meta(gt=0, description="The energy peg.")] = 3.6e6
+    joules_per_credit: Annotated[float, Meta(ge=1, le=JOULES_MAX, description="The energy peg.")] = 3.6e6
     mu_credits: Annotated[
-        float, Meta(ge=0, description="Static friction per unit of mass, until an epoch sets it.")
+        float, Meta(ge=0, le=CREDITS_MAX, description="Static friction per unit of mass, until an epoch sets it.")
     ] = 0.0
-    gas_credits: Annotated[float, Meta(ge=0, description="Fee of an expansion, until an epoch sets it.")] = 0.0001
+    gas_credits: Annotated[
+        float, Meta(ge=0, le=CREDITS_MAX, description="Fee of an expansion, until an epoch sets it.")
+    ] = 0.0001
     burn_permille: Annotated[int, Meta(ge=0, le=1000, description="Burnt of what returns from a purse.")] = 10
-    mem_k_credits: Annotated[float, Meta(ge=0, description="k of the memory price (15), per period.")] = 0.01
-    cpu_k_credits: Annotated[float, Meta(ge=0, description="k of the cpu price (15), per period.")] = 0.0
+    mem_k_credits: Annotated[
+        float, Meta(ge=0, le=CREDITS_MAX, description="k of the memory price (15), per period.")
+    ] = 0.01
+    cpu_k_credits: Annotated[float, Meta(ge=0, le=CREDITS_MAX, description="k of the cpu price (15), per period.")] = (
+        0.0
+    )
     income: Annotated[
         str,
         Meta(
@@ -70,14 +79,16 @@ class LedgerSettings(Struct, frozen=True, kw_only=True):
             description="What every tenant earns: standing (at fixed prices all that is charged), or credits an hour.",
         ),
     ] = "standing"
-    welcome_credits: Annotated[float, Meta(ge=0, description="Minted into each account as it is opened.")] = 0.0
-    snapshot_records: Annotated[int, Meta(ge=1, description="Commands between two snapshots.")] = 200_000
+    welcome_credits: Annotated[
+        float, Meta(ge=0, le=CREDITS_MAX, description="Minted into each account as it is opened.")
+    ] = 0.0
+    snapshot_records: Annotated[int, Meta(ge=1, le=2**62, description="Commands between two snapshots.")] = 200_000
     keep_batches: Annotated[
-        int, Meta(ge=0, description="Batches kept in the journal behind its snapshots; 0: all, for ever.")
+        int, Meta(ge=0, le=2**62, description="Batches kept in the journal behind its snapshots; 0: all, for ever.")
     ] = 0
-    operators: Annotated[tuple[int, ...], Meta(description="Users, by number, that may operate beside root.")] = ()
+    operators: Annotated[tuple[Uid, ...], Meta(description="Users, by number, that may operate beside root.")] = ()
     tenants: Annotated[
-        dict[str, tuple[int, ...]],
+        dict[str, tuple[Uid, ...]],
         Meta(description="Users, by number, of each tenant, to begin with; others are tenants by their own name."),
     ] = {}
 

@@ -117,6 +117,8 @@ def _advance(state: State, lease: Lease, rest_ucr: int, gas_ucr: int) -> tuple[R
     if lease.pays is Pays.ACCOUNT and room_ucr < wanted_ucr:
         return Reason.BUDGET, wanted_ucr - room_ucr
     if lease.covered:
+        if gas_ucr > state.room_ucr:
+            return Reason.RANGE, gas_ucr - state.room_ucr
         _cover(state, lease, gas_ucr)
         gas_ucr = min(gas_ucr, lease.escrow_ucr)
         lease.escrow_ucr -= gas_ucr
@@ -228,10 +230,10 @@ def _return_purse(state: State, lease: Lease) -> None:
 
 
 def _cover(state: State, lease: Lease, amount_ucr: int) -> None:
-    """Let the standing income pay into escrow, no further than the budget goes, or than a ledger can count."""
-    amount_ucr = min(amount_ucr, state.accounts.room_ucr)
+    """Let the standing income pay into escrow, no further than the budget goes, and a ledger can count."""
     if lease.budget_ucr >= 0:
         amount_ucr = max(0, min(amount_ucr, lease.budget_ucr - lease.paid_ucr - lease.escrow_ucr))
+    amount_ucr = min(amount_ucr, state.room_ucr)
     state.accounts.cover(lease.tenant, amount_ucr)
     state.counters.covered_ucr += amount_ucr
     lease.escrow_ucr += amount_ucr
@@ -240,9 +242,7 @@ def _cover(state: State, lease: Lease, amount_ucr: int) -> None:
 def _subsidise(state: State, lease: Lease, rent_ucr: int) -> int:
     """Pay the subsidy on a period's rent and measured use into the purse, as far as this epoch's bound goes."""
     wanted_ucr = rent_ucr * lease.subsidy_permille * lease.use_permille // PERMILLE**2
-    paid_ucr = min(wanted_ucr, max(0, state.rates.subsidy_ucr_max - state.subsidy_epoch_ucr))
-    if state.rules.accounts_pay:
-        paid_ucr = min(paid_ucr, state.accounts.room_ucr)
+    paid_ucr = min(wanted_ucr, max(0, state.rates.subsidy_ucr_max - state.subsidy_epoch_ucr), state.room_ucr)
     if paid_ucr:
         state.subsidy_epoch_ucr += paid_ucr
         state.accounts.subsidise(lease.tenant, paid_ucr)

@@ -4,6 +4,7 @@ Everything of `State` but what follows from the rest: the book is kept as its co
 was promised) and built anew. msgpack by msgspec; a field that a later program adds comes last, with a default.
 """
 
+import struct
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +18,7 @@ from zone_ledger.book.base import Book, HostShape, Seat
 from zone_ledger.leases import Counters, HostSession, Lease, Order, Rates
 from zone_ledger.rules import rule_set
 from zone_ledger.shares import Shares
+from zone_ledger.soundness import Soundness
 from zone_ledger.state import Outcome, State
 from zone_ledger.terms import TermsOfAll
 from zone_ledger.waiters import Promise, Waiter
@@ -114,10 +116,10 @@ def pack(state: State) -> bytes:
 
 
 def unpack(payload: bytes, book_of: Callable[[int], Book]) -> State:
-    """The state in bytes.
+    """The state in bytes: all that reaches the book is proven before.
 
     Raises:
-        JournalError: If they are of a format that this program does not read.
+        JournalError: If they are of a format that this program does not read, or hold what no state has.
     """
     try:
         contents = msgspec.msgpack.decode(payload, type=_Contents, dec_hook=_typed)
@@ -125,6 +127,49 @@ def unpack(payload: bytes, book_of: Callable[[int], Book]) -> State:
         raise JournalError(f"a snapshot does not decode: {error}", "remove it: the one before it will do") from None
     if contents.format > FORMAT:
         raise JournalError(f"a snapshot has format {contents.format}", "update the program")
+    try:
+        _prove(contents)
+        return _restored(contents, book_of)
+    except JournalError:
+        raise
+    except Exception as error:  # whatever does not go together in it: an older one, or the journal, will do
+        what = f"a snapshot holds what no state has: {type(error).__name__}: {error}"
+        raise JournalError(what, "remove it: the one before it will do") from None
+
+
+def proven(payload: bytes, book_of: Callable[[int], Book], state_hash: bytes) -> State:
+    """The state in bytes, if it is the one that has a hash.
+
+    Raises:
+        JournalError: If it is not, or as `unpack`.
+    """
+    state = unpack(payload, book_of)
+    try:
+        found = state.hash()
+    except struct.error:
+        found = b""
+    if found != state_hash:
+        raise JournalError("a snapshot leads to another state", "remove it: the one before it will do")
+    return state
+
+
+def _prove(contents: _Contents) -> None:
+    sound = Soundness(contents.genesis)
+    sound.reserves(contents.reserves)
+    sound.hosts(contents.shapes)
+    sound.cordons(contents.cordoned)
+    for number, seat, promised in ((each.number, each.seat, each.promised) for each in contents.seats):
+        sound.seat(number, seat, promised)
+    seats = {each.number: each.seat for each in contents.seats}
+    for lease in contents.leases:
+        sound.lease(lease, seats.get(lease.number))
+    for order in (*contents.orders, *(waiter.order for waiter in contents.waiters)):
+        sound.order(order)
+    if contents.promise is not None:
+        sound.promise(contents.promise.blocks)
+
+
+def _restored(contents: _Contents, book_of: Callable[[int], Book]) -> State:
     state = State(contents.genesis, _book(contents, book_of), contents.market, rules=rule_set(contents.rules))
     for name in (
         "zone",

@@ -94,7 +94,7 @@ def short_ucr(state: State, tenant: int, purse_ucr: int, charge: int = 0) -> int
 def pay_incomes(state: State) -> None:
     """Mint a period's income into every account that has a rate, as far as a ledger can count."""
     for tenant in sorted(state.tenants) if state.incomes else ():
-        rate_ucr = min(state.income_of(tenant), state.accounts.room_ucr)
+        rate_ucr = min(state.income_of(tenant), state.room_ucr)
         if rate_ucr > 0:
             state.accounts.earn(tenant, rate_ucr)
 

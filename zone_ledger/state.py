@@ -11,9 +11,21 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from tegcore.wire.records import INCOME_STANDING, Admit, Genesis, Market, Op, Reason, Record, Region
+from tegcore.units import UCR_MAX
+from tegcore.wire.records import (
+    INCOME_STANDING,
+    WORD_MAX,
+    Admit,
+    Genesis,
+    Market,
+    Op,
+    Reason,
+    Record,
+    Region,
+    told_within,
+)
 from tegcore.wire.session import Outbox
 from zone_ledger.accounts import Accounts
 from zone_ledger.book.base import Book
@@ -164,6 +176,12 @@ class State:
         self.shares, self.queue = shares, Queue(by_tenant=shares.on)
         self.queue.restore(waiters.values())
 
+    @property
+    def room_ucr(self) -> int:
+        """What can still come into this ledger by mint or transfer, so that every sum of money is a 64-bit word."""
+        most_ucr = UCR_MAX if self.rules.accounts_pay else WORD_MAX
+        return max(0, most_ucr - self.accounts.minted - self.accounts.transferred_in)
+
     def income_of(self, tenant: int) -> int:
         """What a tenant is minted a period, or `INCOME_STANDING`."""
         return self.incomes.get(tenant, self.incomes.get(0, INCOME_STANDING))
@@ -188,7 +206,7 @@ class State:
         """Look at a lease in a later tick."""
         heapq.heappush(self.due, (tick, due, lease))
 
-    def emit(self, host: int, op: Op, body: object) -> None:
+    def emit(self, host: int, op: Op, body: Any) -> None:
         """Tell a host something, in its order, once. A host whose outbox is full is not heard until its next boot."""
         session = self.hosts.get(host)
         if session is None or session.boot == 0 or session.stale or session.rules < _RULES_OF_EVENTS.get(op, 0):
@@ -197,10 +215,10 @@ class State:
         if session.outbox.full:
             session.stale, session.outbox = True, Outbox()
             return
-        session.outbox.put(Record(op, host, session.boot, 0, body))
+        session.outbox.put(Record(op, host, session.boot, 0, told_within(op, body)))
         self.stirred.add(host)
 
-    def tell(self, lease: Lease, op: Op, body: object) -> None:
+    def tell(self, lease: Lease, op: Op, body: Any) -> None:
         """Tell the host that ordered a lease, and each that it spans."""
         for host in dict.fromkeys((lease.origin, *lease.hosts)):
             self.emit(host, op, body)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from tegcore.units import UCR_MAX
 from tegcore.wire.messages import (
     PEERS_TOLD_MAX,
     SCHEMA,
@@ -98,9 +99,9 @@ def digest(state: State, before: Counters) -> Digest:
         state.book.free_slots(Region(0, 2 * state.genesis.zone_k)),
         len(state.leases),
         now.demand_slots - before.demand_slots,
-        state.rents.rent_ucr,
-        state.rents.used_ucr,
-        reserve_ucr,
+        min(state.rents.rent_ucr, UCR_MAX),
+        min(state.rents.used_ucr, UCR_MAX),
+        min(reserve_ucr, UCR_MAX),
         now.attempts - before.attempts,
         now.refused - before.refused,
         now.refused_span - before.refused_span,

@@ -5,6 +5,7 @@ whole message, and checks that the message may stand on its topic. What fails sa
 """
 
 from collections.abc import Callable
+from typing import Any, get_type_hints
 
 import msgspec
 
@@ -24,9 +25,11 @@ from tegcore.wire.messages import (
     Hello,
     Message,
     Orders,
+    OrNan,
     Peers,
     Rates,
     Rejected,
+    Sample,
     Status,
     Telemetry,
     Tenants,
@@ -67,6 +70,33 @@ class RejectedFrameError(DecodeError):
         self.reason = reason
 
 
+def _readings(kind: type[Any]) -> tuple[tuple[str, OrNan], ...]:
+    """The fields that may be NaN, each with its range."""
+    hints = get_type_hints(kind, include_extras=True)
+    marked = [(name, meta) for name, hint in hints.items() for meta in getattr(hint, "__metadata__", ())]
+    return tuple((name, meta) for name, meta in marked if isinstance(meta, OrNan))
+
+
+_SAMPLE, _CERTIFICATE = _readings(Sample), _readings(Certificate)
+
+
+def _check_readings(message: AnyMessage) -> None:
+    """What may be NaN is either that or within its range, which msgspec cannot say.
+
+    Raises:
+        ValueError: If it is not; names the field.
+    """
+    if isinstance(message, Telemetry):
+        read: list[tuple[Any, tuple[tuple[str, OrNan], ...]]] = [(sample, _SAMPLE) for sample in message.samples]
+    else:
+        read = [(message, _CERTIFICATE)] if isinstance(message, Certificate) else []
+    for inner, fields in read:
+        for name, (low, high) in fields:
+            value = getattr(inner, name)
+            if value < low or value > high:
+                raise ValueError(f"{name} = {value} is outside {low} .. {high}")
+
+
 def encode(topic: Topic, message: Message, key: Key) -> bytes:
     """The frame of a message on a topic, signed.
 
@@ -101,7 +131,8 @@ def decode(topic: Topic, frame: bytes, key_of: KeyOf) -> AnyMessage:
         raise RejectedFrameError(Reason.FORGED, f"{topic}: the signature is not that of {topic.host or topic.zone}")
     try:
         message = _decoder.decode(payload)
-    except msgspec.MsgspecError as error:
+        _check_readings(message)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:  # also text that is no UTF-8, lists in lists
         raise RejectedFrameError(Reason.UNDECODABLE, f"{topic}: {error}") from None
     kind = type(message)
     if kind not in _SPOKEN[topic.channel] or len(payload) > BYTES_MAX[kind]:

@@ -48,7 +48,7 @@ Uids = Annotated[tuple[Annotated[int, Meta(ge=0, le=2**32 - 1)], ...], Meta(max_
 class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="verb"):
     """What every request is."""
 
-    v: int = CONTROL_VERSION
+    v: Annotated[int, Meta(ge=0, le=2**31)] = CONTROL_VERSION
 
 
 class Hook(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

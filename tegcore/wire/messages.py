@@ -2,9 +2,17 @@
 
 Structs are encoded as arrays: new fields come last, with defaults, and a receiver passes over fields that it does not
 know. Orders and events hold runs of `tegcore.wire.records`; grids and weights hold little-endian arrays.
+
+Every number states its range where its type is stated, and decoding refuses what lies outside: what can be added up
+and kept by whoever hears it (64-bit words), and no more than there can be.
 """
 
+from typing import Annotated, NamedTuple
+
 import msgspec
+from msgspec import Meta
+
+from tegcore.units import CLASS_COUNT_MAX, PERMILLE, ZONE_K_MAX
 
 SCHEMA = 1
 """Version of the messages below; raised when a field changes its meaning."""
@@ -19,6 +27,52 @@ TENANTS_TOLD_MAX = 32
 HOST_KINDS_MAX = 16
 HEAT_GRID = 16
 """Heat is sent at the cells of a 16 x 16 grid a zone (DESIGN 4)."""
+HOST_LOG2_MAX = 16
+AGENTS_MAX = 1_000_000
+EPOCH_MAX = 2**48
+"""Of a governor: its keys for the ledger have room for no more."""
+_ZONE_SLOTS_MAX = 1 << 2 * ZONE_K_MAX
+
+
+class OrNan(NamedTuple):
+    """Inclusive range of a float that is NaN where there is no such source; checked after decoding."""
+
+    low: float
+    high: float
+
+
+Version = Annotated[int, Meta(ge=0, le=2**31)]
+Boot = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Machine = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Sequence = Annotated[int, Meta(ge=0, le=2**62)]
+Count = Annotated[int, Meta(ge=0, le=2**62)]
+Ucr = Annotated[int, Meta(ge=0, le=2**62)]
+Tick = Annotated[int, Meta(ge=0, le=2**53)]
+Ticks = Annotated[int, Meta(ge=0, le=2**41)]
+"""A span of them."""
+Epoch = Annotated[int, Meta(ge=0, le=EPOCH_MAX)]
+Issued = Annotated[int, Meta(ge=0, le=2**53)]
+"""A number that a ledger gives out: of a lease, of a token."""
+Uid = Annotated[int, Meta(ge=0, le=2**32 - 1)]
+Slot = Annotated[int, Meta(ge=0, lt=_ZONE_SLOTS_MAX)]
+SlotOrNone = Annotated[int, Meta(ge=-1, lt=_ZONE_SLOTS_MAX)]
+Slots = Annotated[int, Meta(ge=0, le=_ZONE_SLOTS_MAX)]
+Log2 = Annotated[int, Meta(ge=0, le=HOST_LOG2_MAX)]
+Log2OrNone = Annotated[int, Meta(ge=-1, le=2 * ZONE_K_MAX)]
+SlotClass = Annotated[int, Meta(ge=0, lt=CLASS_COUNT_MAX)]
+Milli = Annotated[int, Meta(ge=0, le=2**62)]
+"""Thousandths of a core."""
+Bytes = Annotated[int, Meta(ge=0, le=1 << 50)]
+Agents = Annotated[int, Meta(ge=0, lt=AGENTS_MAX)]
+Displacement = Annotated[float, Meta(ge=0, le=1e9)]
+"""Slots that a host's agents attempted to move by."""
+Mass = Annotated[float, Meta(ge=0, le=1e15)]
+Share = Annotated[float, OrNan(0.0, 1.0)]
+Celsius = Annotated[float, OrNan(-300.0, 10_000.0)]
+Watt = Annotated[float, OrNan(0.0, 1e9)]
+Margin = Annotated[float, OrNan(-1e30, 1e30)]
+Real = Annotated[float, Meta(ge=-1e30, le=1e30)]
+Positive = Annotated[float, Meta(ge=0, le=1e30)]
 
 
 class Message(msgspec.Struct, frozen=True, array_like=True, gc=False, tag_field="t"):
@@ -42,19 +96,19 @@ class Hello(Message, frozen=True, tag="hello"):
         lease, token: The greatest numbers of leases that the host has seen.
     """
 
-    v: int
+    v: Version
     host: str
-    boot: int
-    base: int
-    log2_slots: int
-    slot_class: int
-    cpu_milli: int
-    mem_bytes: int
-    absent_mask: int = 0
-    rules: int = 0
-    machine: int = 0
-    lease: int = 0
-    token: int = 0
+    boot: Annotated[int, Meta(ge=1, le=2**63 - 1)]
+    base: SlotOrNone
+    log2_slots: Log2
+    slot_class: SlotClass
+    cpu_milli: Milli
+    mem_bytes: Bytes
+    absent_mask: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
+    rules: Annotated[int, Meta(ge=0, le=PERMILLE)] = 0
+    machine: Machine = 0
+    lease: Issued = 0
+    token: Issued = 0
 
 
 class Orders(Message, frozen=True, tag="orders"):
@@ -67,10 +121,10 @@ class Orders(Message, frozen=True, tag="orders"):
         quotes: Virtual FOK records; answered, not acknowledged.
     """
 
-    v: int
+    v: Version
     host: str
-    boot: int
-    event_ack: int
+    boot: Boot
+    event_ack: Sequence
     records: bytes = b""
     quotes: bytes = b""
 
@@ -84,12 +138,12 @@ class Ask(Message, frozen=True, tag="ask"):
         tenants_after: Not below 0: it asks instead which tenants changed after this change; see `Beat.tenants`.
     """
 
-    v: int
+    v: Version
     host: str
-    boot: int
-    leases: list[int] = []
+    boot: Boot
+    leases: list[Count] = []
     hosts: list[str] = []
-    tenants_after: int = -1
+    tenants_after: Annotated[int, Meta(ge=-1, le=2**62)] = -1
 
 
 class Party(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -103,11 +157,11 @@ class Party(msgspec.Struct, frozen=True, array_like=True, gc=False):
         slots: How many of its slots each has.
     """
 
-    lease: int
-    token: int
+    lease: Count
+    token: Count
     home: str
     seats: list[str]
-    slots: list[int]
+    slots: list[Slots]
 
 
 class PeerHost(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -129,9 +183,9 @@ class PeerHost(msgspec.Struct, frozen=True, array_like=True, gc=False):
 class Peers(Message, frozen=True, tag="peers"):
     """The ledger's answer to `Ask`; what it does not know, or may not be told, is left out."""
 
-    v: int
+    v: Version
     host: str
-    boot: int
+    boot: Boot
     parties: list[Party]
     peers: list[PeerHost]
 
@@ -149,8 +203,8 @@ class TenantIs(msgspec.Struct, frozen=True, array_like=True, gc=False):
     name: str
     token: bytes
     closed: bool
-    users: list[int]
-    without: list[int]
+    users: list[Uid]
+    without: list[Uid]
 
 
 class Tenants(Message, frozen=True, tag="tenants"):
@@ -161,30 +215,30 @@ class Tenants(Message, frozen=True, tag="tenants"):
         upto: All changes up to this one are told.
     """
 
-    v: int
+    v: Version
     host: str
-    boot: int
-    after: int
-    upto: int
+    boot: Boot
+    after: Count
+    upto: Count
     tenants: list[TenantIs]
 
 
 class Welcome(Message, frozen=True, tag="welcome"):
     """The ledger's answer to `Hello`: the host's number and place, and the settings of the zone."""
 
-    v: int
+    v: Version
     host: str
-    boot: int
-    host_id: int
-    base: int
-    zone_k: int
-    tick: int
-    period_ticks: int
-    term_ticks: int
-    renew_ticks: int
-    grace_ticks: int
-    notice_ticks: int
-    epoch_ticks: int
+    boot: Boot
+    host_id: Annotated[int, Meta(ge=0, le=2**32 - 1)]
+    base: Slot
+    zone_k: Annotated[int, Meta(ge=1, le=ZONE_K_MAX)]
+    tick: Tick
+    period_ticks: Ticks
+    term_ticks: Ticks
+    renew_ticks: Ticks
+    grace_ticks: Ticks
+    notice_ticks: Ticks
+    epoch_ticks: Ticks
 
 
 class Events(Message, frozen=True, tag="events"):
@@ -194,11 +248,11 @@ class Events(Message, frozen=True, tag="events"):
         ack: Greatest sequence number of a command that was applied and is durable.
     """
 
-    v: int
+    v: Version
     host: str
-    boot: int
-    tick: int
-    ack: int
+    boot: Boot
+    tick: Tick
+    ack: Sequence
     records: bytes = b""
     quotes: bytes = b""
 
@@ -212,10 +266,10 @@ class Rejected(Message, frozen=True, tag="rejected"):
         detail: One line for people.
     """
 
-    v: int
+    v: Version
     host: str
-    boot: int
-    reason: int
+    boot: Boot
+    reason: Annotated[int, Meta(ge=0, le=255)]
     detail: str
 
 
@@ -226,14 +280,14 @@ class Beat(Message, frozen=True, tag="beat"):
         tenants: How many changes to tenants there were: a host that knows fewer asks.
     """
 
-    v: int
+    v: Version
     zone: str
-    tick: int
-    tau: int
-    market: int
-    leases: int
-    free_slots: int
-    tenants: int = 0
+    tick: Tick
+    tau: Tick
+    market: Annotated[int, Meta(ge=0, le=1)]
+    leases: Count
+    free_slots: Slots
+    tenants: Count = 0
 
 
 class ClassStock(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -255,22 +309,22 @@ class ClassStock(msgspec.Struct, frozen=True, array_like=True, gc=False):
         declared_tick: The first such end; 0: nobody has said.
     """
 
-    slot_class: int
-    slots: int = 0
-    free: int = 0
-    leased: int = 0
-    drained: int = 0
-    lost: int = 0
-    cordoned: int = 0
-    largest_log2: int = -1
-    free_log2: int = -1
-    free_cpu_milli: int = 0
-    free_mem_bytes: int = 0
-    end_tick: int = 0
-    leaving: int = 0
-    leave_tick: int = 0
-    declared: int = 0
-    declared_tick: int = 0
+    slot_class: SlotClass
+    slots: Slots = 0
+    free: Slots = 0
+    leased: Slots = 0
+    drained: Slots = 0
+    lost: Slots = 0
+    cordoned: Slots = 0
+    largest_log2: Log2OrNone = -1
+    free_log2: Log2OrNone = -1
+    free_cpu_milli: Milli = 0
+    free_mem_bytes: Bytes = 0
+    end_tick: Tick = 0
+    leaving: Slots = 0
+    leave_tick: Tick = 0
+    declared: Slots = 0
+    declared_tick: Tick = 0
 
 
 class HostKind(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -281,10 +335,10 @@ class HostKind(msgspec.Struct, frozen=True, array_like=True, gc=False):
         mem_bytes: What is offered of its memory; what leases hold of it stays below.
     """
 
-    slot_class: int
-    log2_slots: int
-    cpu_milli: int
-    mem_bytes: int
+    slot_class: SlotClass
+    log2_slots: Log2
+    cpu_milli: Milli
+    mem_bytes: Bytes
 
 
 class Stock(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -295,7 +349,7 @@ class Stock(msgspec.Struct, frozen=True, array_like=True, gc=False):
         kinds: At most `HOST_KINDS_MAX`; of more, those of a class are told as one that has the most of each.
     """
 
-    tick: int
+    tick: Tick
     classes: list[ClassStock]
     kinds: list[HostKind]
 
@@ -311,11 +365,11 @@ class Heat(Message, frozen=True, tag="heat"):
         stock: With a full frame, what the zone has.
     """
 
-    v: int
+    v: Version
     zone: str
-    tick: int
-    frame: int
-    delta: int
+    tick: Tick
+    frame: Count
+    delta: Count
     cells: bytes
     mix: bytes = b""
     stock: Stock | None = None
@@ -333,16 +387,16 @@ class Sample(msgspec.Struct, frozen=True, array_like=True, gc=False):
         power_w: Of the whole host.
     """
 
-    at_ns: int
-    cpu: float
-    memory: float
-    io: float
-    network: float
-    accelerator: float
-    heat: float
-    fragmentation: float
-    temperature_c: float
-    power_w: float
+    at_ns: Annotated[int, Meta(ge=0, le=2**63 - 1)]
+    cpu: Share
+    memory: Share
+    io: Share
+    network: Share
+    accelerator: Share
+    heat: Share
+    fragmentation: Share
+    temperature_c: Celsius
+    power_w: Watt
 
 
 class Motion(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -356,25 +410,25 @@ class Motion(msgspec.Struct, frozen=True, array_like=True, gc=False):
         mass: Mean mass, in units of (11).
     """
 
-    agents: int
-    ghosts: int
-    attempts_slots: float
-    ticks: int
-    mass: float
+    agents: Agents
+    ghosts: Agents
+    attempts_slots: Displacement
+    ticks: Ticks
+    mass: Mass
 
 
 class Telemetry(Message, frozen=True, tag="telemetry"):
     """Four messages a second of up to five samples; of how many slots, and of which class, they are."""
 
-    v: int
+    v: Version
     host: str
-    boot: int
-    seq: int
-    base: int
-    log2_slots: int
+    boot: Boot
+    seq: Sequence
+    base: Slot
+    log2_slots: Log2
     samples: list[Sample]
     motion: Motion
-    slot_class: int = 0
+    slot_class: SlotClass = 0
 
 
 class Status(Message, frozen=True, tag="status"):
@@ -385,12 +439,12 @@ class Status(Message, frozen=True, tag="status"):
         machine: As in `Hello`.
     """
 
-    v: int
+    v: Version
     host: str
-    boot: int
+    boot: Boot
     up: bool
     address: str = ""
-    machine: int = 0
+    machine: Machine = 0
 
 
 class Digest(Message, frozen=True, tag="digest"):
@@ -412,21 +466,21 @@ class Digest(Message, frozen=True, tag="digest"):
         epoch: Number of the rates in force.
     """
 
-    v: int
+    v: Version
     zone: str
-    tick: int
-    tau: int
-    slots: int
-    free_slots: int
-    leases: int
-    demand_slots: int
-    rent_ucr: int
-    used_rent_ucr: int
-    reserve_ucr: int
-    attempts: int
-    refused: int
-    refused_span: int
-    epoch: int
+    tick: Tick
+    tau: Tick
+    slots: Slots
+    free_slots: Slots
+    leases: Count
+    demand_slots: Count
+    rent_ucr: Ucr
+    used_rent_ucr: Ucr
+    reserve_ucr: Ucr
+    attempts: Count
+    refused: Count
+    refused_span: Count
+    epoch: Epoch
 
 
 class Field(Message, frozen=True, tag="field"):
@@ -446,29 +500,29 @@ class Field(Message, frozen=True, tag="field"):
         mu_ucr: Static friction of the epoch (14), in ucr per slot-period and unit of mass; -1 where nobody said.
     """
 
-    v: int
+    v: Version
     zone: str
-    tau: int
-    grid: int
-    lengthscale: float
-    mean: float
-    noise: float
+    tau: Tick
+    grid: Annotated[int, Meta(ge=0, le=1 << ZONE_K_MAX)]
+    lengthscale: Positive
+    mean: Real
+    noise: Positive
     weights: bytes
     rates: bytes
-    stale: int
-    temperature: float
-    friction: float
-    mu_ucr: int = -1
+    stale: Tick
+    temperature: Positive
+    friction: Positive
+    mu_ucr: Annotated[int, Meta(ge=-1, le=2**62)] = -1
 
 
 class Rates(Message, frozen=True, tag="rates"):
     """The governor's rates and admission for a zone: records of `SET_RATES`, `ADMIT` and `SET_CAP`; its merged time."""
 
-    v: int
+    v: Version
     zone: str
-    epoch: int
+    epoch: Epoch
     records: bytes
-    tau: int = 0
+    tau: Tick = 0
 
 
 class Certificate(Message, frozen=True, tag="certificate"):
@@ -488,19 +542,19 @@ class Certificate(Message, frozen=True, tag="certificate"):
         stale: Ticks since the last telemetry that could be used.
     """
 
-    v: int
+    v: Version
     zone: str
-    epoch: int
-    tau: int
+    epoch: Epoch
+    tau: Tick
     phase: str
-    reynolds: float
-    entropy_rate: float
-    g: float
-    free_energy: float
-    barrier: float
+    reynolds: Positive
+    entropy_rate: Positive
+    g: Real
+    free_energy: Real
+    barrier: Margin
     bound: str
-    cost: float
-    stale: int
+    cost: Positive
+    stale: Tick
 
 
 AnyMessage = (

@@ -13,13 +13,16 @@ import hashlib
 import hmac
 import struct
 from dataclasses import dataclass
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from tegcore.errors import DecodeError
 from tegcore.ids import is_name
-from tegcore.units import NAME_BYTES_MAX
+from tegcore.units import NAME_BYTES_MAX, PRICE_UCR_MAX
 from tegcore.wire.control import WorkloadSpec
+from tegcore.wire.messages import Count, Log2, SlotOrNone, Slots, Tick
 from tegcore.wire.signing import SIGNATURE_BYTES, Key
 
 VERSION = 1
@@ -40,6 +43,12 @@ HEAD_BYTES = _LENGTH.size + SIGNATURE_BYTES
 PREAMBLE_BYTES = len(MAGIC) + 1 + NONCE_BYTES + 1
 
 
+Rank = Annotated[int, Meta(ge=0, lt=SEATS_MAX)]
+LinesOrNone = Annotated[int, Meta(ge=-1, le=2**62)]
+PlaceOrNone = Annotated[int, Meta(ge=-1, le=PLACE_MAX)]
+ExitCode = Annotated[int, Meta(ge=-(2**31), lt=2**31)]
+
+
 class Said(msgspec.Struct, frozen=True, array_like=True, gc=False, tag_field="t"):
     """What every message is."""
 
@@ -55,11 +64,11 @@ class Source(msgspec.Struct, frozen=True, array_like=True, gc=False, order=True)
         ranks: How many the lease had.
     """
 
-    token: int
-    number: int
-    rank: int
+    token: Count
+    number: Count
+    rank: Rank
     holder: str
-    ranks: int = 1
+    ranks: Annotated[int, Meta(ge=1, le=SEATS_MAX)] = 1
 
     @property
     def generation(self) -> tuple[int, int]:
@@ -85,21 +94,21 @@ class Brief(Said, frozen=True, tag="brief"):
         together: Whether the seat is to wait for `Begin` when it has all that it needs.
     """
 
-    ref: int
-    lease: int
-    token: int
-    rank: int
+    ref: Count
+    lease: Count
+    token: Count
+    rank: Rank
     seats: list[str]
-    slots: int
+    slots: Slots
     name: str
     tenant: str
     user: str
-    limit_ucr: int
+    limit_ucr: Annotated[int, Meta(ge=0, le=PRICE_UCR_MAX)]
     ticket: str
     spec: WorkloadSpec
     files: list[str] = []
     sources: list[Source] = []
-    submitted_tick: int = 0
+    submitted_tick: Tick = 0
     together: bool = False
 
 
@@ -120,20 +129,20 @@ class Report(Said, frozen=True, tag="report"):
         gone: Checkpoints that it was to fetch, and that their holders do not have.
     """
 
-    ref: int
-    lease: int
-    token: int
-    rank: int
-    saves: int
+    ref: Count
+    lease: Count
+    token: Count
+    rank: Rank
+    saves: Count
     over: bool
     ran: bool
     done: bool
-    exit_code: int | None = None
+    exit_code: ExitCode | None = None
     problem: str = ""
     hook_failed: str = ""
-    base: int = -1
-    log2: int = 0
-    kept: list[int] = []
+    base: SlotOrNone = -1
+    log2: Log2 = 0
+    kept: list[Count] = []
     ready: bool = False
     gone: list[Source] = []
 
@@ -141,9 +150,9 @@ class Report(Said, frozen=True, tag="report"):
 class Begin(Said, frozen=True, tag="begin"):
     """Every rank of a lease has what it needs: the part is to start."""
 
-    ref: int
-    token: int
-    rank: int
+    ref: Count
+    token: Count
+    rank: Rank
 
 
 class Bundle(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -156,11 +165,11 @@ class Bundle(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """
 
     home: str
-    ref: int
+    ref: Count
     ticket: str
-    token: int = 0
-    number: int = 0
-    rank: int = 0
+    token: Count = 0
+    number: Count = 0
+    rank: Rank = 0
 
 
 class List(Said, frozen=True, tag="list"):
@@ -173,7 +182,7 @@ class File(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One file of a bundle: path within it, size, BLAKE2b of the whole, whether it may be executed."""
 
     path: str
-    size: int
+    size: Count
     digest: bytes
     executable: bool = False
 
@@ -189,7 +198,7 @@ class Read(Said, frozen=True, tag="read"):
 
     bundle: Bundle
     path: str
-    offset: int
+    offset: Count
 
 
 class Chunk(Said, frozen=True, tag="chunk"):
@@ -207,12 +216,12 @@ class Chunk(Said, frozen=True, tag="chunk"):
 
     data: bytes
     digest: bytes
-    offset: int = -1
-    line: int = -1
-    keeps: int = 0
-    lines: int = 0
+    offset: PlaceOrNone = -1
+    line: PlaceOrNone = -1
+    keeps: Count = 0
+    lines: Count = 0
     whole: bool = True
-    after_ms: int = 0
+    after_ms: Count = 0
 
 
 class ReadLog(Said, frozen=True, tag="log"):
@@ -227,20 +236,20 @@ class ReadLog(Said, frozen=True, tag="log"):
             for it the output begins with the first byte that is kept.
     """
 
-    ref: int
-    token: int
-    offset: int
-    last: int = -1
-    since_ms: int = 0
+    ref: Count
+    token: Count
+    offset: Count
+    last: LinesOrNone = -1
+    since_ms: Count = 0
     absolute: bool = False
 
 
 class Drop(Said, frozen=True, tag="drop"):
     """The home needs nothing more of a part that is over: it holds, or has no use for, what it left."""
 
-    ref: int
-    token: int
-    rank: int
+    ref: Count
+    token: Count
+    rank: Rank
 
 
 class Answer(Said, frozen=True, tag="answer"):
@@ -254,9 +263,9 @@ class Answer(Said, frozen=True, tag="answer"):
     ok: bool
     reason: str = ""
     message: str = ""
-    base: int = -1
-    log2: int = 0
-    floor: int = 0
+    base: SlotOrNone = -1
+    log2: Log2 = 0
+    floor: Count = 0
 
 
 AnyAsk = Brief | Report | List | Read | ReadLog | Drop | Begin
@@ -353,7 +362,7 @@ class Sealer:
             raise DecodeError("a frame that is not signed by the host it claims to be from")
         try:
             message = _decoder.decode(payload)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, RecursionError) as error:
             raise DecodeError(f"not a message of hosts: {error}") from None
         check(message)
         return message

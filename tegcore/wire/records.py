@@ -135,6 +135,11 @@ class Reason(IntEnum):
     SHARE = 38  # as TAKEN, and tenants that used less of their share of late go before it: `missing` = slots
 
 
+def reason_name(code: int) -> str:
+    """What a peer's reason is called, also where it is one that this program does not know."""
+    return Reason(code).name if code in Reason._value2member_map_ else f"REASON_{code}"
+
+
 class Bounds(NamedTuple):
     """Inclusive range of a field."""
 
@@ -976,10 +981,18 @@ OPERATOR_OPS = frozenset(
 GOVERNOR_OPS = frozenset({Op.SET_RATES, Op.ADMIT, Op.SET_CAP, Op.SET_RESERVE})
 """Commands that the governor may give."""
 
+WORD_MAX = 2**63 - 1
+"""The greatest boot and number of a record: what the ledger keeps and hashes are signed 64-bit words."""
+
 _BOUNDS: dict[Op, tuple[tuple[str, Bounds], ...]] = {
     op: tuple((name, hint.__metadata__[0]) for name, hint in get_type_hints(body, include_extras=True).items())
     for op, body in BODIES.items()
 }
+
+
+def bounds_of(op: Op) -> tuple[tuple[str, Bounds], ...]:
+    """The fields of what an op's record holds, each with its range."""
+    return _BOUNDS[op]
 
 
 _DECODERS = {
@@ -994,14 +1007,23 @@ _DECODERS = {
 }
 
 
+def told_within(op: Op, body: Any) -> Any:
+    """A body as it can be told: what lies past a field's bound as that bound."""
+    _, _, lows, highs, make = _DECODERS[int(op)]
+    if any(map(gt, lows, body)) or any(map(gt, body, highs)):
+        return make(map(min, map(max, body, lows), highs))
+    return body
+
+
 class Record(NamedTuple):
     """One command or event.
 
     Attributes:
         op: What it says.
-        actor: Number of the host that it comes from or goes to; 0 for ledger and operators.
-        boot: Boot of that host, strictly growing with each of its starts.
-        seq: Number within the boot (commands) or for the host (events); for operators an idempotency key.
+        actor: Number of the host that it comes from or goes to, of 32 bits; 0 for ledger and operators.
+        boot: Boot of that host, strictly growing with each of its starts; at most `WORD_MAX`.
+        seq: Number within the boot (commands) or for the host (events); for operators an idempotency key. At most
+            `WORD_MAX`.
         body: The class that `BODIES` names for the op.
     """
 
@@ -1010,6 +1032,11 @@ class Record(NamedTuple):
     boot: int
     seq: int
     body: Any
+
+    @property
+    def headed(self) -> bool:
+        """Whether boot and number are within their range. Decoding lets others through: old journals may hold them."""
+        return self.boot <= WORD_MAX and self.seq <= WORD_MAX
 
     def packed(self) -> bytes:
         """The 104 bytes of the record."""

@@ -8,7 +8,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_engine import Driver, commands
 
-from tegcore.wire.records import Mint, Op, Record, pack_all
+from tegcore.units import UCR_MAX
+from tegcore.wire.records import (
+    Cordon,
+    Fok,
+    Genesis,
+    HostUp,
+    Market,
+    Mint,
+    NameIs,
+    NameKind,
+    Op,
+    Record,
+    Region,
+    Shape,
+    pack_all,
+)
 from zone_ledger import audit
 from zone_ledger.accounts import Posting
 
@@ -59,3 +74,25 @@ MINTED = Record(Op.MINT, 0, 0, 1, Mint(1, 500)).packed()
 def test_it_finds_what_is_amiss(records: bytes, postings: bytes, complaint: str) -> None:
     with pytest.raises(audit.AuditError, match=complaint):
         audit.Audit().batch(1, records, postings)
+
+
+BEYOND = {
+    "boot 9223372036854775808": Record(Op.HOST_UP, 1, 2**63, 0, HostUp(0, 2, 0, 1, 1, 0)),
+    "number 9223372036854775808": Record(Op.MINT, 0, 0, 2**63, Mint(1, 5)),
+    "slot 16 of 16": Record(Op.CORDON, 0, 0, 1, Cordon(16, 1)),
+    "a need of 4611686018427387904 a slot": Record(
+        Op.FOK, 1, 1, 1, Fok(1, 1, Region(0, 4).packed(), Shape((2,)).packed(), 2**62, 0, 1, 0, 0, 0)
+    ),
+    "a name that is no UTF-8": Record(Op.NAME_IS, 0, 0, 0, NameIs(NameKind.HOST, 1, -1, 0, 0, 0, 0, 0, 0, 0)),
+    "4611686018427387904 ucr, where 7 came before": Record(Op.MINT, 0, 0, 2, Mint(1, UCR_MAX)),
+}
+
+
+@pytest.mark.parametrize("what", BEYOND)
+def test_it_names_what_is_past_all_that_a_ledger_can_hold(what: str) -> None:
+    genesis = Record(Op.GENESIS, 0, 0, 0, Genesis(2, 100, 2, 40, 40, 60, 100, Market.FIXED))
+    few = Record(Op.MINT, 0, 0, 1, Mint(1, 7))
+    found = audit.Audit(rules=2)
+    found.batch(1, pack_all([genesis, few]), posting(Posting.MINT, 1, 7))
+    found.batch(2, pack_all([few._replace(seq=9, body=Mint(9, 0)), BEYOND[what]]), b"")
+    assert (found.beyond, found.beyond_count) == ([(2, 2, what)], 1)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tegcore.errors import JournalError
-from tegcore.wire.records import Op, Record, Tick, pack_all
+from tegcore.wire.records import HostUp, NameIs, NameKind, Op, Reason, Record, Tick, pack_all
 from zone_ledger.genesis import genesis_records
 from zone_ledger.journal.recovery import Case
 from zone_ledger.journal.store import Journal
@@ -175,3 +175,19 @@ def test_the_reference_lists_every_case_of_recovery() -> None:
         finding = case.value
         row = (case.name, finding.name, finding.cause, finding.sign, finding.decision.value)
         assert f"| {' | '.join(row)} |" in page, f"the row of case {case.name} is not what the program does"
+
+
+def test_a_journal_that_holds_what_ended_an_older_ledger_is_read(path: Path) -> None:
+    """It was journaled, and the next running hash failed: nothing of it is in any hash that was noted."""
+    hello = Record(Op.HOST_UP, 1, 2**63, 0, HostUp(0, 0, 0, 1_000, 1 << 30, 0))
+    journal = Journal(path, "z")
+    list(journal.read())
+    journal.append(Record(Op.NAME_IS, 0, 0, 0, NameIs.of(NameKind.HOST, 1, "n1")).packed() + hello.packed())
+    for number in range(6, 12):
+        journal.append(tick(number))
+    engine = replay(journal.read())
+    journal.close()
+    assert engine.state.hosts[1].boot == 0, "it begins a new session"
+    assert engine.apply(hello._replace(boot=5)).reason is Reason.OK
+    engine.state.running_hash()
+    engine.check()

@@ -369,8 +369,10 @@ def test_a_zone_tells_what_it_has_in_a_message_of_bounded_size(tmp_path: Path) -
 
 
 def test_the_largest_stock_fits_with_heat_and_mix() -> None:
-    most = 2**40
-    classes = [ClassStock(number, *[most] * 15) for number in range(8)]
+    most, slots = 2**40, 1 << 20
+    rest = {"free_cpu_milli": most, "free_mem_bytes": most, "end_tick": most, "leaving": slots, "leave_tick": most}
+    rest |= {"declared": slots, "declared_tick": most}
+    classes = [ClassStock(number, *[slots] * 6, 20, 20, **rest) for number in range(8)]
     kinds = [HostKind(7, 16, most, most)] * HOST_KINDS_MAX
     heat = Heat(SCHEMA, "z" * 64, most, most, 0, bytes(1024), bytes(768), Stock(most, classes, kinds))
     topic = Topic("z" * 64, Channel.HEAT)

@@ -38,7 +38,9 @@ class Case(Enum):
     H = Finding("older", "a program before this one", "a lower format", Decision.MIGRATE)
     I = Finding("newer", "a program after this one", "a higher format", Decision.REFUSE)  # noqa: E741
     J = Finding("lost", "a disk that did not keep what it had synced", "the mark is ahead", Decision.REFUSE)
-    K = Finding("broken snapshot", "any of the above", "its header does not prove it", Decision.OLDER_SNAPSHOT)
+    K = Finding(
+        "broken snapshot", "any of the above", "its header or its contents do not prove", Decision.OLDER_SNAPSHOT
+    )
     L = Finding("headless", "trimmed, and no snapshot proves", "the first batch is not the first", Decision.REFUSE)
 
 
