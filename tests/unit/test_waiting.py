@@ -1,7 +1,7 @@
 """Who is told that there is room, in what order, and what is kept for whom, by examples checked by hand."""
 
 import pytest
-from worlds import NOTICE, PERIOD, TERM, Zone
+from worlds import NOTICE, PERIOD, RESERVE, TERM, Zone
 
 from tegcore.units import GIB
 from tegcore.wire.records import (
@@ -576,3 +576,15 @@ def test_slots_are_not_kept_for_who_cannot_have_them_though_they_are_free() -> N
     ask(zone, 10, size=1)
     zone.ticks(3)
     assert zone.lease(10), "and what nobody can have is not kept from those who can"
+
+
+def test_at_fixed_prices_a_bid_below_the_price_is_told_so_and_holds_no_room() -> None:
+    zone = full()
+    named = Traits(OrderFlag.NAMED).packed()
+    zone.fok(9, RESERVE - 1, endow=-1, region=ROOT, traits=named)
+    zone.ticks()
+    ask(zone, 10)
+    zone.ticks()
+    assert [Reason(refused.reason) for refused in zone.told(Op.REFUSED)] == [Reason.PRICE, Reason.TAKEN]
+    free(zone, 1)
+    assert woken(zone) == [10]
