@@ -485,9 +485,12 @@ def _lose(state: State, lost: Lost, bound: Bound | None) -> None:
         order.limit_ucr = bound.limit_ucr
         reason, missing = (Reason.FUNDS, bound.missing_ucr) if reason is Reason.PRICE else (reason, missing)
     total = price_ucr(placement.total_ucr, order.shape) if placement else 0
+    least_ucr = reserve_price_ucr(state, order.shape)
     if state.rules.named_displace and reason in {Reason.NO_FIT, Reason.TAKEN}:
-        total = reserve_price_ucr(state, order.shape)
-    outbid = reason in {Reason.PRICE, Reason.FUNDS} and order.limit_ucr > reserve_price_ucr(state, order.shape)
+        total = least_ucr
+        if state.market is Market.FIXED and order.named and order.limit_ucr < least_ucr:
+            reason, missing = Reason.PRICE, least_ucr - order.limit_ucr  # no room would do
+    outbid = reason in {Reason.PRICE, Reason.FUNDS} and order.limit_ucr > least_ucr
     if (reason in {Reason.NO_FIT, Reason.TAKEN} or outbid) and waiting.is_waiting(state, order):
         waiting.waits(state, order)
     else:
