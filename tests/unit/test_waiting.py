@@ -1,5 +1,7 @@
 """Who is told that there is room, in what order, and what is kept for whom, by examples checked by hand."""
 
+from collections.abc import Callable
+
 import pytest
 from worlds import NOTICE, PERIOD, RESERVE, TERM, Zone
 
@@ -19,10 +21,13 @@ from tegcore.wire.records import (
     SetTime,
     Shape,
     Shorten,
+    TenantSet,
     Traits,
 )
 from zone_ledger import snapshot, views, waiting
+from zone_ledger.book.base import Book
 from zone_ledger.book.fast import FastBook
+from zone_ledger.book.reference import ReferenceBook
 
 ROOT = Region(0, 4).packed()
 TIME = 100
@@ -588,3 +593,135 @@ def test_at_fixed_prices_a_bid_below_the_price_is_told_so_and_holds_no_room() ->
     assert [Reason(refused.reason) for refused in zone.told(Op.REFUSED)] == [Reason.PRICE, Reason.TAKEN]
     free(zone, 1)
     assert woken(zone) == [10]
+
+
+def test_who_is_told_leaves_its_promise_to_the_next_that_does_not_fit() -> None:
+    """The younger and longer one was told of slots before the wide one between them had a promise."""
+    zone = Zone(Market.FIXED)
+    ask(zone, 1, size=2, time_ticks=10 * TIME)
+    zone.ticks()
+    ask(zone, 9, time_ticks=2 * TIME)
+    zone.ticks(2)
+    assert [ref for ref, _ in promised(zone)] == [9]
+    ask(zone, 10, size=2, time_ticks=2 * TIME)
+    ask(zone, 11, time_ticks=4 * TIME)
+    ask(zone, 12, time_ticks=TIME)
+    zone.ticks(2)
+    free(zone, 1)
+    assert woken(zone) == [9, 12], "the long one would delay the wide one, which has the next promise"
+    assert promised(zone)[-1][0] == 10
+    zone.ticks(3)
+    ask(zone, 9, time_ticks=2 * TIME)
+    zone.ticks()
+    assert zone.lease(9), "who was told has its slots, also where they are promised to the next by now"
+
+
+def test_who_comes_new_has_its_promise_at_once() -> None:
+    zone = full(time_ticks=TIME)
+    zone.ticks(7)
+    ask(zone, 9, size=2)
+    zone.ticks(2)
+    assert [ref for ref, _ in promised(zone)] == [9]
+
+
+@pytest.mark.parametrize("market", list(Market))
+@pytest.mark.parametrize("book", [ReferenceBook, FastBook])
+def test_who_comes_back_stands_in_no_line_of_before(market: Market, book: Callable[[int], Book]) -> None:
+    """Made anew, a waiter counted its entries anew, and those of before were valid again: it was seated twice."""
+    zone = Zone(market, book=book)
+    for ref in range(1, 4):
+        ask(zone, ref, mem_bytes=2 * GIB)
+    zone.ticks()
+    for ref in (8, 9):
+        ask(zone, ref, mem_bytes=3 * GIB)
+        zone.ticks()
+    ask(zone, 9, mem_bytes=GIB)
+    zone.ticks()
+    free(zone, 9, Reason.DRAINED)
+    ask(zone, 10, mem_bytes=GIB)
+    zone.ticks()
+    ask(zone, 9, mem_bytes=GIB)
+    zone.ticks()
+    for ref in (1, 2, 3):
+        zone.release(zone.lease(ref))
+    zone.ticks()
+    assert sorted(woken(zone)) == [8, 9]
+
+
+def test_a_bid_that_was_lowered_stands_where_it_is_now_after_a_restart_too() -> None:
+    zone = full(Market.AUCTION)
+    zone.state.genesis = zone.state.genesis._replace(woken_bids=1)
+    for ref, limit in ((8, 9_500), (9, 9_000)):
+        ask(zone, ref, limit=limit)
+        zone.ticks()
+    zone.command(Op.CANCEL, Cancel(9))
+    for ref, limit in ((9, 2_100), (10, 5_000)):
+        ask(zone, ref, limit=limit)
+        zone.ticks()
+    free(zone, 1)
+    ask(zone, 8, limit=9_500)
+    zone.ticks()
+    free(zone, 2)
+    assert woken(zone) == [8, 10]
+
+
+@pytest.mark.parametrize("market", list(Market))
+@pytest.mark.parametrize("waiting", [5, 50])
+def test_a_closed_tenants_jobs_that_wait_hold_no_room_from_others(market: Market, waiting: int) -> None:
+    zone = full(market)
+    for ref in range(100, 100 + waiting):
+        ask(zone, ref, host=2, limit=3_000)
+    ask(zone, 9)
+    zone.ticks()
+    zone.operate(Op.TENANT_SET, TenantSet(2, 1, 1))
+    zone.ticks(2)
+    free(zone, 1)
+    zone.ticks()
+    assert woken(zone) == [9]
+
+
+@pytest.mark.parametrize("market", list(Market))
+def test_who_is_told_and_cannot_pay_lets_the_next_be_told_at_once(market: Market) -> None:
+    zone = full(market)
+    for ref in range(100, 140):
+        ask(zone, ref, host=2, limit=3_000)
+    ask(zone, 9)
+    zone.ticks()
+    free(zone, 1)
+    first = woken(zone, 2)[0]
+    ask(zone, first, host=2, limit=3_000, tenant=99)
+    zone.ticks(2)
+    assert woken(zone, 2)[-1] != first
+
+
+def test_a_promise_rests_on_hosts_that_have_the_memory() -> None:
+    zone = Zone(Market.FIXED)
+    zone.engine.apply(Record(Op.HOST_UP, 2, 2, 0, HostUp(8, 2, 0, 4000, 64 * GIB, 0, 2)))
+    zone.boots[2], zone.sent[2] = 2, 0
+    for ref in range(1, 9):
+        ask(zone, ref, time_ticks=TIME if ref < 5 else 2 * TIME)
+    zone.ticks()
+    ask(zone, 20, size=2, mem_bytes=4 * GIB)
+    zone.ticks(2)
+    assert zone.state.promise is not None
+    assert zone.state.promise.blocks == (Region(8, 2),), "the first host has 8 GiB in all"
+
+
+def test_an_overdue_start_is_told_once() -> None:
+    zone = full(time_ticks=TIME)
+    ask(zone, 9, size=2, host=2)
+    zone.ticks(2)
+    zone.system(Op.HOST_LOST, HostLost(1, 0))
+    zone.ticks(TIME + 2 * NOTICE)
+    assert len(promised(zone, 2)) <= 3
+
+
+def test_who_may_displace_is_told_though_who_may_not_asks_for_the_same() -> None:
+    zone = full(Market.AUCTION)
+    ask(zone, 9, limit=9_000)
+    zone.fok(10, 8_000, endow=-1, region=ROOT, traits=Traits(OrderFlag.NAMED).packed())
+    zone.ticks(2)
+    for _ in range(TERM // 40 + 2):
+        zone.renew_all()
+        zone.ticks(40)
+    assert 10 in woken(zone)
