@@ -647,6 +647,8 @@ class Engine:
         if tenant not in self.state.tenants:
             return Outcome(Reason.TENANT)
         kept = self.state.terms.set(tenant, weight, closed=bool(closed))
+        if kept and closed:
+            waiting.tenant_is_closed(self.state, tenant)
         return Outcome(Reason.OK if kept else Reason.LIMIT, subject=tenant)
 
     def _later_rules(self, record: Record) -> Outcome:

@@ -57,6 +57,7 @@ def arrive(state: State, record: Record) -> Outcome:
     if isinstance(order, Reason) or reason is not Reason.OK:
         refused = Refused(record.body.ref, reason, missing, 0, 0)
         _count(state, reason)
+        waiting.waits_otherwise(state, record.actor, record.body.ref)
         state.emit(record.actor, Op.REFUSED, refused)
         return Outcome(reason, missing)
     if order.pays is Pays.PURSE:
@@ -243,7 +244,7 @@ def carry_out(state: State, results: Iterable[Result], bounds: Mapping[OrderKey,
                 order.rule = result.rule
                 fill(state, order, result.placement.by_host if state.rules.whole_cost else None)
             case Won():
-                waiting.waits_otherwise(state, result.order)
+                waiting.waits_otherwise(state, result.order.key.host, result.order.ref)
                 begin(state, result)
             case Lost():
                 _lose(state, result, bounds.get(result.order.key))
@@ -494,7 +495,7 @@ def _lose(state: State, lost: Lost, bound: Bound | None) -> None:
     if (reason in {Reason.NO_FIT, Reason.TAKEN} or outbid) and waiting.is_waiting(state, order):
         waiting.waits(state, order)
     else:
-        waiting.waits_otherwise(state, order)
+        waiting.waits_otherwise(state, order.key.host, order.ref)
     if reason is Reason.TAKEN and state.market is Market.FIXED and waiting.is_passed(state, order):
         reason = Reason.SHARE
     refuse(state, order, Refused(order.ref, reason, missing, total, 0))

@@ -31,7 +31,7 @@ class Waiter:
         asked: Tick of its latest order.
         ready: Whether it has asked since it last had a seat, and its host is heard.
         woken: Tick until which it may answer that it was told of room; 0: it was not.
-        version: Of its entries in heaps: older ones are passed over.
+        version: Of its entries in lines: others are passed over. No version is given twice, whoever has it.
     """
 
     order: Order
@@ -61,6 +61,7 @@ class Waiter:
             order.cpu_milli,
             order.mem_bytes,
             order.traits.time_ticks,
+            order.named,
         )
 
 
@@ -94,10 +95,11 @@ class Queue:
     _by_limit: dict[_Line, list[_Entry]] = field(default_factory=dict, compare=False)
     _tenants: dict[Kind, set[int]] = field(default_factory=dict, compare=False)
     _woken: dict[Key, Waiter] = field(default_factory=dict, compare=False)
+    _version: int = field(default=0, compare=False)
 
     def put(self, waiter: Waiter) -> None:
         """A waiter is to be woken when it fits."""
-        waiter.version += 1
+        self._supersede(waiter)
         self.waiters[waiter.key] = waiter
         self._woken.pop(waiter.key, None)
         age, kind = waiter.age, waiter.kind
@@ -118,8 +120,12 @@ class Queue:
 
     def note_woken(self, waiter: Waiter) -> None:
         """A waiter was told of room."""
-        waiter.version += 1
+        self._supersede(waiter)
         self._woken[waiter.key] = waiter
+
+    def _supersede(self, waiter: Waiter) -> None:
+        self._version += 1
+        waiter.version = self._version
 
     def woken(self, but: Collection[Key] = ()) -> list[Waiter]:
         """Those that were told of room and have not answered."""

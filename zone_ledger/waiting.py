@@ -26,7 +26,7 @@ from typing import NamedTuple
 from tegcore.wire.records import Market, Op, Promised, Region, Woken
 from zone_ledger import clearing
 from zone_ledger.book.base import Seat
-from zone_ledger.clearing import Result, Withheld, exceeds, is_wide, may_displace, offer_fixed
+from zone_ledger.clearing import Lost, Result, Withheld, exceeds, is_wide, may_displace, offer_fixed
 from zone_ledger.leases import Lease, LeaseState, Order, OrderKey
 from zone_ledger.placement import Placement, Trial
 from zone_ledger.state import State
@@ -81,6 +81,7 @@ def waits(state: State, order: Order) -> None:
         if len(state.queue.waiters) >= WAITERS_MAX:
             return
         waiter = Waiter(order, since=order.arrived)
+        state.room |= state.promise is None  # it may be the first that does not fit
     waiter.order, waiter.asked, waiter.ready, waiter.woken = order, state.tick, True, 0
     state.queue.put(waiter)
     state.rows.waiters.mark(key)
@@ -89,12 +90,19 @@ def waits(state: State, order: Order) -> None:
         state.room |= keeper is not None and _standing(waiter) < _standing(keeper)  # it may have what is kept
 
 
-def waits_otherwise(state: State, order: Order) -> None:
+def waits_otherwise(state: State, host: int, ref: int) -> None:
     """What keeps an order from a seat is not room: it is not woken for that, and keeps its age."""
-    waiter = state.queue.waiters.get((order.key.host, order.ref))
+    waiter = state.queue.waiters.get((host, ref))
     if waiter is not None:
+        state.room |= waiter.woken > 0
         waiter.ready, waiter.woken = False, 0
         state.rows.waiters.mark(waiter.key)
+
+
+def tenant_is_closed(state: State, tenant: int) -> None:
+    """Nobody of a tenant is woken: its orders are refused."""
+    for waiter in [waiter for waiter in state.queue.waiters.values() if waiter.order.tenant == tenant]:
+        waits_otherwise(state, *waiter.key)
 
 
 def age_of(state: State, order: Order) -> int:
@@ -174,10 +182,18 @@ def clear_fixed(state: State, orders: list[Order]) -> list[Result]:
             _hold(state, who, trials)
             continue
         with _promise_kept(state, who):
-            results.append(offer_fixed(state.book, who, state.scales, state.rules))
+            result = offer_fixed(state.book, who, state.scales, state.rules)
+        if isinstance(result, Lost) and _was_told(state, who):
+            result = offer_fixed(state.book, who, state.scales, state.rules)
+        results.append(result)
     for trial in reversed(trials):
         trial.undo()
     return results
+
+
+def _was_told(state: State, order: Order) -> bool:
+    waiter = state.queue.waiters.get((order.key.host, order.ref))
+    return waiter is not None and waiter.woken > 0
 
 
 def _turn_of(state: State, order: Order) -> _Turn:
@@ -203,6 +219,8 @@ def _hold(state: State, waiter: Waiter, trials: list[Trial]) -> Placement | None
     trial = Trial(state.book, waiter.order)
     with _promise_kept(state, waiter.order):
         placement = trial.place(leased=False, scales=state.scales)
+    if placement is None and waiter.woken:
+        placement = trial.place(leased=False, scales=state.scales)  # it was told of them before they were promised
     if placement is not None:
         trials.append(trial)
     return placement
@@ -345,6 +363,8 @@ def _wake_oldest(state: State) -> None:
             continue
         taken += _taken(state, waiter, placement)
         _tell(state, waiter)
+        if state.promise is not None and state.promise.key == waiter.key:
+            state.promise = None  # the room it was told of is held for it: the next that does not fit has the promise
         heads.take()
         told += 1
     for trial in reversed(trials):
@@ -552,9 +572,11 @@ def _candidates(state: State, order: Order, size: int, held: list[Taken], found:
 
 
 def _declared_end(state: State, lease: Lease) -> int:
+    """When a lease has surely ended; nobody knows of one that should have and has not."""
+    end_tick = _end_of(state, lease.granted, lease.traits.time_ticks)
     if lease.state is LeaseState.EVICTING:
-        return max(lease.deadline, state.tick + 1)
-    return _end_of(state, lease.granted, lease.traits.time_ticks)
+        end_tick = lease.deadline
+    return end_tick if end_tick > state.tick else _ENDLESS
 
 
 def _end_of(state: State, granted: int, time_ticks: int) -> int:
@@ -575,4 +597,16 @@ def _is_offered(state: State, order: Order, region: Region) -> bool:
         if any(absent >> (slot - run.base) & 1 for slot in range(first, last)):
             return False
         slots += last - first
+        if not _has_the_rest(state, order, region, host, last - first):
+            return False
     return slots == region.slots and not any(region.base <= slot < region.end for slot in state.book.cordoned())
+
+
+def _has_the_rest(state: State, order: Order, region: Region, host: int, slots: int) -> bool:
+    """Whether a host has the memory and cpu for an order, once those that hold slots of a region have left."""
+    use, book = state.book.use_of(host), state.book
+    held = [book.held_on(lease, host) for lease in book.leases_in(region)]
+    mem_bytes = use.mem_bytes - sum(mem for mem, _ in held) + slots * order.mem_bytes
+    cpu_milli = use.cpu_milli - sum(cpu for _, cpu in held) + slots * order.cpu_milli
+    mem_fits = not order.mem_bytes or mem_bytes < use.mem_max_bytes
+    return mem_fits and (not order.cpu_milli or cpu_milli <= use.cpu_max_milli)
