@@ -5,6 +5,7 @@ import fcntl
 import os
 import pty
 import re
+import select
 import signal
 import struct
 import subprocess
@@ -216,3 +217,21 @@ def test_what_is_no_terminal_is_said(stack: Stack) -> None:
     done = subprocess.run([*words, "--pty", "-d", "--", "sh"], input="", capture_output=True, text=True, check=False)
     assert done.returncode == 64
     assert "--detach does not go with it" in done.stderr
+
+
+def test_a_large_paste_comes_whole_while_it_is_echoed(typed: Callable[..., Typed]) -> None:
+    """Each side waited for the other to read."""
+    at = typed("--", "sh", "-c", "echo ready; cat; echo all")
+    at.shows("ready")
+    paste, sent = (b"x" * 79 + b"\n") * 12_500 + b"\x04", 0
+    until_s = time.monotonic() + LIMIT_S
+    while sent < len(paste):
+        assert time.monotonic() < until_s, f"{sent} bytes went in"
+        readable, writable, _ = select.select([at.own], [at.own], [], 0.5)
+        if readable:
+            at.said = (at.said + os.read(at.own, 65536).decode())[-1000:]
+        if writable:
+            with contextlib.suppress(BlockingIOError):
+                sent += os.write(at.own, paste[sent : sent + 4096])
+    at.shows("all")
+    assert at.ended() == 0
