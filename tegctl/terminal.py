@@ -27,6 +27,8 @@ from tegio import terminal
 LOOK_S = 0.5
 """So often it is looked whether the job has ended before it came."""
 _CHUNK_BYTES = 32 << 10
+_UNSENT_BYTES_MAX = 64 << 10
+"""Of what was typed and the job has not taken yet: then nothing more is read."""
 _CREDENTIALS = struct.Struct("3i")
 
 
@@ -79,10 +81,12 @@ class Listening:
 
 
 def _carry(link: socket.socket, resized: socket.socket) -> None:
-    link.sendall(terminal.size(*_size()))
-    wanted: list[int | socket.socket] = [0, link, resized]
+    """Both ways at once: a job that does not read what is typed still shows what it writes."""
+    link.setblocking(False)
+    unsent = bytearray(terminal.size(*_size()))
     while True:
-        ready = select.select(wanted, [], [])[0]
+        wanted: list[int | socket.socket] = [link, resized, *([0] if len(unsent) < _UNSENT_BYTES_MAX else [])]
+        ready, room, _ = select.select(wanted, [link] if unsent else [], [])
         if link in ready:
             try:
                 shown = link.recv(_CHUNK_BYTES)
@@ -91,15 +95,19 @@ def _carry(link: socket.socket, resized: socket.socket) -> None:
             if not shown:
                 return
             _write(shown)
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # its last output is yet to be read
-            if resized in ready:
-                resized.recv(_CHUNK_BYTES)
-                link.sendall(terminal.size(*_size()))
-            if 0 in ready:
-                typed = os.read(0, _CHUNK_BYTES)
-                if not typed:
-                    return
-                link.sendall(terminal.keys(typed))
+        if resized in ready:
+            resized.recv(_CHUNK_BYTES)
+            unsent += terminal.size(*_size())
+        if 0 in ready:
+            typed = os.read(0, _CHUNK_BYTES)
+            if not typed:
+                return
+            unsent += terminal.keys(typed)
+        if room:
+            try:
+                del unsent[: link.send(unsent)]
+            except (BrokenPipeError, ConnectionResetError):
+                unsent.clear()  # its last output is yet to be read
 
 
 def _write(shown: bytes) -> None:
