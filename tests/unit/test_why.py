@@ -306,6 +306,26 @@ async def test_why_says_who_cancelled_it(zone: Zone) -> None:
     assert f"{user_name(ME.uid)} cancelled it: it is over" in await zone.why(name)
 
 
+async def test_a_name_comes_before_a_number(zone: Zone) -> None:
+    first = await zone.submit(name="2")
+    second = await zone.submit()
+    assert (first, zone.node.workloads[2].name) == ("2", second)
+    await zone.ask(control.CancelWorkload(name="2"))
+    assert zone.node.workloads[1].cancelled
+    assert not zone.node.workloads[2].cancelled
+
+
+async def test_what_is_over_is_not_cancelled(zone: Zone) -> None:
+    name = await zone.submit()
+    (work,) = zone.node.workloads.values()
+    zone.cycle(5)
+    zone._done(zone.side, zone.node.run_changed(Run(work.airlock_id, "ended", "exited", 0), zone.now_ns))
+    zone.cycle(5)
+    assert work.exit_code == 0
+    await zone.ask(control.CancelWorkload(name=name))
+    assert "exit code 0" in await zone.why(name)
+
+
 IMPOSSIBLE = [
     ({"sizes": (4,)}, "it asks for 16 GPU slots, and this zone has 8 in all"),
     ({"sizes": (3, 0)}, "it asks for 9 GPU slots, and this zone has 8 in all"),
