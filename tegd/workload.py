@@ -19,7 +19,7 @@ import msgspec
 from tegcore.units import PERMILLE
 from tegcore.wire.control import Hook, WorkloadSpec
 from tegcore.wire.peer import Source
-from tegcore.wire.records import Region, Shape
+from tegcore.wire.records import Reason, Region, Shape
 from tegd.handover import Stay, Trip
 
 HISTORY_MAX = 40
@@ -330,6 +330,11 @@ class Workload(msgspec.Struct):
         work.endow_ucr = min(spec.endow_ucr, spec.budget_ucr) if work.has_budget else spec.endow_ucr
         work.bid_up_to(spec.limit_ucr)
         return work
+
+    @property
+    def came_to_its_end(self) -> bool:
+        """Whether it is over, or its command has ended by itself: what is wanted of it later changes nothing."""
+        return self.life is Life.ENDED or (self.life is Life.LEAVING and self.why_leaving == Reason.DONE)
 
     @property
     def shape(self) -> Shape:

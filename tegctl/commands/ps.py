@@ -56,10 +56,11 @@ def chosen(
         raise RefusedError(
             f"there is no job {unknown[0]!r} on this host", "`tegctl ps -a` lists your jobs, with those that are over"
         )
+    numbers = set(names) - {row["name"] for row in rows}
     return [
         row
         for row in rows
-        if (not names or {row["name"], str(row["ref"])} & set(names))
+        if (not names or row["name"] in names or str(row["ref"]) in numbers)
         and (not users or row.get("user") in users or row["tenant"] in users)
         and (not states or row["state"] in states)
         and (not host or host in row.get("hosts", []))

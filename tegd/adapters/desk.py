@@ -94,10 +94,11 @@ class Desk:
                 return control.Reply(data=views.row(self._node, work, now_ns) | {"done": done.text})
             case control.CancelWorkload():
                 work = self._named(peer, request.name)
-                if work.life is not Life.ENDED and not work.cancelled:
-                    work.cancelled_by = user_name(peer.uid)
-                    work.note(self._node.tick, f"{work.cancelled_by} cancelled it")
-                self._carry_out(self._node.cancel(work, now_ns))
+                if not work.came_to_its_end:
+                    if not work.cancelled:
+                        work.cancelled_by = user_name(peer.uid)
+                        work.note(self._node.tick, f"{work.cancelled_by} cancelled it")
+                    self._carry_out(self._node.cancel(work, now_ns))
                 return control.Reply(data=views.row(self._node, work, now_ns))
             case control.TopUpWorkload():
                 work = self._named(peer, request.name)
@@ -134,7 +135,7 @@ class Desk:
 
     def _named(self, peer: Peer, name: str) -> Workload:
         own_first = sorted(self._seen_by(peer), key=lambda work: (bool(work.home), -work.ref))
-        for work in own_first:
+        for work in [*(work for work in own_first if work.name == name), *own_first]:
             if name in {work.name, str(work.ref)}:
                 return work
         raise RefusedError(

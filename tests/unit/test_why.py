@@ -318,7 +318,8 @@ async def test_a_name_comes_before_a_number(zone: Zone) -> None:
 async def test_what_is_over_is_not_cancelled(zone: Zone) -> None:
     name = await zone.submit()
     (work,) = zone.node.workloads.values()
-    zone.cycle(5)
+    zone.cycle(40)
+    assert work.life is Life.SEATED
     zone._done(zone.side, zone.node.run_changed(Run(work.airlock_id, "ended", "exited", 0), zone.now_ns))
     zone.cycle(5)
     assert work.exit_code == 0
