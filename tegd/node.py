@@ -240,10 +240,9 @@ class Node(Ghosts, Seats):
 
     def _still_leaving(self, work: Workload, now_ns: int) -> list[Effect]:
         agent = self.agents[work.ref]
-        effects = self._leave_when_due(work, agent)
-        if self.runs.get(work.airlock_id) == "ended" and not agent.released:
-            effects += self.run_ended(work, Reason(work.why_leaving), now_ns)
-        return effects
+        if self.runs.get(work.airlock_id) != "ended":
+            return self._leave_when_due(work, agent)
+        return [] if agent.released else self.run_ended(work, Reason(work.why_leaving), now_ns)
 
     def _sits(self, work: Workload, use: Usage | None, now_ns: int) -> None:
         agent = self.agents[work.ref]

@@ -320,7 +320,7 @@ async def test_what_is_over_is_not_cancelled(zone: Zone) -> None:
     (work,) = zone.node.workloads.values()
     zone.cycle(40)
     assert work.life is Life.SEATED
-    zone._done(zone.side, zone.node.run_changed(Run(work.airlock_id, "ended", "exited", 0), zone.now_ns))
+    zone._done(zone.side, zone.node.run_changed(Run(work.airlock_id, "ended", "exited", exit_code=0), zone.now_ns))
     zone.cycle(5)
     assert work.exit_code == 0
     await zone.ask(control.CancelWorkload(name=name))
