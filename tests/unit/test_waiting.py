@@ -726,3 +726,19 @@ def test_who_may_displace_is_told_though_who_may_not_asks_for_the_same() -> None
         zone.renew_all()
         zone.ticks(40)
     assert 10 in woken(zone)
+
+
+def test_who_may_not_have_what_is_kept_is_told_so_and_how_long_it_could_run() -> None:
+    zone = full(time_ticks=TIME)
+    ask(zone, 9, size=2)
+    zone.ticks(2)
+    free(zone, 1)
+    ask(zone, 10)
+    zone.ticks()
+    refused = zone.told(Op.REFUSED)[-1]
+    assert (refused.ref, Reason(refused.reason)) == (10, Reason.KEPT)
+    assert zone.state.promise is not None
+    assert refused.missing == zone.state.promise.start_tick - zone.state.tick - NOTICE
+    ask(zone, 10, time_ticks=refused.missing - 8)
+    zone.ticks()
+    assert zone.lease(10)
