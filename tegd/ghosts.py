@@ -12,7 +12,7 @@ from tegd.seek import clear_of, least_region
 from tegd.workload import Life, Waits, Workload
 
 FUNDS_RETRY_TICKS = 100
-_NO_ROOM = frozenset({Reason.NO_FIT, Reason.TAKEN, Reason.SHARE})
+_NO_ROOM = frozenset({Reason.NO_FIT, Reason.TAKEN, Reason.SHARE, Reason.KEPT})
 """Answers after which it looks farther; to an order that looked everywhere: the ledger tells when there is room."""
 _NOT_HERE = _NO_ROOM | {Reason.PRICE, Reason.STAYED}
 """Answers after which it looks farther, and then waits a while."""

@@ -7,7 +7,7 @@ life its word; whoever adds a life or a reason of the ledger finds a test that a
 
 from typing import Any, NamedTuple
 
-from tegcore.units import GIB, MIB, NS_PER_S, TICK_NS, TICKS_PER_HOUR, UCR_PER_CREDIT, credits_text
+from tegcore.units import GIB, MIB, NS_PER_S, TICK_NS, TICKS_PER_HOUR, TICKS_PER_S, UCR_PER_CREDIT, credits_text
 from tegcore.wire.messages import ClassStock, Stock
 from tegcore.wire.records import Market, Reason
 from tegd import generations
@@ -427,6 +427,8 @@ def _refused(node: Node, work: Workload) -> Row | None:
     if name in {Reason.NO_FIT.name, Reason.TAKEN.name}:
         row = no_room(node.stock, work, node.tick)
         return row if row.help else row._replace(help=_turn(node, work))
+    if name == Reason.KEPT.name:
+        return _kept_for_another(work)
     if name in {Reason.PRICE.name, Reason.STAYED.name} or _short_by_bid(work):
         return _price(node, work)
     if name in _MONEY:
@@ -449,6 +451,16 @@ def _refused(node: Node, work: Workload) -> Row | None:
     return None
 
 
+def _kept_for_another(work: Workload) -> Row:
+    """Free slots are another's, who waits longer."""
+    text = "the GPU slots that are free are kept for a job that has waited longer"
+    left = work.waits.missing * 3 // 4 // TICKS_PER_S  # some of it has passed when somebody reads this
+    if left < 1:
+        return Row("kept", text, _BY_ITSELF)
+    sooner = f"{_BY_ITSELF}; or at once, if it can end within {left} s: "
+    return Row("kept", text, f"{sooner}`tegctl update {work.name} --time {left}s`", work.waits.missing, "ticks")
+
+
 _MONEY = {
     Reason.FUNDS.name: (
         "the account of {tenant} has {credits} credits less than it needs",
@@ -468,7 +480,7 @@ _MONEY = {
     ),
 }
 
-_WAITS_FOR_ROOM = frozenset({Reason.NO_FIT.name, Reason.TAKEN.name, Reason.SHARE.name})
+_WAITS_FOR_ROOM = frozenset({Reason.NO_FIT.name, Reason.TAKEN.name, Reason.SHARE.name, Reason.KEPT.name})
 _BY_ITSELF = "nothing: it starts by itself as soon as it has slots"
 _AGAIN = "nothing: TEG looks for slots again by itself, within seconds"
 _OLDER = "ask an operator whether zone-ledger and tegd on this host are of the same version (`--version`)"

@@ -215,7 +215,7 @@ class FillOrKill:
     def _refused(self, number: int, why: Reason, now: int) -> None:
         jitter = float(rng.uniform(self._seed, "back-off", now, [number])[0])
         period = self._ledger.terms.period_ticks
-        if why in {Reason.NO_FIT, Reason.TAKEN}:
+        if why in {Reason.NO_FIT, Reason.TAKEN, Reason.KEPT}:
             self._next[number] = now + period // 2 + int(jitter * (period // 2))
             return
         self._next[number] = now + int(pause_ticks(self._failures[number], 8 * RETRY_TICKS, jitter))

@@ -33,6 +33,7 @@ from zone_ledger.settlement import is_covered, limit_within, open_purse
 from zone_ledger.state import Due, Outcome, State
 
 WAITS_MAX_TICKS = 3
+_NO_ROOM = frozenset({Reason.NO_FIT, Reason.TAKEN, Reason.KEPT})
 RETRY_TICKS = 20
 NEED_MAX = 1 << 62
 """Cpu and memory of a whole block stay below: the book adds what its hosts have promised, in 64-bit words."""
@@ -487,12 +488,12 @@ def _lose(state: State, lost: Lost, bound: Bound | None) -> None:
         reason, missing = (Reason.FUNDS, bound.missing_ucr) if reason is Reason.PRICE else (reason, missing)
     total = price_ucr(placement.total_ucr, order.shape) if placement else 0
     least_ucr = reserve_price_ucr(state, order.shape)
-    if state.rules.named_displace and reason in {Reason.NO_FIT, Reason.TAKEN}:
+    if state.rules.named_displace and reason in _NO_ROOM:
         total = least_ucr
         if state.market is Market.FIXED and order.named and order.limit_ucr < least_ucr:
             reason, missing = Reason.PRICE, least_ucr - order.limit_ucr  # no room would do
     outbid = reason in {Reason.PRICE, Reason.FUNDS} and order.limit_ucr > least_ucr
-    if (reason in {Reason.NO_FIT, Reason.TAKEN} or outbid) and waiting.is_waiting(state, order):
+    if (reason in _NO_ROOM or outbid) and waiting.is_waiting(state, order):
         waiting.waits(state, order)
     else:
         waiting.waits_otherwise(state, order.key.host, order.ref)

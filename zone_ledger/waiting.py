@@ -23,7 +23,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import NamedTuple
 
-from tegcore.wire.records import Market, Op, Promised, Region, Woken
+from tegcore.wire.records import Market, Op, Promised, Reason, Region, Woken
 from zone_ledger import clearing
 from zone_ledger.book.base import Seat
 from zone_ledger.clearing import Lost, Result, Withheld, exceeds, is_wide, may_displace, offer_fixed
@@ -185,10 +185,20 @@ def clear_fixed(state: State, orders: list[Order]) -> list[Result]:
             result = offer_fixed(state.book, who, state.scales, state.rules)
         if isinstance(result, Lost) and _was_told(state, who):
             result = offer_fixed(state.book, who, state.scales, state.rules)
+        elif isinstance(result, Lost) and Trial(state.book, who).look(leased=False, scales=state.scales) is not None:
+            result = _is_kept_from(state, result)
         results.append(result)
     for trial in reversed(trials):
         trial.undo()
     return results
+
+
+def _is_kept_from(state: State, lost: Lost) -> Lost:
+    """A refusal where there is room, and it is kept for another: with how long work may run that has it meanwhile."""
+    if state.promise is None or lost.reason not in {Reason.NO_FIT, Reason.TAKEN}:
+        return lost
+    ticks = state.promise.start_tick - state.tick - state.genesis.notice_ticks
+    return Lost(lost.order, Reason.KEPT, max(0, ticks), None)
 
 
 def _was_told(state: State, order: Order) -> bool:

@@ -133,6 +133,7 @@ class Reason(IntEnum):
     TWIN = 36  # another machine has this host's name, and is heard
     HISTORY = 37  # the ledger knows less than it acknowledged: a copy was put back
     SHARE = 38  # as TAKEN, and tenants that used less of their share of late go before it: `missing` = slots
+    KEPT = 39  # what is free is kept for who waits longest: `missing` = ticks that it may run there, 0 for none
 
 
 def reason_name(code: int) -> str:
