@@ -207,6 +207,21 @@ async def test_a_broker_that_died_is_found_again(broker) -> None:
     await mouth.stop()
 
 
+async def test_what_is_said_as_the_broker_comes_goes_behind_what_waited(broker) -> None:
+    got: list[bytes] = []
+    ears, mouth = broker.client("ears"), broker.client("mouth")
+    ears.subscribe("teg/v1/z/beat", lambda _, payload: got.append(payload))
+    await connected(ears)
+    await asyncio.sleep(0.2)
+    mouth.on_presence(lambda up: mouth.publish("teg/v1/z/beat", b"here") if up else None)
+    mouth.publish("teg/v1/z/beat", b"waited")
+    await connected(mouth)
+    await broker.settle(lambda: b"here" in got)
+    assert got == [b"waited", b"here"]
+    await ears.stop()
+    await mouth.stop()
+
+
 async def test_what_waits_is_bounded_and_what_is_dropped_is_counted(broker) -> None:
     mouth = await connected(broker.client("mouth"))
     await broker.kill()
