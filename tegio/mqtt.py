@@ -109,10 +109,11 @@ class MqttTransport:
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> bool:
         """See `Transport.publish`."""
         client = self._open()
-        if client is not None and not self._queue and self._unsent_bytes() < UNSENT_BYTES_MAX:
+        passes = client is not None and not self._queue
+        if client is not None and passes and self._unsent_bytes() < UNSENT_BYTES_MAX:
             client.publish(topic, payload, qos=0, retain=retain)
             return True
-        if client is not None or len(self._queue) >= QUEUE_MESSAGES_MAX:
+        if passes or len(self._queue) >= QUEUE_MESSAGES_MAX:
             self.dropped += 1
             return False
         self._queue.append((topic, payload, retain))
