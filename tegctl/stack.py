@@ -186,6 +186,7 @@ class Stack:
             self._end(part.process)
             if name == "airlock":
                 self._kill_left({ref for ref, fate in fates.items() if fate is Fate.LEFT})
+        fates = farewell.with_over(fates, {row["ref"] for row in known if not row["requeue"]})
         if self._lock >= 0:
             farewell.leave(self.state_dir, fates)
             os.close(self._lock)
