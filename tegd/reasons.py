@@ -415,6 +415,9 @@ def _home(node: Node, work: Workload) -> Row:
         text = f"{only}: another host could not run it ({cause})"
         return Row("avoided", text, f"nothing: it starts here by itself; or put that right there: {anew}")
     if work.spec.here:
+        if work.spec.terminal:
+            text = f"{only}: a job at a terminal (--pty) runs where that is"
+            return Row("here", text, f"nothing: it starts here by itself; or, to have it run anywhere, {anew} without --pty")
         return Row("here", f"{only}: it was submitted with --here", f"nothing; or {anew} without --here")
     text = f"{only}: its hook names files of this host ({work.spec.hook.checkpoint})" if work.spec.hook else only
     more = f"nothing; or, to have it run anywhere, name checkpoint and mark without a folder: {anew}"
@@ -713,7 +716,8 @@ def _busy(classes: list[ClassStock], slots: int, free: int, wanted: int, tick: i
         of = "more " if free else "of them "
         text += f"; {leaving} {of}{'are' if leaving != 1 else 'is'} free in {seconds(first)} at the latest"
     if declared:
-        text += f"; the first job on the slots in use ends in {seconds(min(declared) - tick)} (declared with --time)"
+        whose = "the first job on the slots in use" if offered != 1 else "its job"
+        text += f"; {whose} ends in {seconds(min(declared) - tick)} at the latest (declared with --time)"
     elif not leaving:
         text += (
             "; the jobs on them have not said when they end (--time)"

@@ -184,6 +184,29 @@ async def test_why_busy_says_how_many_slots_are_in_use_and_until_when(zone: Zone
     assert "it starts by itself" in said
 
 
+async def test_why_says_until_when_the_slots_are_in_use_as_their_jobs_declared(zone: Zone) -> None:
+    for _ in range(7):
+        await zone.submit(time_s=600)
+    await zone.submit(time_s=300)
+    zone.cycle(80)
+    name = await zone.submit()
+    zone.cycle(40)
+    (stock,) = zone.node.stock.classes if zone.node.stock else ()
+    assert (stock.declared, stock.leased) == (8, 8)
+    said = await zone.why(name)
+    assert "the first job on the slots in use ends in 4 min at the latest (declared with --time)" in said
+    assert "have not said when they end" not in said
+
+
+async def test_a_slot_in_parts_has_an_end_once_each_part_has_said_so(tmp_path: Path) -> None:
+    zone = Zone(tmp_path, hosts={"n1": 0})
+    await zone.submit(share_permille=300, time_s=600)
+    await zone.submit(share_permille=300)
+    zone.cycle(80)
+    (stock,) = zone.node.stock.classes if zone.node.stock else ()
+    assert (stock.declared, stock.leased) == (0, 1)
+
+
 async def test_why_says_when_the_first_slot_is_free_if_someone_is_leaving(zone: Zone) -> None:
     await zone.full()
     name = await zone.submit(sizes=(1,))
@@ -192,6 +215,16 @@ async def test_why_says_when_the_first_slot_is_free_if_someone_is_leaving(zone: 
     first.state = type(first.state).EVICTING
     zone.cycle(40)
     assert "1 of them is free in 18 s at the latest" in await zone.why(name)
+
+
+async def test_why_a_job_at_a_terminal_waits_for_this_host(zone: Zone) -> None:
+    await zone.full()
+    spec = WorkloadSpec(argv=("x",), here=True, terminal="/run/t.sock", requeue=False)
+    await zone.ask(control.Submit(spec=spec, key=99))
+    zone.cycle(40)
+    said = await zone.why("w9")
+    assert "a job at a terminal (--pty) runs where that is" in said
+    assert "--here" not in said
 
 
 async def test_why_drained(zone: Zone) -> None:
