@@ -67,6 +67,7 @@ ANSWERS: dict[type[control.Request], object] = {
     control.Leases: [LEASE],
     control.Hosts: HOSTS,
     control.ZoneView: ZONE,
+    control.LedgerView: {"market": "auction"},
     control.HostsView: {"n2": {"entropy": 0.5, "temperature_c": 61.4, "ticks_ago": 3}},
     control.Tenants: [
         {
@@ -145,6 +146,8 @@ TABLE = [
     (["mint", "ada", "2.5"], 0, "minted 2.50 credits for ada"),
     (["mint", "ada", "much"], 2, "is not an amount of credits"),
     (["cordon", "3"], 0, "slot 3 is cordoned"),
+    (["mode"], 0, "the market is auction; `tegctl mode fixed` changes it (operators)"),
+    (["mode", "auction"], 0, "the market is auction\n"),
     (["mode", "bazaar"], 2, "'bazaar' is not one of"),
     (["mint", "ada", "--rate", "2"], 0, "income of ada: 2.00 credits an hour"),
     (["mint", "--all", "--standing"], 0, "income of all without one of their own: what is charged at fixed prices"),
@@ -169,6 +172,8 @@ TABLE = [
     (["run", "--share", "nan", "--", "x"], 2, "'nan' is not a number from"),
     (["run", "--cpu", "1e300", "--", "x"], 2, "'1e300' is not a number from"),
     (["run", "--cpu", "-1", "--", "x"], 2, "'-1' is not a number from 0 to 999999"),
+    (["run", "--mem", "64", "--", "x"], 2, "'64' is less than 1 MiB of host memory: write 64M or 64G"),
+    (["update", "w1", "--mem", "3K"], 2, "'3K' is less than 1 MiB of host memory: write 64M or 2G"),
     (["run", "--mem", "2000T", "--", "x"], 2, "'2000T' is more than any host can have: at most 1024T"),
     (["run", "--bid", "-1", "--", "x"], 2, "'-1' is too small or too large: write 0 to 1099511.627776 credits"),
     (["run", "--bid", "2000000", "--", "x"], 2, "'2000000' is too small or too large"),
@@ -303,7 +308,7 @@ def test_what_is_run_is_what_was_said(state: Path) -> None:
     assert spec.hook == control.Hook()
 
 
-@pytest.mark.parametrize(("bid", "limits"), [("0.5", (500_000, 0)), ("7.2/h", (0, 7_200_000)), ("0", (0, 0))])
+@pytest.mark.parametrize(("bid", "limits"), [("0.5", (500_000, 0)), ("7.2/h", (0, 7_200_000)), ("20/H", (0, 20_000_000)), ("0", (0, 0))])
 def test_a_bid_is_a_price_by_the_period_or_by_the_hour(state: Path, bid: str, limits: tuple[int, int]) -> None:
     asked.clear()
     CliRunner().invoke(command, ["--state", str(state), "run", "-d", "--bid", bid, "--", "x"])
@@ -370,7 +375,7 @@ def test_every_verb_has_help(state: Path) -> None:
         assert CliRunner().invoke(command, [verb, "--help"]).exit_code == 0
 
 
-@pytest.mark.parametrize(("text", "count"), [("5", 5), ("2K", 2048), ("1.5MiB", 3 << 19), ("3gb", 3 << 30)])
+@pytest.mark.parametrize(("text", "count"), [("0", 0), ("1048576", 1 << 20), ("2048K", 2 << 20), ("1.5MiB", 3 << 19), ("3gb", 3 << 30)])
 def test_sizes_as_people_write_them(text: str, count: int) -> None:
     assert Bytes().convert(text, None, None) == count
 
