@@ -417,7 +417,8 @@ def _home(node: Node, work: Workload) -> Row:
     if work.spec.here:
         if work.spec.terminal:
             text = f"{only}: a job at a terminal (--pty) runs where that is"
-            return Row("here", text, f"nothing: it starts here by itself; or, to have it run anywhere, {anew} without --pty")
+            more = f"nothing: it starts here by itself; or, to have it run anywhere, {anew} without --pty"
+            return Row("here", text, more)
         return Row("here", f"{only}: it was submitted with --here", f"nothing; or {anew} without --here")
     text = f"{only}: its hook names files of this host ({work.spec.hook.checkpoint})" if work.spec.hook else only
     more = f"nothing; or, to have it run anywhere, name checkpoint and mark without a folder: {anew}"

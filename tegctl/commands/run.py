@@ -224,7 +224,7 @@ def command(
         for said in answer.get("warnings", ()):
             _say(f"note: {answer['name']} was submitted, but {said}")
         if session.output != "json":
-            cost.say(session, answer["name"], answer["ref"])
+            cost.say(session, answer["name"], answer["ref"], bids=bid is not None)
         if detach:
             if session.output == "json":
                 show_json("Submitted", answer)

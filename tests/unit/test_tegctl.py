@@ -8,6 +8,8 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import click
 import pytest
@@ -24,6 +26,7 @@ from tegcore.errors import (
 )
 from tegcore.wire import control
 from tegctl import alone, cost
+from tegctl.commands import up
 from tegctl.main import command
 from tegctl.quantities import Bytes, Slots
 from tegctl.session import Session
@@ -220,6 +223,7 @@ def test_the_table(state: Path, args: list[str], code: int, text: str) -> None:
 
 FAULTS = [
     (["mint", "mallory", "1"], Exit.NO_PERMISSION, "user 5 is no operator"),
+    (["tenant", "show", "nobody"], Exit.FAILED, "there is no tenant 'nobody', or you may not see it"),
     (["why", "nobody"], Exit.FAILED, "there is no job 'nobody'"),
     (
         ["submit", "{folder}/bad.toml"],
@@ -308,12 +312,31 @@ def test_what_is_run_is_what_was_said(state: Path) -> None:
     assert spec.hook == control.Hook()
 
 
-@pytest.mark.parametrize(("bid", "limits"), [("0.5", (500_000, 0)), ("7.2/h", (0, 7_200_000)), ("20/H", (0, 20_000_000)), ("0", (0, 0))])
+@pytest.mark.parametrize(
+    ("bid", "limits"), [("0.5", (500_000, 0)), ("7.2/h", (0, 7_200_000)), ("20/H", (0, 20_000_000)), ("0", (0, 0))]
+)
 def test_a_bid_is_a_price_by_the_period_or_by_the_hour(state: Path, bid: str, limits: tuple[int, int]) -> None:
     asked.clear()
     CliRunner().invoke(command, ["--state", str(state), "run", "-d", "--bid", bid, "--", "x"])
     spec = next(request.spec for request in asked if isinstance(request, control.Submit))
     assert (spec.limit_ucr, spec.limit_hour_ucr) == limits
+
+
+@pytest.mark.parametrize(("wanted", "said"), [("fixed", "--market fixed has no effect"), ("auction", "")])
+def test_up_says_that_a_ledger_keeps_its_market(
+    state: Path, wanted: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    up._say_of_market(Session(state, "table").client("ledger"), wanted)
+    told = capsys.readouterr().out
+    assert said in told if said else not told
+
+
+def test_who_bids_at_fixed_prices_is_told_what_that_does(capsys: pytest.CaptureFixture[str]) -> None:
+    session = cast("Session", SimpleNamespace(ask=lambda *_: {"market": "fixed"}))
+    cost.say(session, "w1", 1, bids=True)
+    assert "w1 was submitted; prices are fixed: its --bid is the most that it pays" in capsys.readouterr().err
+    cost.say(session, "w1", 1)
+    assert not capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -375,7 +398,9 @@ def test_every_verb_has_help(state: Path) -> None:
         assert CliRunner().invoke(command, [verb, "--help"]).exit_code == 0
 
 
-@pytest.mark.parametrize(("text", "count"), [("0", 0), ("1048576", 1 << 20), ("2048K", 2 << 20), ("1.5MiB", 3 << 19), ("3gb", 3 << 30)])
+@pytest.mark.parametrize(
+    ("text", "count"), [("0", 0), ("1048576", 1 << 20), ("2048K", 2 << 20), ("1.5MiB", 3 << 19), ("3gb", 3 << 30)]
+)
 def test_sizes_as_people_write_them(text: str, count: int) -> None:
     assert Bytes().convert(text, None, None) == count
 
