@@ -16,7 +16,7 @@ from tegd.ghosts import RUNNING_MAX
 from tegd.modes import Mode
 from tegd.node import Node
 from tegd.possible import cores, gib
-from tegd.workload import Life, Missing, Workload
+from tegd.workload import AT_ITS_TIME, Life, Missing, Workload
 
 LEAVING_FOR = {
     Reason.CANCELLED: "cancelling",
@@ -148,15 +148,28 @@ def _ended(work: Workload) -> Row:
     mend = f"{log}: put that right, then submit it again"
     if work.exit_code is not None:
         text = work.outcome or f"exit code {work.exit_code}"
+        if text.startswith(AT_ITS_TIME):
+            return Row("time", text, _longer(work, log), work.exit_code, "code")
         if text.startswith("exit code"):
             text += ": its command ended with an error of its own"
         elif text == "killed by signal 9":
             text += " (SIGKILL): by somebody, or by the kernel because host memory ran out"
+        elif text.startswith("cannot be executed") and "its working folder" in text:
+            mend = "nothing ran: make that folder there, or name another (--chdir FOLDER), then submit the job again"
         elif text.startswith("cannot be executed"):
             mend = "nothing ran: make that file runnable there (`chmod +x FILE`), then submit the job again"
         return Row("exit", text, mend, work.exit_code, "code")
     text = work.outcome or "it has ended, but nobody saw its exit code: whether it did its work is not known"
+    if text.startswith(AT_ITS_TIME):
+        return Row("time", text, _longer(work, log))
     return Row("ended", text, f"{log}; if its work is not done, submit it again")
+
+
+def _longer(work: Workload, log: str) -> str:
+    """What who was ended by its time limit can do."""
+    longer_s = -(-2 * work.spec.time_s // 60) * 60
+    again = f"as `tegctl run --time {longer_s // 60}m -- COMMAND`"
+    return f"if its work is not done, submit it again with a longer --time, {again}; {log}"
 
 
 def _canceller(work: Workload) -> str:
@@ -378,7 +391,8 @@ def _pending(node: Node, work: Workload) -> list[Row]:
         more = f"nothing: it starts by itself then; or `tegctl cancel {work.name}`, and submit it on another host"
         rows.append(Row("host_full", text, more, node.busy - RUNNING_MAX + 1, "jobs"))
     if not rows and work.life is Life.PARKED:
-        text = f"its {work.money_word} has too little left to run on: it waits until there is more"
+        on = "left to run on" if work.last_token else "to start"
+        text = f"its {work.money_word} has too little {on}: it waits until there is more"
         rows.append(Row("budget", text, _money_for(node, work)))
     if not rows and work.life is Life.ORDERED:
         text = "slots were found for it and are being taken: it is known within a second whether it has them"
@@ -434,7 +448,8 @@ def _refused(node: Node, work: Workload) -> Row | None:
     if name in {Reason.PRICE.name, Reason.STAYED.name} or _short_by_bid(work):
         return _price(node, work)
     if name in _MONEY:
-        text, help_ = _MONEY[name]
+        never = name in {Reason.BANKRUPT.name, Reason.BUDGET.name} and not work.last_token and not work.token
+        text, help_ = _MONEY[Reason.ENDOWMENT.name if never else name]
         account = {"name": work.name, "tenant": work.tenant, "credits": credits_text(waits.missing)}
         account["money"] = work.money_word
         account["more"] = credits_text(max(1, waits.missing) + _rest_of_a_term_ucr(node, work))

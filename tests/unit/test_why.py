@@ -500,6 +500,37 @@ def test_what_is_over_says_how_it_ended(zone: Zone, code: int | None) -> None:
     assert views.row(zone.node, work, zone.now_ns)["state"] == "cancelled"
 
 
+@pytest.mark.parametrize(
+    ("code", "outcome", "help_"),
+    [
+        (143, "ended at its time limit of 60 s", "submit it again with a longer --time, as `tegctl run --time 2m"),
+        (None, "ended at its time limit of 60 s", "submit it again with a longer --time, as `tegctl run --time 2m"),
+        (
+            126,
+            "cannot be executed: its working folder /nowhere: No such file or directory",
+            "name another (--chdir FOL",
+        ),
+        (126, "cannot be executed: /bin/x: Permission denied", "`chmod +x FILE`"),
+    ],
+)
+def test_what_failed_is_told_what_mends_that(zone: Zone, code: int | None, outcome: str, help_: str) -> None:
+    work = _placed(zone, Life.ENDED, "")
+    work.spec = WorkloadSpec(argv=("x",), time_s=60)
+    work.exit_code, work.outcome = code, outcome
+    (row,) = views.why(zone.node, work, zone.now_ns)["reasons"]
+    assert help_ in row["help"]
+    assert ("chmod" in row["help"]) == ("chmod" in help_)
+
+
+async def test_a_budget_below_the_first_period_is_short_of_what_it_needs_to_start(tmp_path: Path) -> None:
+    zone = Zone(tmp_path, Market.AUCTION)
+    name = await zone.submit(budget_ucr=RESERVE_UCR // 100)
+    zone.cycle(60)
+    said = await zone.why(name)
+    assert "to start" in said
+    assert "run on" not in said
+
+
 async def test_every_state_of_a_lease_and_of_a_host_has_its_words(zone: Zone) -> None:
     await zone.full()
     state = zone.ledger.state
