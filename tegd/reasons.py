@@ -88,7 +88,7 @@ def state_of(node: Node, work: Workload) -> str:
     """
     match work.life:
         case Life.SEEKING | Life.ORDERED | Life.WAITING:
-            return "pending"
+            return "cancelling" if work.cancelled else "pending"
         case Life.PARKED:
             return "suspended" if work.last_token else "pending"
         case Life.SEATED:
@@ -128,6 +128,9 @@ def reasons(node: Node, work: Workload, now_ns: int) -> list[Row]:
         more = f"ask an operator to run `tegctl tenant add {work.tenant}`: it starts by itself then"
         rows.append(Row("token", text, more, 1))
     match work.life:
+        case Life.SEEKING | Life.ORDERED | Life.WAITING if work.cancelled:
+            text = f"{_canceller(work)} cancelled it: what it asked the scheduler (zone-ledger) for is being withdrawn"
+            rows.append(Row("cancelling", text, "nothing: it is not started"))
         case Life.LEAVING:
             rows.append(_leaving(node, work))
         case Life.WAITING:

@@ -106,6 +106,8 @@ async def answer_by_name(peer: Peer, request: control.AnyRequest) -> control.Rep
             row = {"name": "w1", "tenant": "ada", "life": "seeking", "state": "pending", "limit_ucr": 0}
             history = [{"tick": 3, "ago_ticks": 40, "text": "accepted"}]
             return control.Reply(data=row | {"reasons": reasons, "history": history})
+        case control.TopUpWorkload():
+            return control.Reply(data={"name": request.name, "state": "pending"})
         case control.UpdateWorkload():
             return control.Reply(data={"name": request.name, "state": "pending", "done": "it asks anew"})
         case control.Submit() if request.spec.name == "taken":
@@ -185,6 +187,7 @@ TABLE = [
     (["run", "--slots", f"{1 << 70}", "--", "x"], 2, "is none of the numbers there are"),
     (["mint", "ada", "--", "-5"], 2, "'-5' is not above 0"),
     (["top-up", "w1", "--", "-5"], 2, "'-5' is not above 0"),
+    (["top-up", "w1", "2.5"], 0, "2.50 credits were added to what w1 may spend; it is pending"),
     (["cordon", "many"], 2, "'many' is not a valid integer"),
     (["cordon", "1048576"], 2, "1048576 is not in the range 0<=x<=1048575"),
     (["pin", "0"], 2, "0 is not in the range 1<=x"),

@@ -333,6 +333,14 @@ async def test_why_another_host_is_avoided(zone: Zone) -> None:
     assert "it waits for slots of this host (n1) only" in await zone.why(name)
 
 
+async def test_what_is_cancelled_before_its_order_is_answered_is_not_pending(zone: Zone) -> None:
+    work = _placed(zone, Life.ORDERED, "")
+    row = await zone.ask(control.CancelWorkload(name=work.name))
+    assert row["state"] == "cancelling"
+    said = await zone.why(work.name)
+    assert "cancelled it: what it asked the scheduler (zone-ledger) for is being withdrawn" in said
+
+
 async def test_why_says_who_cancelled_it(zone: Zone) -> None:
     name = await zone.submit()
     await zone.ask(control.CancelWorkload(name=name))
