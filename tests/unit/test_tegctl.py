@@ -208,9 +208,12 @@ TABLE = [
     (["run", "--file", "/nowhere/at/all", "--", "x"], 2, "does not exist"),
     (["hosts"], 0, "n1    lost, drained"),
     (["hosts"], 0, "n2    up             8     4     1     0/0  0.0/0.0  3.00      61      0.500"),
-    (["top"], 0, "4 of 8 GPUs free; 1 jobs hold slots; 0 waiting; tick 9; auction, 2.00 credits in escrow"),
+    (["top"], 0, "4 of 8 GPUs free; 1 job holds slots; 0 waiting; tick 9; auction, 2.00 credits in escrow"),
     (["ps"], 0, "NAME  USER  STATE  AGE  GPUS  HOST  REASON"),
     (["agents"], 0, "NAME  USER  STATE  AGE  GPUS  HOST  REASON"),
+    (["up", "--state", "x"], 2, "put it before the verb: `tegctl --state FOLDER up`"),
+    (["ps", "-o", "json"], 2, "put it before the verb: `tegctl -o json ps`"),
+    (["tenant", "show", "--on", "far"], 2, "`tegctl --on HOST tenant show`"),
     (["fly"], 2, "No such command 'fly'"),
 ]
 
