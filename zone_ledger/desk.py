@@ -70,7 +70,7 @@ _REFUSALS = {
     ),
     Reason.RANGE: (
         "more than the scheduler (zone-ledger) can count: nothing was changed",
-        "`tegctl zone` shows what was minted; ask for less",
+        "ask for less; `tegctl tenant show` shows what each account has",
     ),
     Reason.LEASE: (
         "there is no lease of that number: nothing was changed",
