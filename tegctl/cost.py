@@ -12,14 +12,20 @@ from tegctl.session import Session
 
 LOOK_S, PAUSE_S = 2.0, 0.1
 """A limit that nobody named is known once it was told a price: for so long that is waited for."""
+FIXED = (
+    "prices are fixed: its --bid is the most that it pays, and gets it nothing sooner; "
+    "`tegctl mode auction` (operators) lets bids compete"
+)
 
 
-def say(session: Session, name: str, ref: object) -> None:
-    """One line on stderr in the auction, nothing at fixed prices."""
+def say(session: Session, name: str, ref: object, *, bids: bool = False) -> None:
+    """One line on stderr in the auction; at fixed prices only to who bids, that a bid does little there."""
     until = time.monotonic() + LOOK_S
     while True:
         row = session.ask("tegd", control.Why(name=str(ref)))
         if row.get("market") != "auction":
+            if bids and row.get("market") == "fixed":
+                click.echo(f"note: {name} was submitted; {FIXED}", err=True)
             return
         if row["limit_ucr"] or row["life"] != "seeking" or time.monotonic() > until:
             break

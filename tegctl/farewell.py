@@ -6,7 +6,7 @@ It is kept in the state folder, for `tegctl run` in another terminal, until the 
 import fcntl
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
@@ -20,6 +20,7 @@ class Fate(StrEnum):
 
     SAVED = "saved"
     ENDED = "ended"
+    OVER = "over"
     UNSAVED = "unsaved"
     LEFT = "left"
     WAITS = "waits"
@@ -30,6 +31,7 @@ SUMMARY = {
     Fate.LEFT: "left running (--keep); the next `tegctl up` takes it up again",
     Fate.UNSAVED: "could not be saved in time, ended; starts again at the next `tegctl up`",
     Fate.ENDED: "ended, for it has no --hook to save it; starts again from its beginning at the next `tegctl up`",
+    Fate.OVER: "ended for good, for it has neither a --hook to save it nor leave to start again (--no-requeue, --pty)",
     Fate.WAITS: "pending, waits for the next `tegctl up`",
 }
 _OF_ONE = {
@@ -39,6 +41,10 @@ _OF_ONE = {
     Fate.ENDED: (
         "{name} was ended with it, as it has no --hook to be saved by; it starts again from its beginning at the next "
         "`tegctl up`"
+    ),
+    Fate.OVER: (
+        "{name} was ended with it for good: it has no --hook to be saved by, and is not to start again (--no-requeue, "
+        "--pty); submit it again if you want it"
     ),
     Fate.WAITS: "{name} is pending still, and has its turn after the next `tegctl up`",
 }
@@ -56,6 +62,11 @@ def lines(fates: Mapping[int, Fate], names: Mapping[int, str]) -> list[str]:
 
 def _path(state_dir: Path) -> Path:
     return state_dir / "run" / "stopped.json"
+
+
+def with_over(fates: Mapping[int, Fate], once: Collection[int]) -> dict[int, Fate]:
+    """The same, where of what was ended those that are not to start again (`once`) are over for good."""
+    return {ref: Fate.OVER if fate is Fate.ENDED and ref in once else fate for ref, fate in fates.items()}
 
 
 def leave(state_dir: Path, fates: Mapping[int, Fate]) -> None:

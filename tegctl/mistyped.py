@@ -20,12 +20,25 @@ _WHERE = {
     "argv": "write the command to run after --, as in `tegctl run -- python train.py`",
 }
 """Where what an argument can be is listed, by the argument's name."""
+_OF_ALL = {
+    "--state": "--state FOLDER",
+    "--on": "--on HOST",
+    "--ledger-on": "--ledger-on HOST",
+    "--remote-state": "--remote-state FOLDER",
+    "-o": "-o json",
+    "--output": "--output json",
+}
+"""Options that stand before the verb, as they are written there."""
 _NUMBER = re.compile(r"-\d")
 
 
 def helped(error: click.UsageError) -> click.UsageError:
     """The same, with what to write instead."""
     said, context = error.format_message(), error.ctx
+    if isinstance(error, click.NoSuchOption) and context is not None and error.option_name in _OF_ALL:
+        verb = context.command_path.partition(" ")[2]
+        before = f"put it before the verb: `tegctl {_OF_ALL[error.option_name]} {verb}`"
+        return click.UsageError(f"{error.option_name} is of every verb, and none of `{verb}` alone: {before}", context)
     if (more := _more(error, said, context)) is None:
         return error
     return click.UsageError(f"{said.rstrip('.')}{more}", context)

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from tegcore.units import PERMILLE, PRICE_UCR_MAX, UCR_MAX, ZONE_K_MAX, credits_text, credits_ucr
+from tegcore.units import MIB, PERMILLE, PRICE_UCR_MAX, UCR_MAX, ZONE_K_MAX, credits_text, credits_ucr
 from tegcore.wire.control import TIME_S_MAX
 
 BYTES_MAX = 1 << 50
@@ -102,7 +102,7 @@ class Bid(click.ParamType[tuple[int | None, int | None]]):
         """See `click.ParamType.convert`."""
         if isinstance(value, tuple):
             return value
-        text = str(value)
+        text = str(value).lower()
         if re.fullmatch(r"[\d.]+/(hour|hr|hours)", text):
             self.fail(f"{value!r}: write an hourly bid with /h, as {text.partition('/')[0]}/h", param, ctx)
         if text.endswith("/h"):
@@ -143,7 +143,7 @@ CORES = Thousandths(0, 999_999_000)
 
 
 class Bytes(click.ParamType[int]):
-    """A number of bytes, with K, M, G or T (of 1024) if wanted."""
+    """An amount of host memory: bytes, with K, M, G or T (of 1024) if wanted; 0, or 1 MiB and more."""
 
     name = "bytes"
 
@@ -155,6 +155,9 @@ class Bytes(click.ParamType[int]):
         if not found:
             self.fail(f"{value!r} is no amount of memory: write it as 512M or 2G", param, ctx)
         size = float(found.group(1)) * 1024 ** ("kmgt".index(found.group(2).lower()) + 1 if found.group(2) else 0)
+        if 0 < size < MIB:
+            such = f"{found.group(1)}M or {found.group(1)}G" if not found.group(2) else "64M or 2G"
+            self.fail(f"{value!r} is less than 1 MiB of host memory: write {such}", param, ctx)
         if size > BYTES_MAX:
             self.fail(
                 f"{value!r} is more than any host can have: at most {BYTES_MAX >> 40}T; write it as 512M or 2G",

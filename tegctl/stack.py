@@ -186,6 +186,7 @@ class Stack:
             self._end(part.process)
             if name == "airlock":
                 self._kill_left({ref for ref, fate in fates.items() if fate is Fate.LEFT})
+        fates = farewell.with_over(fates, {row["ref"] for row in known if not row["requeue"]})
         if self._lock >= 0:
             farewell.leave(self.state_dir, fates)
             os.close(self._lock)
@@ -368,9 +369,8 @@ class Stack:
                 break
             if not told:
                 saves = sum(bool(run["checkpoint"]) for run in wanted)
-                self._say(
-                    f"stopping: {saves} jobs to save, {len(wanted) - saves} to end; Ctrl-C again ends all at once"
-                )
+                rest = f"{len(wanted) - saves} to end; Ctrl-C again ends all at once"
+                self._say(f"stopping: {saves} job{'s' * (saves != 1)} to save, {rest}")
                 told = True
             for run in sorted(wanted, key=lambda run: not run["checkpoint"]):
                 if self._hurry() or time.monotonic() >= until_s + END_S_MAX:

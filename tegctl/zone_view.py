@@ -55,7 +55,7 @@ def headline(zone: Mapping[str, Any], width: int) -> list[str]:
     parts = [
         f"{zone['zone']}: {up} of {len(zone['hosts'])} hosts up",
         f"{zone['free']} of {zone['slots']} GPUs free",
-        f"{zone['leases']} jobs hold slots",
+        f"{zone['leases']} job{'s hold' if zone['leases'] != 1 else ' holds'} slots",
         f"{zone['waiting']} waiting",
         f"tick {zone['tick']}",
     ]

@@ -18,6 +18,26 @@ _NOT_HERE = _NO_ROOM | {Reason.PRICE, Reason.STAYED}
 """Answers after which it looks farther, and then waits a while."""
 _NO_MONEY = frozenset({Reason.BUDGET, Reason.ENDOWMENT, Reason.BANKRUPT})
 """Its own money does not do: nothing changes that but a top-up."""
+_NOT_GRANTED = {
+    Reason.NO_FIT: "no room for it was found",
+    Reason.TAKEN: "others have the room for it",
+    Reason.PRICE: "slots cost more than it bids",
+    Reason.STAYED: "the jobs on the slots that it won could not be moved away",
+    Reason.SHARE: "others' turn comes first, by their shares",
+    Reason.CAPACITY: "another job took the host memory first",
+    Reason.FUNDS: "its account is short",
+    Reason.BUDGET: "its budget is short",
+    Reason.ENDOWMENT: "its own money is short",
+    Reason.BANKRUPT: "its money is short",
+    Reason.BUSY: "the scheduler had too much to decide at once",
+    Reason.ADMISSION: "admission is closed",
+    Reason.CAP: "slots cost more than the highest price allowed",
+    Reason.DRAINED: "its host is being drained",
+    Reason.CANCELLED: "the order was withdrawn",
+    Reason.LIMIT: "the scheduler holds as many jobs as it can",
+    Reason.READ_ONLY: "the scheduler cannot write to its disk",
+}
+"""What the history says of an order that was refused; of other reasons their name."""
 ASKED_PER_CYCLE_MAX = 128
 """Quotes that go out with one message, and that the ledger answers with one."""
 ORDERS_OUT_MAX = 256
@@ -122,7 +142,7 @@ class Ghosts(Roster):
             self.busy += 1
             agent.ordered_ns, agent.ordered_log2, agent.search.asked_cycle = now_ns, region.log2, None
             agent.ordered_time_s = work.spec.time_s
-            work.become(Life.ORDERED, self.tick, f"ordered {work.shape.slots} slots in {region.slots}")
+            work.become(Life.ORDERED, self.tick, f"ordered {_slots(work.shape.slots)} in {region.slots}")
 
     def _round_failed(self, work: Workload, region: Region) -> None:
         assert self.zone is not None
@@ -163,7 +183,7 @@ class Ghosts(Roster):
             work.note(self.tick, "no slots are kept for it any more: a higher bid can have them")
             return [Keep(work)]
         when = f"from tick {body.start_tick} on" if body.start_tick else "as soon as they drain"
-        work.note(self.tick, f"{body.slots} slots are kept for it {when}")
+        work.note(self.tick, f"{_slots(body.slots)} {'are' if body.slots != 1 else 'is'} kept for it {when}")
         return [Keep(work)]
 
     def _refused(self, body: Any, now_ns: int) -> list[Effect]:
@@ -175,7 +195,7 @@ class Ghosts(Roster):
         work.waits = Waits(reason.name, body.missing, body.price_ucr, body.retry_tick)
         if work.cancelled:
             return self.over(work, "cancelled")
-        work.become(Life.SEEKING, self.tick, f"refused: {reason.name.lower()}")
+        work.become(Life.SEEKING, self.tick, f"not granted: {_NOT_GRANTED.get(reason, reason.name.lower())}")
         if reason in _NO_MONEY:
             return self._park(work, body.missing + self.edge_ucr(work))
         if reason in _NO_ROOM:
@@ -196,3 +216,7 @@ class Ghosts(Roster):
         work.waits = Waits("EVICTING", 0, body.price_ucr, body.deadline_tick)
         work.become(Life.WAITING, self.tick, "won leased slots; their holders have notice")
         return []
+
+
+def _slots(count: int) -> str:
+    return f"{count} slot{'s' * (count != 1)}"

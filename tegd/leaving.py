@@ -17,7 +17,7 @@ from tegcore.wire.records import Op, Reason, Release
 from tegd.effects import END_GRACE_NS, Bound, Effect, Extend, Forget, Keep, Run, SaveAndEnd, Start
 from tegd.modes import Happening
 from tegd.roster import Agent, Roster
-from tegd.workload import CANNOT_EXECUTE, HOOK_FAILED_MAX, Life, Low, Waits, Workload
+from tegd.workload import AT_ITS_TIME, CANNOT_EXECUTE, HOOK_FAILED_MAX, Life, Low, Waits, Workload
 
 LEAVE_MARGIN_TICKS = 20
 STOPPED = "the stack on its host was stopped, and it ended with it"
@@ -223,7 +223,7 @@ class Leaving(Roster):
         if why is Reason.DONE:
             return self.over(work, work.outcome or f"exit code {work.exit_code}")
         if why is Reason.TIME:
-            return self.over(work, f"ended at its time limit of {work.spec.time_s} s")
+            return self.over(work, f"{AT_ITS_TIME} of {work.spec.time_s} s")
         anew = work.hook is None
         if anew and not work.spec.requeue:
             return self.over(work, work.outcome or f"ended, as its grant said: {why.name.lower()}")

@@ -16,7 +16,7 @@ from tegd.ghosts import RUNNING_MAX
 from tegd.modes import Mode
 from tegd.node import Node
 from tegd.possible import cores, gib
-from tegd.workload import Life, Missing, Workload
+from tegd.workload import AT_ITS_TIME, Life, Missing, Workload
 
 LEAVING_FOR = {
     Reason.CANCELLED: "cancelling",
@@ -88,7 +88,7 @@ def state_of(node: Node, work: Workload) -> str:
     """
     match work.life:
         case Life.SEEKING | Life.ORDERED | Life.WAITING:
-            return "pending"
+            return "cancelling" if work.cancelled else "pending"
         case Life.PARKED:
             return "suspended" if work.last_token else "pending"
         case Life.SEATED:
@@ -128,6 +128,9 @@ def reasons(node: Node, work: Workload, now_ns: int) -> list[Row]:
         more = f"ask an operator to run `tegctl tenant add {work.tenant}`: it starts by itself then"
         rows.append(Row("token", text, more, 1))
     match work.life:
+        case Life.SEEKING | Life.ORDERED | Life.WAITING if work.cancelled:
+            text = f"{_canceller(work)} cancelled it: what it asked the scheduler (zone-ledger) for is being withdrawn"
+            rows.append(Row("cancelling", text, "nothing: it is not started"))
         case Life.LEAVING:
             rows.append(_leaving(node, work))
         case Life.WAITING:
@@ -148,15 +151,28 @@ def _ended(work: Workload) -> Row:
     mend = f"{log}: put that right, then submit it again"
     if work.exit_code is not None:
         text = work.outcome or f"exit code {work.exit_code}"
+        if text.startswith(AT_ITS_TIME):
+            return Row("time", text, _longer(work, log), work.exit_code, "code")
         if text.startswith("exit code"):
             text += ": its command ended with an error of its own"
         elif text == "killed by signal 9":
             text += " (SIGKILL): by somebody, or by the kernel because host memory ran out"
+        elif text.startswith("cannot be executed") and "its working folder" in text:
+            mend = "nothing ran: make that folder there, or name another (--chdir FOLDER), then submit the job again"
         elif text.startswith("cannot be executed"):
             mend = "nothing ran: make that file runnable there (`chmod +x FILE`), then submit the job again"
         return Row("exit", text, mend, work.exit_code, "code")
     text = work.outcome or "it has ended, but nobody saw its exit code: whether it did its work is not known"
+    if text.startswith(AT_ITS_TIME):
+        return Row("time", text, _longer(work, log))
     return Row("ended", text, f"{log}; if its work is not done, submit it again")
+
+
+def _longer(work: Workload, log: str) -> str:
+    """What who was ended by its time limit can do."""
+    longer_s = -(-2 * work.spec.time_s // 60) * 60
+    again = f"as `tegctl run --time {longer_s // 60}m -- COMMAND`"
+    return f"if its work is not done, submit it again with a longer --time, {again}; {log}"
 
 
 def _canceller(work: Workload) -> str:
@@ -378,7 +394,8 @@ def _pending(node: Node, work: Workload) -> list[Row]:
         more = f"nothing: it starts by itself then; or `tegctl cancel {work.name}`, and submit it on another host"
         rows.append(Row("host_full", text, more, node.busy - RUNNING_MAX + 1, "jobs"))
     if not rows and work.life is Life.PARKED:
-        text = f"its {work.money_word} has too little left to run on: it waits until there is more"
+        on = "left to run on" if work.last_token else "to start"
+        text = f"its {work.money_word} has too little {on}: it waits until there is more"
         rows.append(Row("budget", text, _money_for(node, work)))
     if not rows and work.life is Life.ORDERED:
         text = "slots were found for it and are being taken: it is known within a second whether it has them"
@@ -415,6 +432,10 @@ def _home(node: Node, work: Workload) -> Row:
         text = f"{only}: another host could not run it ({cause})"
         return Row("avoided", text, f"nothing: it starts here by itself; or put that right there: {anew}")
     if work.spec.here:
+        if work.spec.terminal:
+            text = f"{only}: a job at a terminal (--pty) runs where that is"
+            more = f"nothing: it starts here by itself; or, to have it run anywhere, {anew} without --pty"
+            return Row("here", text, more)
         return Row("here", f"{only}: it was submitted with --here", f"nothing; or {anew} without --here")
     text = f"{only}: its hook names files of this host ({work.spec.hook.checkpoint})" if work.spec.hook else only
     more = f"nothing; or, to have it run anywhere, name checkpoint and mark without a folder: {anew}"
@@ -432,7 +453,8 @@ def _refused(node: Node, work: Workload) -> Row | None:
     if name in {Reason.PRICE.name, Reason.STAYED.name} or _short_by_bid(work):
         return _price(node, work)
     if name in _MONEY:
-        text, help_ = _MONEY[name]
+        never = name in {Reason.BANKRUPT.name, Reason.BUDGET.name} and not work.last_token and not work.token
+        text, help_ = _MONEY[Reason.ENDOWMENT.name if never else name]
         account = {"name": work.name, "tenant": work.tenant, "credits": credits_text(waits.missing)}
         account["money"] = work.money_word
         account["more"] = credits_text(max(1, waits.missing) + _rest_of_a_term_ucr(node, work))
@@ -725,7 +747,8 @@ def _busy(classes: list[ClassStock], slots: int, free: int, wanted: int, tick: i
         of = "more " if free else "of them "
         text += f"; {leaving} {of}{'are' if leaving != 1 else 'is'} free in {seconds(first)} at the latest"
     if declared:
-        text += f"; the first job on the slots in use ends in {seconds(min(declared) - tick)} (declared with --time)"
+        whose = "the first job on the slots in use" if offered != 1 else "its job"
+        text += f"; {whose} ends in {seconds(min(declared) - tick)} at the latest (declared with --time)"
     elif not leaving:
         text += (
             "; the jobs on them have not said when they end (--time)"

@@ -33,6 +33,7 @@ def row(node: Node, work: Workload, now_ns: int) -> dict[str, Any]:
         "purse_ucr": work.purse_ucr,
         "period_ticks": node.zone.period_ticks if node.zone else 0,
         "time_s": work.spec.time_s,
+        "requeue": work.spec.requeue,
         "lease": work.lease,
         "token": work.token,
         "blocks": [list(block) for block in work.blocks],

@@ -27,6 +27,7 @@ DEFAULT_LIMIT_FACTOR = 2
 """What a limit that nobody named is to the price, or to the reserve."""
 HOOK_FAILED_MAX = 200
 CANNOT_EXECUTE = 126
+AT_ITS_TIME = "ended at its time limit"
 """Exit code of what could not be started, as a shell gives it."""
 
 

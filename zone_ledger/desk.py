@@ -1,5 +1,6 @@
 """The desk: what people ask of the ledger over its control socket, as commands and views."""
 
+import difflib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -69,7 +70,7 @@ _REFUSALS = {
     ),
     Reason.RANGE: (
         "more than the scheduler (zone-ledger) can count: nothing was changed",
-        "`tegctl zone` shows what was minted; ask for less",
+        "ask for less; `tegctl tenant show` shows what each account has",
     ),
     Reason.LEASE: (
         "there is no lease of that number: nothing was changed",
@@ -207,6 +208,22 @@ def _tenant_removed(state: State, request: control.RemoveTenant) -> list[Record]
     return _keyed([(Op.TENANT_SET, TenantSet(number, state.terms.of(number).weight, 1))], request.key)
 
 
+def _demand_tenant(state: State, name: str) -> None:
+    """Refuse a name that may be mistyped.
+
+    Raises:
+        RefusedError: If no tenant is called so, with the nearest that is.
+    """
+    if name in state.tenant_numbers:
+        return
+    near = difflib.get_close_matches(name, state.tenant_numbers, n=1)
+    meant = f"; did you mean {near[0]!r}?" if near else ""
+    raise RefusedError(
+        f"there is no tenant {name!r}: nothing was changed{meant}",
+        f"`tegctl tenant show` lists all tenants; to open an account for a new one: `tegctl tenant add {name}`",
+    )
+
+
 def _keyed(bodies: list[tuple[Op, Any]], key: int) -> list[Record]:
     """The commands that one request comes to, each with a key of its own that follows from the request's."""
     return [Record(op, 0, 0, key ^ place << KEY_SHIFT, body) for place, (op, body) in enumerate(bodies)]
@@ -218,6 +235,8 @@ def _mint(state: State, request: control.MintCredits) -> list[Record]:
         left = credits_text(state.room_ucr)
         what = f"more than the scheduler (zone-ledger) can count: it has minted {minted} credits; nothing was added"
         raise RefusedError(what, f"mint {left} credits or less")
+    if not request.opens:
+        _demand_tenant(state, request.tenant)
     opened = account_opened(state, request.tenant)
     number = state.tenant_numbers.get(request.tenant, len(state.tenants) + 1)
     return [*opened, Record(Op.MINT, 0, 0, request.key, Mint(number, request.amount_ucr))]
@@ -229,6 +248,8 @@ def _income(state: State, request: control.SetIncome) -> list[Record]:
     rate_ucr = _rate_ucr(state, request.hour_ucr)
     if not request.tenant:
         return [Record(Op.INCOME, 0, 0, request.key, Income(0, rate_ucr))]
+    if not request.opens:
+        _demand_tenant(state, request.tenant)
     opened = account_opened(state, request.tenant)
     number = state.tenant_numbers.get(request.tenant, len(state.tenants) + 1)
     return [*opened, Record(Op.INCOME, 0, 0, request.key, Income(number, rate_ucr))]

@@ -52,6 +52,7 @@ class _Count:
     free_mem_bytes: int = 0
     ends: list[int] = field(default_factory=list)
     leave_tick: int = 0
+    declared_tick: int = 0
 
     def told(self, slot_class: int) -> ClassStock:
         return ClassStock(
@@ -63,6 +64,7 @@ class _Count:
             free_mem_bytes=self.free_mem_bytes,
             end_tick=min(self.ends, default=0),
             leave_tick=self.leave_tick,
+            declared_tick=self.declared_tick,
         )
 
 
@@ -131,7 +133,7 @@ class Survey:
 
     def _held(self, state: State, host: int, leases: list[Lease], count: _Count) -> int:
         """Slots of a host that leases hold; when the first of them ends, or is to be clear."""
-        leased, shared = 0, set()
+        leased, shared, endless = 0, set(), set()
         for lease in leases:
             slots = sum(slots_on(state.book, block, host) for block in lease.blocks)
             if lease.shape.share_permille:
@@ -141,8 +143,16 @@ class Survey:
             if lease.state is LeaseState.EVICTING:
                 count.sums["leaving"] += slots
                 count.leave_tick = min(count.leave_tick or lease.deadline, lease.deadline)
+                endless.add(lease.blocks[0].base)
+                continue
+            count.ends.append(lease.term_end)
+            if not lease.traits.time_ticks:
+                endless.add(lease.blocks[0].base)
             else:
-                count.ends.append(lease.term_end)
+                end = lease.granted + lease.traits.time_ticks
+                count.declared_tick = min(count.declared_tick or end, end)
+                count.sums["declared"] += 0 if lease.shape.share_permille else slots
+        count.sums["declared"] += len(shared - endless)
         count.ends = [min(count.ends)] if count.ends else []
         return leased + len(shared)
 

@@ -209,11 +209,16 @@ class Accounts(Request, frozen=True, tag="accounts"):
 
 
 class MintCredits(Request, frozen=True, tag="mint"):
-    """zone-ledger, operators: credits into a tenant's account, which is opened if need be."""
+    """zone-ledger, operators: credits into a tenant's account.
+
+    Attributes:
+        opens: An account that is not there is opened; else that is refused, as its name may be mistyped.
+    """
 
     tenant: str
     amount_ucr: Ucr
     key: Key
+    opens: bool = True
 
 
 class SetIncome(Request, frozen=True, tag="income"):
@@ -222,11 +227,13 @@ class SetIncome(Request, frozen=True, tag="income"):
     Attributes:
         tenant: Empty: every tenant that has no rate of its own.
         hour_ucr: An hour; 0 for none, -1 for whatever is charged at fixed prices.
+        opens: See `MintCredits`.
     """
 
     tenant: str
     hour_ucr: Annotated[int, Meta(ge=-1, le=UCR_MAX)]
     key: Key
+    opens: bool = True
 
 
 class Leases(Request, frozen=True, tag="leases"):

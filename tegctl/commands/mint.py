@@ -32,11 +32,15 @@ def command(
     if amount is not None:
         if everyone:
             raise click.UsageError("--all goes with --rate or --standing only, as in `tegctl mint --all --rate 10`")
-        answer = session.ask("ledger", control.MintCredits(tenant=tenant, amount_ucr=amount, key=fresh_key()))
+        answer = session.ask(
+            "ledger", control.MintCredits(tenant=tenant, amount_ucr=amount, key=fresh_key(), opens=False)
+        )
         text = f"minted {credits_text(amount)} credits for {tenant}"
     else:
         hour_ucr = -1 if rate is None else rate
-        answer = session.ask("ledger", control.SetIncome(tenant=tenant, hour_ucr=hour_ucr, key=fresh_key()))
+        answer = session.ask(
+            "ledger", control.SetIncome(tenant=tenant, hour_ucr=hour_ucr, key=fresh_key(), opens=False)
+        )
         income = "what is charged at fixed prices" if rate is None else f"{credits_text(rate)} credits an hour"
         text = f"income of {tenant or 'all without one of their own'}: {income}"
     if session.output == "json":

@@ -95,7 +95,14 @@ class _Run(click.Command):
     show_default=True,
     help="What cannot be saved and has to leave is queued again, and starts from its beginning; else it ends.",
 )
-@click.option("-t", "--time", "time_s", type=TIME, default=0, help="It runs so long at most: 15m, 2h, 01:30:00.")
+@click.option(
+    "-t",
+    "--time",
+    "time_s",
+    type=TIME,
+    default=0,
+    help="It runs so long at most: 15m, 2h, 01:30:00; a bare number is minutes.",
+)
 @click.option("--sla", type=click.IntRange(0, 255), default=1, show_default=True, help="Priority of its deadline.")
 @click.option("--name", default="", help="Unique among what is alive on this host.")
 @click.option("--tenant", default="", help="Whose credits (operators).")
@@ -217,7 +224,7 @@ def command(
         for said in answer.get("warnings", ()):
             _say(f"note: {answer['name']} was submitted, but {said}")
         if session.output != "json":
-            cost.say(session, answer["name"], answer["ref"])
+            cost.say(session, answer["name"], answer["ref"], bids=bid is not None)
         if detach:
             if session.output == "json":
                 show_json("Submitted", answer)

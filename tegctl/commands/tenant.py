@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from tegcore.errors import RefusedError
 from tegcore.units import TICKS_PER_HOUR, credits_text
 from tegcore.wire import control
 from tegcore.wire.records import TENANT_WEIGHT_MAX
@@ -70,6 +71,9 @@ def show_tenants(session: Session, tenant: str) -> None:
     USED, where shares decide who goes first: its part of what all have used of late, and that in GPU-hours.
     """
     rows = [row for row in session.ask("ledger", control.Tenants()) if tenant in {"", row["tenant"]}]
+    if tenant and not rows:
+        what = f"there is no tenant {tenant!r}, or you may not see it"
+        raise RefusedError(what, "`tegctl tenant show` lists all that you may see; look at the name")
     show("Tenants", rows, COLUMNS, session.output)
 
 

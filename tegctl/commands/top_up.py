@@ -2,6 +2,7 @@
 
 import click
 
+from tegcore.units import credits_text
 from tegcore.wire import control
 from tegctl.quantities import GIVEN
 from tegctl.render import show_json
@@ -18,4 +19,6 @@ def command(session: Session, name: str, amount: int) -> None:
     if session.output == "json":
         show_json("Workload", answer)
     else:
-        click.echo(f"{name}: {answer['state']}")
+        click.echo(
+            f"{credits_text(amount)} credits were added to what {answer['name']} may spend; it is {answer['state']}"
+        )

@@ -6,10 +6,14 @@ import signal
 import time
 
 import click
+from click.core import ParameterSource
 
+from tegcore.errors import TegError
+from tegcore.wire import control
 from tegctl import sets as settings_of
 from tegctl.session import Session
 from tegctl.stack import Stack, StackSettings, size_of
+from tegio.control import ControlClient
 
 _SLOTS = 8
 """Of a host that is new, where nobody says how many."""
@@ -77,12 +81,23 @@ def command(session: Session, slots: int | None, market: str, sets: tuple[str, .
             signal.signal(signum, lambda number, _: ending.append(number))
     stack.start()
     try:
+        if there and click.get_current_context().get_parameter_source("market") is ParameterSource.COMMANDLINE:
+            _say_of_market(stack.client("ledger"), market)
         _say(f"try: tegctl --state {session.state_dir} run -- echo hello")
         while not ending:
             stack.tend()
             time.sleep(0.1)
     finally:
         stack.stop(keep=keep)
+
+
+def _say_of_market(ledger: ControlClient, wanted: str) -> None:
+    """That a ledger which was made before keeps the market that it has, where another was asked for."""
+    with contextlib.suppress(TegError):
+        has = ledger.ask(control.LedgerView()).data["market"]
+        if has != wanted:
+            said = f"note: --market {wanted} has no effect on a ledger that was made before: its market is {has}"
+            _say(f"{said}; `tegctl mode {wanted}` changes it")
 
 
 def _say(line: str) -> None:

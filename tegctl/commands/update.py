@@ -14,7 +14,13 @@ from tegctl.session import Session, fresh_key, refused_as
 @click.option("--bid", type=Bid(), help="Most credits per slot and period, or per GPU-hour: 7.2/h.")
 @click.option("--budget", type=AMOUNT, help="Most credits in its whole life; 0: no bound of its own.")
 @click.option("--mem", type=Bytes(), help="Host memory per slot.")
-@click.option("-t", "--time", "new_time", type=NewTime(), help="It runs so long at most: 2h; +30m, -30m: so much more.")
+@click.option(
+    "-t",
+    "--time",
+    "new_time",
+    type=NewTime(),
+    help="It runs so long at most: 2h; +30m, -30m: so much more; a bare number is minutes.",
+)
 @click.pass_obj
 def command(
     session: Session,

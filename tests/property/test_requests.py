@@ -23,6 +23,7 @@ ASKED = {
     control.CordonSlot: {"on": True},
     control.PinLease: {"on": True},
     control.SetMarket: {"market": "fixed"},
+    control.SetTime: {},
 }
 """What operators may ask a ledger for, with what is no number of it."""
 

@@ -279,6 +279,8 @@ async def test_an_income_is_set_by_the_hour_and_counted_by_the_period(made: Make
         (control.PinLease(lease=99, on=True, key=1), "there is no lease of that number"),
         (control.DrainHost(host="nobody", on=True, key=1), "there is no host 'nobody'"),
         (control.MintCredits(tenant="ada", amount_ucr=UCR_MAX, key=1), "more than the scheduler"),
+        (control.MintCredits(tenant="aad", amount_ucr=5, key=1, opens=False), "no tenant 'aad'.* did you mean 'ada'"),
+        (control.SetIncome(tenant="eve", hour_ucr=7_200_000, key=1, opens=False), "there is no tenant 'eve'"),
         (control.SetIncome(tenant="Ada!", hour_ucr=5, key=1), "cannot name a tenant"),
         (control.SetIncome(tenant="ada", hour_ucr=1, key=1), "comes to no credits at all"),
     ],

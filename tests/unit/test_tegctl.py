@@ -8,6 +8,8 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import click
 import pytest
@@ -24,6 +26,7 @@ from tegcore.errors import (
 )
 from tegcore.wire import control
 from tegctl import alone, cost
+from tegctl.commands import up
 from tegctl.main import command
 from tegctl.quantities import Bytes, Slots
 from tegctl.session import Session
@@ -67,6 +70,7 @@ ANSWERS: dict[type[control.Request], object] = {
     control.Leases: [LEASE],
     control.Hosts: HOSTS,
     control.ZoneView: ZONE,
+    control.LedgerView: {"market": "auction"},
     control.HostsView: {"n2": {"entropy": 0.5, "temperature_c": 61.4, "ticks_ago": 3}},
     control.Tenants: [
         {
@@ -102,6 +106,8 @@ async def answer_by_name(peer: Peer, request: control.AnyRequest) -> control.Rep
             row = {"name": "w1", "tenant": "ada", "life": "seeking", "state": "pending", "limit_ucr": 0}
             history = [{"tick": 3, "ago_ticks": 40, "text": "accepted"}]
             return control.Reply(data=row | {"reasons": reasons, "history": history})
+        case control.TopUpWorkload():
+            return control.Reply(data={"name": request.name, "state": "pending"})
         case control.UpdateWorkload():
             return control.Reply(data={"name": request.name, "state": "pending", "done": "it asks anew"})
         case control.Submit() if request.spec.name == "taken":
@@ -145,6 +151,8 @@ TABLE = [
     (["mint", "ada", "2.5"], 0, "minted 2.50 credits for ada"),
     (["mint", "ada", "much"], 2, "is not an amount of credits"),
     (["cordon", "3"], 0, "slot 3 is cordoned"),
+    (["mode"], 0, "the market is auction; `tegctl mode fixed` changes it (operators)"),
+    (["mode", "auction"], 0, "the market is auction\n"),
     (["mode", "bazaar"], 2, "'bazaar' is not one of"),
     (["mint", "ada", "--rate", "2"], 0, "income of ada: 2.00 credits an hour"),
     (["mint", "--all", "--standing"], 0, "income of all without one of their own: what is charged at fixed prices"),
@@ -169,6 +177,8 @@ TABLE = [
     (["run", "--share", "nan", "--", "x"], 2, "'nan' is not a number from"),
     (["run", "--cpu", "1e300", "--", "x"], 2, "'1e300' is not a number from"),
     (["run", "--cpu", "-1", "--", "x"], 2, "'-1' is not a number from 0 to 999999"),
+    (["run", "--mem", "64", "--", "x"], 2, "'64' is less than 1 MiB of host memory: write 64M or 64G"),
+    (["update", "w1", "--mem", "3K"], 2, "'3K' is less than 1 MiB of host memory: write 64M or 2G"),
     (["run", "--mem", "2000T", "--", "x"], 2, "'2000T' is more than any host can have: at most 1024T"),
     (["run", "--bid", "-1", "--", "x"], 2, "'-1' is too small or too large: write 0 to 1099511.627776 credits"),
     (["run", "--bid", "2000000", "--", "x"], 2, "'2000000' is too small or too large"),
@@ -177,6 +187,7 @@ TABLE = [
     (["run", "--slots", f"{1 << 70}", "--", "x"], 2, "is none of the numbers there are"),
     (["mint", "ada", "--", "-5"], 2, "'-5' is not above 0"),
     (["top-up", "w1", "--", "-5"], 2, "'-5' is not above 0"),
+    (["top-up", "w1", "2.5"], 0, "2.50 credits were added to what w1 may spend; it is pending"),
     (["cordon", "many"], 2, "'many' is not a valid integer"),
     (["cordon", "1048576"], 2, "1048576 is not in the range 0<=x<=1048575"),
     (["pin", "0"], 2, "0 is not in the range 1<=x"),
@@ -197,9 +208,12 @@ TABLE = [
     (["run", "--file", "/nowhere/at/all", "--", "x"], 2, "does not exist"),
     (["hosts"], 0, "n1    lost, drained"),
     (["hosts"], 0, "n2    up             8     4     1     0/0  0.0/0.0  3.00      61      0.500"),
-    (["top"], 0, "4 of 8 GPUs free; 1 jobs hold slots; 0 waiting; tick 9; auction, 2.00 credits in escrow"),
+    (["top"], 0, "4 of 8 GPUs free; 1 job holds slots; 0 waiting; tick 9; auction, 2.00 credits in escrow"),
     (["ps"], 0, "NAME  USER  STATE  AGE  GPUS  HOST  REASON"),
     (["agents"], 0, "NAME  USER  STATE  AGE  GPUS  HOST  REASON"),
+    (["up", "--state", "x"], 2, "put it before the verb: `tegctl --state FOLDER up`"),
+    (["ps", "-o", "json"], 2, "put it before the verb: `tegctl -o json ps`"),
+    (["tenant", "show", "--on", "far"], 2, "`tegctl --on HOST tenant show`"),
     (["fly"], 2, "No such command 'fly'"),
 ]
 
@@ -215,6 +229,7 @@ def test_the_table(state: Path, args: list[str], code: int, text: str) -> None:
 
 FAULTS = [
     (["mint", "mallory", "1"], Exit.NO_PERMISSION, "user 5 is no operator"),
+    (["tenant", "show", "nobody"], Exit.FAILED, "there is no tenant 'nobody', or you may not see it"),
     (["why", "nobody"], Exit.FAILED, "there is no job 'nobody'"),
     (
         ["submit", "{folder}/bad.toml"],
@@ -303,12 +318,31 @@ def test_what_is_run_is_what_was_said(state: Path) -> None:
     assert spec.hook == control.Hook()
 
 
-@pytest.mark.parametrize(("bid", "limits"), [("0.5", (500_000, 0)), ("7.2/h", (0, 7_200_000)), ("0", (0, 0))])
+@pytest.mark.parametrize(
+    ("bid", "limits"), [("0.5", (500_000, 0)), ("7.2/h", (0, 7_200_000)), ("20/H", (0, 20_000_000)), ("0", (0, 0))]
+)
 def test_a_bid_is_a_price_by_the_period_or_by_the_hour(state: Path, bid: str, limits: tuple[int, int]) -> None:
     asked.clear()
     CliRunner().invoke(command, ["--state", str(state), "run", "-d", "--bid", bid, "--", "x"])
     spec = next(request.spec for request in asked if isinstance(request, control.Submit))
     assert (spec.limit_ucr, spec.limit_hour_ucr) == limits
+
+
+@pytest.mark.parametrize(("wanted", "said"), [("fixed", "--market fixed has no effect"), ("auction", "")])
+def test_up_says_that_a_ledger_keeps_its_market(
+    state: Path, wanted: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    up._say_of_market(Session(state, "table").client("ledger"), wanted)
+    told = capsys.readouterr().out
+    assert said in told if said else not told
+
+
+def test_who_bids_at_fixed_prices_is_told_what_that_does(capsys: pytest.CaptureFixture[str]) -> None:
+    session = cast("Session", SimpleNamespace(ask=lambda *_: {"market": "fixed"}))
+    cost.say(session, "w1", 1, bids=True)
+    assert "w1 was submitted; prices are fixed: its --bid is the most that it pays" in capsys.readouterr().err
+    cost.say(session, "w1", 1)
+    assert not capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -370,7 +404,9 @@ def test_every_verb_has_help(state: Path) -> None:
         assert CliRunner().invoke(command, [verb, "--help"]).exit_code == 0
 
 
-@pytest.mark.parametrize(("text", "count"), [("5", 5), ("2K", 2048), ("1.5MiB", 3 << 19), ("3gb", 3 << 30)])
+@pytest.mark.parametrize(
+    ("text", "count"), [("0", 0), ("1048576", 1 << 20), ("2048K", 2 << 20), ("1.5MiB", 3 << 19), ("3gb", 3 << 30)]
+)
 def test_sizes_as_people_write_them(text: str, count: int) -> None:
     assert Bytes().convert(text, None, None) == count
 

@@ -184,6 +184,29 @@ async def test_why_busy_says_how_many_slots_are_in_use_and_until_when(zone: Zone
     assert "it starts by itself" in said
 
 
+async def test_why_says_until_when_the_slots_are_in_use_as_their_jobs_declared(zone: Zone) -> None:
+    for _ in range(7):
+        await zone.submit(time_s=600)
+    await zone.submit(time_s=300)
+    zone.cycle(80)
+    name = await zone.submit()
+    zone.cycle(40)
+    (stock,) = zone.node.stock.classes if zone.node.stock else ()
+    assert (stock.declared, stock.leased) == (8, 8)
+    said = await zone.why(name)
+    assert "the first job on the slots in use ends in 4 min at the latest (declared with --time)" in said
+    assert "have not said when they end" not in said
+
+
+async def test_a_slot_in_parts_has_an_end_once_each_part_has_said_so(tmp_path: Path) -> None:
+    zone = Zone(tmp_path, hosts={"n1": 0})
+    await zone.submit(share_permille=300, time_s=600)
+    await zone.submit(share_permille=300)
+    zone.cycle(80)
+    (stock,) = zone.node.stock.classes if zone.node.stock else ()
+    assert (stock.declared, stock.leased) == (0, 1)
+
+
 async def test_why_says_when_the_first_slot_is_free_if_someone_is_leaving(zone: Zone) -> None:
     await zone.full()
     name = await zone.submit(sizes=(1,))
@@ -192,6 +215,16 @@ async def test_why_says_when_the_first_slot_is_free_if_someone_is_leaving(zone: 
     first.state = type(first.state).EVICTING
     zone.cycle(40)
     assert "1 of them is free in 18 s at the latest" in await zone.why(name)
+
+
+async def test_why_a_job_at_a_terminal_waits_for_this_host(zone: Zone) -> None:
+    await zone.full()
+    spec = WorkloadSpec(argv=("x",), here=True, terminal="/run/t.sock", requeue=False)
+    await zone.ask(control.Submit(spec=spec, key=99))
+    zone.cycle(40)
+    said = await zone.why("w9")
+    assert "a job at a terminal (--pty) runs where that is" in said
+    assert "--here" not in said
 
 
 async def test_why_drained(zone: Zone) -> None:
@@ -298,6 +331,14 @@ async def test_why_another_host_is_avoided(zone: Zone) -> None:
     next(work for work in zone.node.workloads.values() if work.name == name).homebound = True
     zone.cycle(40)
     assert "it waits for slots of this host (n1) only" in await zone.why(name)
+
+
+async def test_what_is_cancelled_before_its_order_is_answered_is_not_pending(zone: Zone) -> None:
+    work = _placed(zone, Life.ORDERED, "")
+    row = await zone.ask(control.CancelWorkload(name=work.name))
+    assert row["state"] == "cancelling"
+    said = await zone.why(work.name)
+    assert "cancelled it: what it asked the scheduler (zone-ledger) for is being withdrawn" in said
 
 
 async def test_why_says_who_cancelled_it(zone: Zone) -> None:
@@ -486,6 +527,37 @@ def test_what_is_over_says_how_it_ended(zone: Zone, code: int | None) -> None:
     assert shown["state"] == ("completed" if code == 0 else "failed")
     work.cancelled = True
     assert views.row(zone.node, work, zone.now_ns)["state"] == "cancelled"
+
+
+@pytest.mark.parametrize(
+    ("code", "outcome", "help_"),
+    [
+        (143, "ended at its time limit of 60 s", "submit it again with a longer --time, as `tegctl run --time 2m"),
+        (None, "ended at its time limit of 60 s", "submit it again with a longer --time, as `tegctl run --time 2m"),
+        (
+            126,
+            "cannot be executed: its working folder /nowhere: No such file or directory",
+            "name another (--chdir FOL",
+        ),
+        (126, "cannot be executed: /bin/x: Permission denied", "`chmod +x FILE`"),
+    ],
+)
+def test_what_failed_is_told_what_mends_that(zone: Zone, code: int | None, outcome: str, help_: str) -> None:
+    work = _placed(zone, Life.ENDED, "")
+    work.spec = WorkloadSpec(argv=("x",), time_s=60)
+    work.exit_code, work.outcome = code, outcome
+    (row,) = views.why(zone.node, work, zone.now_ns)["reasons"]
+    assert help_ in row["help"]
+    assert ("chmod" in row["help"]) == ("chmod" in help_)
+
+
+async def test_a_budget_below_the_first_period_is_short_of_what_it_needs_to_start(tmp_path: Path) -> None:
+    zone = Zone(tmp_path, Market.AUCTION)
+    name = await zone.submit(budget_ucr=RESERVE_UCR // 100)
+    zone.cycle(60)
+    said = await zone.why(name)
+    assert "to start" in said
+    assert "run on" not in said
 
 
 async def test_every_state_of_a_lease_and_of_a_host_has_its_words(zone: Zone) -> None:
