@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tegd.node import Node
 
 CYCLES_PER_S = 20
-RETRY_CYCLES = 20
+RETRY_CYCLES = 4
 """At most, before what failed is tried again; it doubles to `RETRY_CYCLES_MAX`."""
 RETRY_CYCLES_MAX = 400
 _OF_OTHERS = {"party", "peer"}

@@ -9,7 +9,7 @@ from tegcore.wire.peer import CANNOT, SEATS_MAX, STALE_TOKEN, WAITS, Answer, Bri
 from tegcore.wire.records import Cancel, Op, Reason, Region
 from tegd import generations
 from tegd.effects import AskPeers, Collect, Copy, DropThere, Effect, Keep, TellBegin, TellSeat
-from tegd.errands import RETRY_CYCLES, Errands
+from tegd.errands import Errands
 from tegd.generations import HOME
 from tegd.handover import Trip, TripEvent, next_trip
 from tegd.seek import clear_of, least_region
@@ -24,6 +24,8 @@ HEAR_SOON_CYCLES = 60
 HEAR_CYCLES = 1200
 HEAR_LOST_CYCLES = 200
 """The same where the term ran out, so that its seat was silent."""
+FETCH_AGAIN_CYCLES = 20
+"""Before slots are sought again for work whose checkpoint could not be had; it doubles."""
 AVOIDS_MAX = 8
 """After so many hosts that could not run it, a workload runs at home or not at all."""
 PROBLEM_KEPT_MAX = 300
@@ -473,7 +475,7 @@ class Trips(Errands):
         if fetched_badly or work.missing is not None:
             self._note_bad_fetch(work)
         work.why_leaving = 0
-        self.node.seek_again(work, RETRY_CYCLES << min(work.fetch_failures, 9 if work.missing is not None else 5))
+        self.node.seek_again(work, FETCH_AGAIN_CYCLES << min(work.fetch_failures, 9 if work.missing is not None else 5))
         work.become(Life.SEEKING, self.node.tick, f"never began there: {problem or why.name.lower()}")
         return [Keep(work)]
 
