@@ -7,6 +7,8 @@ from worlds import FUNDS, GRACE, MU, NOTICE, PERIOD, RESERVE, TERM_PERIODS, Zone
 
 from tegcore.economics.fixed import friction_ucr, mass_micro, range_price_ucr
 from tegcore.units import GIB
+from tegcore.wire.codec import encode
+from tegcore.wire.messages import SCHEMA, Hello
 from tegcore.wire.records import (
     Admit,
     Cancel,
@@ -14,6 +16,7 @@ from tegcore.wire.records import (
     Evict,
     Expand,
     Fok,
+    Genesis,
     HostLost,
     HostUp,
     Market,
@@ -28,19 +31,26 @@ from tegcore.wire.records import (
     Renew,
     SetCap,
     SetRates,
+    SetReserve,
+    SetRules,
     Shape,
     Stay,
     TopUp,
     Transfer,
     unpack_all,
 )
+from tegcore.wire.signing import Key, host_key
+from tegcore.wire.topics import Channel, Topic
 from zone_ledger import snapshot
 from zone_ledger.book.base import Book
 from zone_ledger.book.fast import FastBook
 from zone_ledger.book.reference import ReferenceBook
+from zone_ledger.door import Door, Entry
+from zone_ledger.engine import Engine
 from zone_ledger.eviction import OUTCOMES, Situation
 from zone_ledger.leases import LeaseState
 from zone_ledger.rules import LATEST
+from zone_ledger.state import Outcome
 
 
 @pytest.fixture(params=[1, 2], ids="rule set {}".format, autouse=True)
@@ -643,3 +653,35 @@ def test_rates_of_the_past_period_settle_it() -> None:
     zone.command(Op.RENEW, Renew(lease.number, lease.token, 5_000, 500))
     zone.ticks(PERIOD)
     assert zone.told(Op.SETTLED)[-1].tax_ucr == 0
+
+
+@pytest.mark.parametrize("book", [ReferenceBook, FastBook])
+def test_a_host_of_any_number_of_slots_comes_in_through_the_door(book: Callable[[int], Book]) -> None:
+    zone = Zone(book=book)
+    zone.engine = Engine(book, 1)
+    for op, body in (
+        (Op.GENESIS, Genesis(3, 100, 2, 40, 40, 60, 100, Market.FIXED)),
+        (Op.RULES, SetRules(LATEST)),
+        (Op.SET_RESERVE, SetReserve(0, 1_000)),
+    ):
+        zone.engine.apply(Record(op, 0, 0, 1, body))
+    key = host_key(Key(b"s" * 32), "n1")
+    topic = Topic("z", Channel.ORDERS, "n1")
+    door = Door("z", Key(b"s" * 32))
+
+    def hello(boot: int, mask: int) -> tuple[Entry, list[Outcome]]:
+        entry = door.read(
+            zone.engine.state, str(topic), encode(topic, Hello(SCHEMA, "n1", boot, 0, 6, 0, 8000, 1 << 33, mask), key)
+        )
+        return entry, [zone.engine.apply(record) for record in entry.commands]
+
+    for boot, mask in enumerate((-64, -65, -(1 << 16), -(1 << 62)), 1):
+        entry, outcomes = hello(boot, mask)
+        assert entry.rejected is not None or outcomes[-1].reason is Reason.RANGE, mask
+    entry, outcomes = hello(9, -48)
+    assert entry.greeted, entry
+    assert outcomes[-1].reason is Reason.OK
+    assert zone.state.book.summary(Region(0, 6)).present == 48
+    restored = snapshot.unpack(snapshot.pack(zone.state), book)
+    assert restored.hash() == zone.state.hash()
+    assert restored.book.summary(Region(0, 6)).present == 48
