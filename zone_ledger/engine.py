@@ -47,8 +47,6 @@ TENANTS_MAX = 100_000
 HOSTS_MAX = 1 << 20
 CAPS_MAX = 4096
 TRANSFERS_MAX = 1 << 20
-MASK_BITS = 63
-"""Of the word that says which slots of a host are absent; a host of more has all of those beyond."""
 PEG_STEP_PERMILLE = 10
 """The peg moves by at most 1 % an epoch."""
 
@@ -278,8 +276,8 @@ class Engine:
             return Outcome()
         if session.boot and state.book.leases_in(state.book.region_of(session.number)):
             return Outcome(Reason.STATE)
-        if state.rules.accounts_pay and shape.absent_mask >> min(shape.region.slots, MASK_BITS):
-            return _OUT_OF_RANGE  # slots that it has not cannot be absent
+        if state.rules.accounts_pay and not shape.is_whole:
+            return _OUT_OF_RANGE  # slots that it has not can be neither absent nor there
         if body.base & (1 << body.log2_slots) - 1 or shape.region.end > 1 << 2 * state.genesis.zone_k:
             return Outcome(Reason.REGION)
         own = [state.book.region_of(session.number)] if session.boot else []

@@ -16,8 +16,6 @@ from zone_ledger.orders import NEED_MAX
 
 HOST_LOG2_MAX = 16
 HOST_NUMBER_MAX = 2**32 - 1
-MASKED_SLOTS = 64
-"""Of a host, the slots that its mask of absent ones tells of."""
 
 
 class UnsoundError(ValueError):
@@ -59,10 +57,10 @@ class Soundness:
             _demand(0 < number <= HOST_NUMBER_MAX, f"host {number}")
             _demand(0 <= shape.slot_class < CLASS_COUNT_MAX, f"class {shape.slot_class}")
             _demand(0 <= shape.cpu_milli <= UCR_MAX and 0 <= shape.mem_bytes <= 1 << 50, shape)
-            _demand(-WORD_MAX - 1 <= shape.absent_mask <= WORD_MAX, shape)
+            _demand(-shape.region.slots < shape.absent_mask <= WORD_MAX, shape)
             numbers.append(number)
             runs.append(shape.region)
-            self._present.append((shape.region, shape.absent_mask))
+            self._present.append((shape.region, shape.absent_bits))
         _demand(len(numbers) == len(set(numbers)), "one host twice")
         self._apart(runs)
         self._present.sort()
@@ -105,9 +103,8 @@ class Soundness:
         at = bisect_right(self._present, slot, key=lambda present: present[0].base) - 1
         if at < 0:
             return False
-        region, absent_mask = self._present[at]
-        place = slot - region.base
-        return slot < region.end and (place >= MASKED_SLOTS or not absent_mask >> place & 1)
+        region, absent = self._present[at]
+        return slot < region.end and not absent >> slot - region.base & 1
 
     def _run(self, region: Region, log2_max: int) -> None:
         base, log2 = region

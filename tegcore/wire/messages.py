@@ -104,7 +104,7 @@ class Hello(Message, frozen=True, tag="hello"):
     slot_class: SlotClass
     cpu_milli: Milli
     mem_bytes: Bytes
-    absent_mask: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
+    absent_mask: Annotated[int, Meta(ge=-(1 << HOST_LOG2_MAX), le=2**63 - 1)] = 0
     rules: Annotated[int, Meta(ge=0, le=PERMILLE)] = 0
     machine: Machine = 0
     lease: Issued = 0

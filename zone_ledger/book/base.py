@@ -94,6 +94,10 @@ RESULTS = np.dtype([(name, "<i8") for name in ("status", "block", "cost_ucr", "d
 """A row of answers: `BookStatus`, the block as `base << 8 | log2` or -1, its cost, how many leases it displaced."""
 
 
+MASK_BITS = 63
+"""Of the word that says which slots of a host are absent, bit by bit."""
+
+
 class HostShape(NamedTuple):
     """What a host brings to the book.
 
@@ -110,6 +114,13 @@ class HostShape(NamedTuple):
     cpu_milli: int
     mem_bytes: int
     absent_mask: int = 0
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether its mask tells of slots of the run, and of no others."""
+        if self.absent_mask < 0:
+            return -self.absent_mask < self.region.slots
+        return self.absent_mask >> min(self.region.slots, MASK_BITS) == 0
 
     @property
     def absent_bits(self) -> int:
