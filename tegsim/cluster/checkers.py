@@ -69,8 +69,8 @@ TOLD = "missing since"
 """What a home says of a checkpoint without which its gang goes on from an older one."""
 
 
-class ViolationError(Exception):
-    """Something does not hold that must.
+class ViolationError(BaseException):
+    """Something does not hold that must; no exception that a program guards against, so that none swallows it.
 
     Args:
         rule: Its name.

@@ -294,7 +294,7 @@ def parts_dropped_at_once(patch: Patch) -> None:
 IDLE = "no slot is idle while work that fits waits"
 BUGS = {
     "nobody is woken": Bug(nobody_is_woken, (IDLE,), "swarm"),
-    "only the oldest is looked at": Bug(only_the_oldest_is_looked_at, (IDLE,), "swarm"),
+    "only the oldest is looked at": Bug(only_the_oldest_is_looked_at, (IDLE,), "swarm", 16),
     "skip fsync": Bug(skip_fsync, (LOST, UNREADABLE), "disk"),
     "no dedup of commands": Bug(no_dedup_of_commands, (OWN, LOST, AGREE, "a command is applied once"), "lossy"),
     "event redelivered": Bug(event_redelivered, (ONCE,), "lossy"),
@@ -316,7 +316,7 @@ BUGS = {
     "welcome not awaited": Bug(welcome_not_awaited, (AGREE,), "lossy"),
     "notice answered at once": Bug(notice_answered_at_once, (FENCED, SLOTS), "disk"),
     "each rank its newest": Bug(each_rank_its_newest, (COMMON,), COURSE, 6),
-    "late save taken for what was asked": Bug(late_save_taken_for_what_was_asked, (COMMON,), "gangs", 2),
+    "late save taken for what was asked": Bug(late_save_taken_for_what_was_asked, (COMMON,), "gangs", 17),
     "parts dropped at once": Bug(parts_dropped_at_once, (WHOLE,), COURSE),
     "renewal counted from its answer": Bug(renewal_counted_from_its_answer, (FENCED, SLOTS), "terms"),
 }

@@ -11,7 +11,7 @@ from tegsim.scenario import read
 pytestmark = pytest.mark.slow
 """Up to eleven runs each."""
 
-WITHIN = 10
+WITHIN = 20
 """Seeds of its scenario in which each bug is found."""
 
 
