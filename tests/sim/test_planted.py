@@ -11,8 +11,8 @@ from tegsim.scenario import read
 pytestmark = pytest.mark.slow
 """Up to eleven runs each."""
 
-WITHIN = 20
-"""Seeds of its scenario in which each bug is found."""
+WITHIN = 10
+"""Seeds of its scenario in which each bug is found, but for those that name a later one."""
 
 
 def run(bug: Bug, seed: int) -> Result:
@@ -25,7 +25,8 @@ def run(bug: Bug, seed: int) -> Result:
 @pytest.mark.parametrize("name", BUGS)
 def test_a_planted_bug_is_found_and_without_it_the_same_seed_passes(name: str) -> None:
     bug = BUGS[name]
-    for seed in [*range(bug.first, WITHIN + 1), *range(1, bug.first)]:
+    last = max(WITHIN, bug.first)
+    for seed in [*range(bug.first, last + 1), *range(1, min(bug.first, WITHIN + 1))]:
         with pytest.MonkeyPatch.context() as patch:
             bug.plant(patch)
             result = run(bug, seed)
